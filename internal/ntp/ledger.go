@@ -1,0 +1,116 @@
+package ntp
+
+import "time"
+
+// LedgerEntry is one change of the steered clock that the kernel confirmed. From Time on, the clock runs at
+// 1+Frequency times the bare oscillator.
+type LedgerEntry struct {
+	Time      Timestamp     // reading of the clock right after the change
+	Step      time.Duration // added to the clock by this change; positive = clock moved forward
+	Frequency float64       // s/s in force from Time on, relative to the bare oscillator
+	// Foreign marks a change of unknown size that was not ours: a step by another program, or a suspend.
+	// Local runs on (by a monotonic clock), but exchanges across it are void and the offset is unknown.
+	Foreign bool
+
+	// Set by Ledger.Append.
+	Local Local         // oscillator time of the change
+	Gap   time.Duration // clock minus Local right after the change, on the scale of Ledger.Base
+}
+
+// ledgerDepth bounds the history. Only exchanges and stored samples that straddle older entries are lost; the
+// longest exchange lasts 5 s.
+const ledgerDepth = 256
+
+// Ledger is the immutable list of changes to the steered clock. It maps between its readings (Timestamp) and
+// the bare oscillator (Local) exactly. Append returns a new value; the zero value is not usable, see NewLedger.
+type Ledger struct {
+	base    Timestamp
+	entries []LedgerEntry // oldest first, at least one
+}
+
+// NewLedger starts a ledger: at clock reading `at` the clock runs with the given frequency correction, and
+// Local starts at zero there.
+func NewLedger(at Timestamp, frequency float64) Ledger {
+	return Ledger{base: at, entries: []LedgerEntry{{Time: at, Frequency: frequency}}}
+}
+
+// Base is the clock reading at which Local and every Gap count from zero.
+func (l Ledger) Base() Timestamp { return l.base }
+
+// Last returns the newest entry.
+func (l Ledger) Last() LedgerEntry { return l.entries[len(l.entries)-1] }
+
+// Append enters a change. For our own changes Local follows from the previous entry and the step; for a
+// foreign one the caller says how much oscillator time passed since the previous entry.
+func (l Ledger) Append(e LedgerEntry, elapsedIfForeign time.Duration) Ledger {
+	last := l.Last()
+	if e.Foreign {
+		e.Local = last.Local.Add(elapsedIfForeign)
+	} else {
+		e.Local = last.local(e.Time.Add(-e.Step))
+	}
+	e.Gap = e.Time.Sub(l.base) - time.Duration(e.Local)
+	keep := l.entries
+	if len(keep) >= ledgerDepth {
+		keep = keep[len(keep)-ledgerDepth+1:]
+	}
+	entries := make([]LedgerEntry, len(keep), len(keep)+1)
+	copy(entries, keep)
+	return Ledger{base: l.base, entries: append(entries, e)}
+}
+
+// local maps a reading taken while e was the newest entry.
+func (e *LedgerEntry) local(t Timestamp) Local {
+	dc := t.Sub(e.Time)
+	corr := time.Duration(float64(dc) * e.Frequency / (1 + e.Frequency))
+	return e.Local.Add(dc - corr)
+}
+
+// ClockGap returns clock minus Local at oscillator time l, for l at or after the entry.
+func (e *LedgerEntry) ClockGap(l Local) time.Duration {
+	return e.Gap + time.Duration(float64(l-e.Local)*e.Frequency)
+}
+
+// Local maps a current reading of the clock, one taken at or after the newest entry.
+func (l Ledger) Local(t Timestamp) Local {
+	last := l.Last()
+	return last.local(t)
+}
+
+// Clock maps an oscillator time at or after the newest entry to the reading that the clock shows then.
+func (l Ledger) Clock(at Local) Timestamp {
+	last := l.Last()
+	return l.base.Add(time.Duration(at) + last.ClockGap(at))
+}
+
+// Place fills At, Gap and RTT of a two-way measurement whose T1 and T4 are readings of the steered clock. It
+// returns false, and leaves m unusable, when a step or a foreign change lies inside the exchange or the
+// ledger no longer reaches back to T1. Frequency changes inside the exchange are accounted for.
+func (l Ledger) Place(m *Measurement) bool {
+	i4 := l.find(m.T4.Time, len(l.entries)-1)
+	if i4 < 0 {
+		return false
+	}
+	i1 := i4
+	for m.T1.Time.Before(l.entries[i1].Time) {
+		if i1 == 0 || l.entries[i1].Step != 0 || l.entries[i1].Foreign {
+			return false
+		}
+		i1--
+	}
+	l1, l4 := l.entries[i1].local(m.T1.Time), l.entries[i4].local(m.T4.Time)
+	m.At = l1 + (l4-l1)/2
+	t2, t3 := m.T2.Time.Sub(l.base), m.T3.Time.Sub(l.base)
+	m.Gap = t2 + (t3-t2)/2 - time.Duration(m.At)
+	m.RTT = l4.Sub(l1) - (t3 - t2)
+	return true
+}
+
+// find returns the index of the entry in force at reading t, looking back from index i; -1 if t is older than
+// the ledger.
+func (l Ledger) find(t Timestamp, i int) int {
+	for i >= 0 && t.Before(l.entries[i].Time) {
+		i--
+	}
+	return i
+}

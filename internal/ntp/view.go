@@ -1,0 +1,38 @@
+package ntp
+
+import "time"
+
+// dispersionRate is PHI of RFC 5905 §7.2: the growth of the error bound of an undisciplined clock, s/s.
+const dispersionRate = 15e-6
+
+// View is the immutable set of system variables shown to clients (RFC 5905 §11.1); published through one
+// atomic pointer by the timekeeper.
+type View struct {
+	Leap         LeapIndicator
+	Stratum      Stratum // 1…15, or MaxStratum when not synchronised
+	RefID        RefID
+	Reference    Timestamp     // clock reading at the last update
+	RootDelay    time.Duration // to the reference clock, ≥ 0
+	Dispersion   time.Duration // error bound at Reference, ≥ 0
+	Wander       float64       // growth of Dispersion, s/s; 0 means PHI
+	Precision    int8          // log2 s, measured at start
+	Synchronized bool
+}
+
+// RootDispersion returns the error bound extrapolated to clock reading at; readings before Reference count as
+// Reference.
+func (v *View) RootDispersion(at Timestamp) time.Duration {
+	age := max(at.Sub(v.Reference), 0)
+	rate := v.Wander
+	if rate <= 0 {
+		rate = dispersionRate
+	}
+	return v.Dispersion + time.Duration(float64(age)*rate)
+}
+
+// Advice is what the system process asks of one association.
+type Advice struct {
+	Source  SourceID
+	Poll    PollExp // wanted interval; the association keeps it inside its limits
+	PollNow bool    // poll as soon as the rate rules allow: after a step, a resume, or a lost majority
+}
