@@ -1,0 +1,131 @@
+package observe
+
+import "ntp-daemon/internal/ntp"
+
+// Snapshot is one observation of the daemon. The members up to Servers have the names, units and meaning of
+// ntpd-rs 1.9 (its exporters and dashboards read it); Suite holds what only we report.
+type Snapshot struct {
+	Program Program  `json:"program"`
+	System  System   `json:"system"`
+	Sources []Source `json:"sources"` // by id
+	Servers []Server `json:"servers"` // in configuration order
+	Suite   Suite    `json:"ntp_daemon"`
+}
+
+// Time is an era-less NTP 32.32 timestamp.
+type Time struct {
+	Timestamp uint64 `json:"timestamp"`
+}
+
+// At wraps a timestamp.
+func At(t ntp.Timestamp) Time { return Time{Timestamp: uint64(t)} }
+
+// Program describes the process.
+type Program struct {
+	Version         string  `json:"version"`
+	BuildCommit     string  `json:"build_commit"`
+	BuildCommitDate string  `json:"build_commit_date"`
+	UptimeSeconds   float64 `json:"uptime_seconds"`
+	Now             Time    `json:"now"`
+}
+
+// System is the system state. Durations are seconds. Root dispersion at t seconds after the base time is
+// sqrt(base + t·linear + t²·quadratic + t³·cubic), as readers of ntpd-rs compute it.
+type System struct {
+	Stratum                   uint8    `json:"stratum"`
+	ReferenceID               uint32   `json:"reference_id"`
+	AccumulatedStepsThreshold *float64 `json:"accumulated_steps_threshold"`
+	Precision                 float64  `json:"precision"`
+	RootDelay                 float64  `json:"root_delay"`
+	RootVarianceBaseTime      Time     `json:"root_variance_base_time"`
+	RootVarianceBase          float64  `json:"root_variance_base"`
+	RootVarianceLinear        float64  `json:"root_variance_linear"`
+	RootVarianceQuadratic     float64  `json:"root_variance_quadratic"`
+	RootVarianceCubic         float64  `json:"root_variance_cubic"`
+	LeapIndicator             string   `json:"leap_indicator"` // NoWarning, Leap61, Leap59, Unknown, Unsynchronized
+	AccumulatedSteps          float64  `json:"accumulated_steps"`
+}
+
+// Source is one association. Offset > 0: our clock is behind it. The members after ID are ours.
+type Source struct {
+	Offset            float64 `json:"offset"`
+	Uncertainty       float64 `json:"uncertainty"`
+	Delay             float64 `json:"delay"`
+	RemoteDelay       float64 `json:"remote_delay"`
+	RemoteUncertainty float64 `json:"remote_uncertainty"`
+	LastUpdate        Time    `json:"last_update"`
+	UnansweredPolls   uint32  `json:"unanswered_polls"` // 0…8
+	PollInterval      int8    `json:"poll_interval"`    // log2 s
+	NTSCookies        *int    `json:"nts_cookies"`      // null for a plain source
+	Name              string  `json:"name"`
+	Address           string  `json:"address"`
+	ID                uint64  `json:"id"`
+
+	Measured    bool    `json:"measured"`     // false: offset to remote_uncertainty are not known yet
+	Role        string  `json:"role"`         // selected, candidate, falseticker, excluded, waiting
+	Reason      string  `json:"reason"`       // why it is not selected; empty when it is
+	Stratum     uint8   `json:"stratum"`      // as claimed
+	ReferenceID string  `json:"reference_id"` // readable
+	Reach       uint8   `json:"reach"`        // last eight polls, newest in bit 0
+	Version     uint8   `json:"version"`      // NTP version of the last reply
+	Frequency   float64 `json:"frequency"`    // s/s of the oscillator against this source
+}
+
+// Server is one listen address with the counters of ntpd-rs 1.9.
+type Server struct {
+	Address string      `json:"address"`
+	Stats   ServerStats `json:"stats"`
+}
+
+// ServerStats counts datagrams since start; every datagram is received and exactly one of accepted, denied,
+// ignored, rate limited and NAK.
+type ServerStats struct {
+	Received       uint64 `json:"received_packets"`
+	Accepted       uint64 `json:"accepted_packets"`
+	Denied         uint64 `json:"denied_packets"`
+	Ignored        uint64 `json:"ignored_packets"`
+	RateLimited    uint64 `json:"rate_limited_packets"`
+	SendErrors     uint64 `json:"response_send_errors"`
+	NTSReceived    uint64 `json:"nts_received_packets"`
+	NTSAccepted    uint64 `json:"nts_accepted_packets"`
+	NTSDenied      uint64 `json:"nts_denied_packets"`
+	NTSRateLimited uint64 `json:"nts_rate_limited_packets"`
+	NTSNAK         uint64 `json:"nts_nak_packets"`
+}
+
+// Suite is what ntpd-rs does not report.
+type Suite struct {
+	Synchronized   bool              `json:"synchronized"`
+	Clock          string            `json:"clock"`             // system, virtual, observed (no clock control)
+	Frequency      float64           `json:"frequency"`         // correction in force, s/s
+	Offset         float64           `json:"offset"`            // estimated error of our clock, s; > 0: slow
+	Uncertainty    float64           `json:"uncertainty"`       // one sigma of Offset, s
+	RootDispersion float64           `json:"root_dispersion"`   // error bound now, s
+	Reference      string            `json:"reference"`         // readable reference identifier
+	KeyExchange    map[string]uint64 `json:"key_exchange"`      // outcomes of the NTS-KE server by name
+	Verdicts       map[string]uint64 `json:"server_verdicts"`   // outcomes of the NTP server by name
+	LastStep       float64           `json:"last_step"`         // s, 0 if never
+	Refusal        string            `json:"refusal"`           // why steering was refused, empty if it was not
+	KeySetAge      float64           `json:"keyset_age"`        // seconds since the last cookie key rotation, 0 without a key set
+	VirtualTruth   *VirtualTruth     `json:"virtual,omitempty"` // only with clock = "virtual"
+}
+
+// VirtualTruth compares a virtual clock with the machine's own, which nothing but a trial can know.
+type VirtualTruth struct {
+	Offset    float64 `json:"offset"`    // machine clock minus virtual clock, s
+	Frequency float64 `json:"frequency"` // remaining rate error, s/s
+}
+
+// LeapName is the reference suite's name of the indicator.
+func LeapName(l ntp.LeapIndicator, synchronized bool) string {
+	switch {
+	case !synchronized || l == ntp.LeapUnknown:
+		return "Unsynchronized"
+	case l == ntp.LeapInsert:
+		return "Leap61"
+	case l == ntp.LeapDelete:
+		return "Leap59"
+	default:
+		return "NoWarning"
+	}
+}

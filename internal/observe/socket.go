@@ -1,0 +1,160 @@
+package observe
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Limits of the socket (ntpd-rs.md 3.1).
+const (
+	maxClients    = 8                      // simultaneous readers; more are closed at once
+	writeTimeout  = 500 * time.Millisecond // a reader that does not read is dropped
+	readTimeout   = 2 * time.Second        // for our own tools
+	maxSnapshot   = 1 << 20                // bytes that a reader accepts
+	lengthPrefix  = 8
+	acceptBackoff = 100 * time.Millisecond // after an accept error such as EMFILE
+)
+
+// ErrOccupied says that the socket path is something that we did not make and must not remove.
+var ErrOccupied = errors.New("exists and is not a socket")
+
+// ErrInUse says that another process serves the socket.
+var ErrInUse = errors.New("another process serves this socket")
+
+// Listen makes the socket with the given permissions. It is created under a umask that never lets it be wider
+// than that, so no chmod by path is needed (reliability row X04). A stale socket is replaced; a file, a link or
+// a socket that somebody serves is refused (X03).
+func Listen(path string, mode fs.FileMode) (net.Listener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, fmt.Errorf("observation socket %s: %w", path, err)
+	}
+	old := syscall.Umask(int(^mode & 0o777))
+	ln, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("observation socket %s: %w", path, err)
+	}
+	return ln, nil
+}
+
+func removeStale(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if st.Mode()&fs.ModeSocket == 0 {
+		return ErrOccupied
+	}
+	c, err := net.DialTimeout("unix", path, writeTimeout)
+	if err == nil {
+		c.Close()
+		return ErrInUse
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// Serve owns the listener and hands every client one snapshot; it never reads. It stops when ctx ends and then
+// waits for its clients, which is writeTimeout at most.
+func Serve(ctx context.Context, ln net.Listener, snapshot func() *Snapshot) error {
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	permits := make(chan struct{}, maxClients)
+	defer func() {
+		for range maxClients {
+			permits <- struct{}{}
+		}
+	}()
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return fmt.Errorf("accept on observation socket: %w", err)
+			}
+			select {
+			case <-time.After(acceptBackoff):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		select {
+		case permits <- struct{}{}:
+		default:
+			c.Close()
+			continue
+		}
+		go func() {
+			defer func() { <-permits }()
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(writeTimeout))
+			_ = Write(c, snapshot())
+		}()
+	}
+}
+
+// Write frames one snapshot onto w in a single call.
+func Write(w io.Writer, s *Snapshot) error {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode snapshot: %w", err)
+	}
+	msg := binary.BigEndian.AppendUint64(make([]byte, 0, lengthPrefix+len(body)), uint64(len(body)))
+	if _, err := w.Write(append(msg, body...)); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return nil
+}
+
+// Read fetches one snapshot from the socket at path; unknown members are tolerated, more than 1 MiB is refused.
+func Read(ctx context.Context, path string) (*Snapshot, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open observation socket %s: %w", path, err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(readTimeout))
+	s, err := Decode(c)
+	if err != nil {
+		return nil, fmt.Errorf("observation socket %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// Decode reads one framed snapshot.
+func Decode(r io.Reader) (*Snapshot, error) {
+	var prefix [lengthPrefix]byte
+	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+		return nil, fmt.Errorf("read snapshot length: %w", err)
+	}
+	n := binary.BigEndian.Uint64(prefix[:])
+	if n > maxSnapshot {
+		return nil, fmt.Errorf("snapshot of %d bytes exceeds %d", n, maxSnapshot)
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return nil, fmt.Errorf("read snapshot: %w", err)
+	}
+	s := new(Snapshot)
+	if err := json.Unmarshal(body, s); err != nil {
+		return nil, fmt.Errorf("decode snapshot: %w", err)
+	}
+	return s, nil
+}

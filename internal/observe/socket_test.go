@@ -1,0 +1,147 @@
+package observe
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func sample() *Snapshot {
+	n := 7
+	return &Snapshot{
+		Program: Program{Version: "1.0.0", UptimeSeconds: 1.5, Now: Time{1 << 32}},
+		System:  System{Stratum: 3, LeapIndicator: "NoWarning"},
+		Sources: []Source{{Name: "a:123", ID: 1, NTSCookies: &n, Role: "selected"}},
+		Servers: []Server{{Address: "127.0.0.1:123", Stats: ServerStats{Received: 4, Accepted: 3, Ignored: 1}}},
+	}
+}
+
+func serve(t *testing.T) (path string, stop func()) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "observe")
+	ln, err := Listen(path, 0o660)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, ln, sample) }()
+	return path, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	path, stop := serve(t)
+	defer stop()
+	s, err := Read(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.System.Stratum != 3 || len(s.Sources) != 1 || *s.Sources[0].NTSCookies != 7 || s.Servers[0].Stats.Accepted != 3 {
+		t.Fatalf("got %+v", s)
+	}
+}
+
+func TestX01_LengthPrefixAndGarbageRefused(t *testing.T) {
+	huge := binary.BigEndian.AppendUint64(nil, 1<<63)
+	for name, in := range map[string][]byte{
+		"empty": nil, "short": {0, 0}, "huge": huge, "partial": append(binary.BigEndian.AppendUint64(nil, 10), '{'),
+		"garbage": append(binary.BigEndian.AppendUint64(nil, 3), "abc"...),
+	} {
+		if _, err := Decode(bytes.NewReader(in)); err == nil {
+			t.Errorf("%s accepted", name)
+		}
+	}
+}
+
+func TestX02_IdleReadersAreCappedAndDropped(t *testing.T) {
+	path, stop := serve(t)
+	defer stop()
+	var conns []net.Conn
+	for range 100 {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns = append(conns, c)
+	}
+	// Whoever does not read must not keep others out for longer than the write timeout.
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		if _, err := Read(context.Background(), path); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("no snapshot while %d idle clients are connected: %v", len(conns), err)
+		}
+	}
+}
+
+func TestX03_SocketPath(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(file, 0o600); !errors.Is(err, ErrOccupied) {
+		t.Errorf("file: %v", err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(link, 0o600); !errors.Is(err, ErrOccupied) {
+		t.Errorf("symlink: %v", err)
+	}
+	stale := filepath.Join(dir, "stale")
+	ln, err := net.Listen("unix", stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	if _, err := Listen(stale, 0o600); !errors.Is(err, ErrInUse) {
+		t.Errorf("served socket: %v", err)
+	}
+	ln.Close()
+	ln2, err := Listen(stale, 0o640)
+	if err != nil {
+		t.Fatalf("stale socket not replaced: %v", err)
+	}
+	defer ln2.Close()
+	st, err := os.Stat(stale)
+	if err != nil || st.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v; want 0640", st.Mode(), err)
+	}
+	if _, err := Listen(filepath.Join(dir, "missing", "s"), 0o600); err == nil {
+		t.Error("missing directory accepted")
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	var buf bytes.Buffer
+	if err := Write(&buf, sample()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(buf.Bytes())
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 2, '{', '}'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := Decode(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		if err := Write(io.Discard, s); err != nil {
+			t.Fatalf("decoded snapshot does not encode: %v", err)
+		}
+	})
+}
