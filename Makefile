@@ -1,0 +1,72 @@
+# The suite's commands. `build`, `demo` and `test` need neither network (Go modules aside) nor root.
+SHELL      := /bin/bash
+GO         ?= go
+BIN        := bin
+COMMIT     := $(shell git rev-parse --short HEAD 2>/dev/null || echo -)
+COMMITDATE := $(shell git log -1 --format=%cd --date=format:%Y-%m-%d 2>/dev/null || echo 2026-11-25)
+LDFLAGS    := -s -w -X ntp-daemon/internal/version.Commit=$(COMMIT) -X ntp-daemon/internal/version.CommitDate=$(COMMITDATE)
+BUILD      := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
+COMMANDS   := ntp-daemon nts-pool-ke ntp-ctl ntp-metrics-exporter
+HAVE_CC    := $(shell command -v gcc >/dev/null 2>&1 || command -v cc >/dev/null 2>&1 && echo yes)
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+
+.PHONY: build demo test vet cross test-clock interop peers fuzz cover keys bench-server install clean
+
+build:
+	@mkdir -p $(BIN)
+	@for c in $(COMMANDS); do $(BUILD) -o $(BIN)/$$c ./cmd/$$c || exit 1; done
+
+# The main job, visibly working: server, pool and client on loopback ports, a virtual clock that starts wrong.
+demo: build
+	@KEEP=$(KEEP) scripts/demo.sh
+
+vet:
+	$(GO) vet ./...
+
+# Everything: with the race detector where a C compiler exists, and once as it ships.
+test: vet cross
+ifeq ($(HAVE_CC),yes)
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+else
+	@echo "no C compiler: the race detector is not available, running without it"
+endif
+	CGO_ENABLED=0 $(GO) test -timeout 15m ./...
+
+# Every platform that the suite must at least build for.
+cross:
+	@for t in linux/386 linux/arm freebsd/amd64 darwin/arm64; do \
+		echo "build for $$t"; CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./... || exit 1; done
+
+# Moves this machine's clock by at most 2 s and puts it back. Never part of `test`.
+test-clock:
+	NTPD_TEST_CLOCK=1 CGO_ENABLED=0 $(GO) test -count=1 -p 1 -parallel 1 -timeout 25m -v -run 'RealClock' ./internal/clock/... ./internal/daemon/...
+
+# Debian's chrony and ntpsec, unpacked side by side into build/peers (the packages conflict with each other).
+peers:
+	@scripts/peers.sh
+
+interop: build peers
+	NTPD_PEERS=$(CURDIR)/build/peers $(GO) test -count=1 -timeout 15m -v -run 'Interop' ./internal/interop/...
+
+FUZZTIME ?= 10s
+fuzz:
+	@scripts/fuzz.sh $(FUZZTIME)
+
+cover:
+	@mkdir -p build
+	$(GO) test -coverprofile=build/cover.out ./internal/... >/dev/null
+	@$(GO) tool cover -func=build/cover.out | tail -1
+
+# New test certificates; public and unsafe, see test-keys/README.md.
+keys:
+	$(GO) run ./test-keys/gen
+
+bench-server:
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/server/... ./internal/udp/... ./internal/nts/...
+
+install: build
+	@for c in $(COMMANDS); do install -D -m 0755 $(BIN)/$$c $(DESTDIR)$(PREFIX)/bin/$$c; done
+
+clean:
+	rm -rf $(BIN) build

@@ -1,0 +1,282 @@
+// Package internal_test keeps the floors of the house (docs/architecture.md): which package may import which,
+// and what the pure floors must not touch.
+package internal_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go/importer"
+)
+
+const module = "ntp-daemon"
+
+// floors is the plan of docs/architecture.md: a package imports from lower floors only, plus sideways.
+var floors = map[string]int{
+	"ntp": 0, "secret": 0, "nts/aead": 0, "nts/record": 0,
+	"nts": 1, "source": 1, "server": 1, "algorithm": 1, "system": 1, "pool": 1,
+	"clock": 2, "udp": 2, "accept": 2, "nts/ke": 2, "resolve": 2, "durable": 2, "observe": 2, "logging": 2, "privdrop": 2,
+	"config": 3, "metrics": 3, "svg": 3, "assoc": 3, "daemon": 3, "poolke": 3, "ctl": 3, "version": 0,
+}
+
+// sideways are the edges allowed on one floor.
+var sideways = map[string][]string{
+	"nts/record": {"nts/aead", "secret", "ntp"},
+	"nts/aead":   {"secret", "ntp"},
+	"source":     {"nts"},
+	"server":     {"nts"},
+	"system":     {"algorithm"},
+	"pool":       {"nts"},
+	"nts/ke":     {"accept"},
+	"daemon":     {"assoc", "config"},
+	"poolke":     {"assoc", "config"},
+	"ctl":        {"assoc", "config", "metrics"},
+}
+
+// testOnly packages may be imported by _test.go files only.
+var testOnly = []string{"sim", "faultnet", "testca", "clock/clocktest"}
+
+// clockUsers are the only packages that may import clock outside tests.
+var clockUsers = []string{"internal/daemon", "internal/poolke", "internal/ctl"}
+
+type pkg struct {
+	ImportPath, Dir string
+	Imports         []string
+	GoFiles         []string
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Imports,GoFiles", "./...")
+	cmd.Dir = ".."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p pkg
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	return pkgs
+}
+
+func inner(path string) (string, bool) { return strings.CutPrefix(path, module+"/internal/") }
+
+func TestFloors(t *testing.T) {
+	for _, p := range list(t) {
+		name, ok := inner(p.ImportPath)
+		if !ok || slices.Contains(testOnly, name) {
+			continue
+		}
+		floor, known := floors[name]
+		if !known {
+			t.Errorf("%s has no floor; add it to the plan in docs/architecture.md and here", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			other, ok := inner(imp)
+			if !ok {
+				continue
+			}
+			if slices.Contains(testOnly, other) {
+				t.Errorf("%s imports %s, which is for tests only", name, other)
+				continue
+			}
+			of := floors[other]
+			allowed := of < floor || slices.Contains(sideways[name], other)
+			if floor == 2 && of == 1 && name != "nts/ke" {
+				allowed = false // floor 2 knows neither its neighbours nor floor 1
+			}
+			if !allowed {
+				t.Errorf("%s (floor %d) must not import %s (floor %d)", name, floor, other, of)
+			}
+		}
+	}
+}
+
+func TestWhoTouchesTheClock(t *testing.T) {
+	for _, p := range list(t) {
+		rel := strings.TrimPrefix(p.ImportPath, module+"/")
+		if strings.HasPrefix(rel, "cmd/") || slices.Contains(clockUsers, rel) || rel == "internal/clock/clocktest" {
+			continue
+		}
+		if slices.Contains(p.Imports, module+"/internal/clock") {
+			t.Errorf("%s imports internal/clock; only cmd, daemon, poolke, ctl and tests may", rel)
+		}
+	}
+}
+
+// forbidden are the selectors that a pure floor must not use: time, luck and the outside world are arguments.
+var forbidden = map[string][]string{
+	"time": {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
+	"net":  {"Dial", "DialTimeout", "DialUDP", "DialTCP", "Listen", "ListenPacket", "ListenUDP", "ListenTCP"},
+}
+
+var forbiddenImports = []string{"os", "crypto/rand", "math/rand", "math/rand/v2", "log", "log/slog", "github.com/rs/zerolog"}
+
+func TestPureFloors(t *testing.T) {
+	for _, p := range list(t) {
+		name, ok := inner(p.ImportPath)
+		if !ok {
+			continue
+		}
+		if f, known := floors[name]; !known || f > 1 {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if slices.Contains(forbiddenImports, imp) {
+				t.Errorf("%s imports %s", name, imp)
+			}
+		}
+		for _, file := range p.GoFiles {
+			checkPure(t, filepath.Join(p.Dir, file))
+		}
+	}
+}
+
+func checkPure(t *testing.T, path string) {
+	t.Helper()
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			t.Errorf("%s: go statement on a pure floor", fset.Position(n.Pos()))
+		case *ast.SelectorExpr:
+			if id, ok := n.X.(*ast.Ident); ok && id.Obj == nil && slices.Contains(forbidden[id.Name], n.Sel.Name) {
+				t.Errorf("%s: %s.%s on a pure floor", fset.Position(n.Pos()), id.Name, n.Sel.Name)
+			}
+		}
+		return true
+	})
+}
+
+func TestOnlyCommandsExit(t *testing.T) {
+	for _, p := range list(t) {
+		if strings.HasPrefix(p.ImportPath, module+"/cmd/") || strings.HasPrefix(p.ImportPath, module+"/test-keys/") {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			b, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, bad := range []string{"os.Exit(", "log.Fatal"} {
+				if strings.Contains(string(b), bad) {
+					t.Errorf("%s/%s calls %s…; only cmd/ exits", p.ImportPath, file, bad)
+				}
+			}
+		}
+	}
+}
+
+// TestNoMapRanges: where floats are added or a choice is made, the order must not depend on a map.
+func TestNoMapRanges(t *testing.T) {
+	for _, name := range []string{"algorithm", "system"} {
+		fset := token.NewFileSet()
+		pkgs, err := parser.ParseDir(fset, name, func(fi os.FileInfo) bool { return !strings.HasSuffix(fi.Name(), "_test.go") }, 0) //nolint:staticcheck // one directory, no build tags
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, parsed := range pkgs {
+			var files []*ast.File
+			for _, f := range parsed.Files {
+				files = append(files, f)
+			}
+			info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}}
+			conf := types.Config{Importer: importer.ForCompiler(fset, "source", nil), Error: func(error) {}}
+			_, _ = conf.Check(name, fset, files, info)
+			for _, f := range files {
+				ast.Inspect(f, func(n ast.Node) bool {
+					r, ok := n.(*ast.RangeStmt)
+					if !ok {
+						return true
+					}
+					if tv, ok := info.Types[r.X]; ok && tv.Type != nil {
+						if _, isMap := tv.Type.Underlying().(*types.Map); isMap {
+							t.Errorf("%s: range over a map", fset.Position(r.Pos()))
+						}
+					}
+					return true
+				})
+			}
+		}
+	}
+}
+
+// heavy libraries belong to the exporter and ntp-ctl and never reach the daemons.
+func TestDaemonStaysLight(t *testing.T) {
+	for _, cmdName := range []string{"ntp-daemon", "nts-pool-ke"} {
+		if _, err := os.Stat("../cmd/" + cmdName); err != nil {
+			t.Skipf("cmd/%s not there yet", cmdName)
+		}
+		cmd := exec.Command("go", "list", "-deps", "./cmd/"+cmdName)
+		cmd.Dir = ".."
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dep := range strings.Fields(string(out)) {
+			for _, bad := range []string{"github.com/prometheus", "github.com/urfave", "net/http"} {
+				if strings.HasPrefix(dep, bad) {
+					t.Errorf("%s links %s", cmdName, dep)
+				}
+			}
+		}
+	}
+}
+
+// The style sheet's sizes: no function over 100 lines, no file over 500 (tests and tables exempt).
+func TestSizes(t *testing.T) {
+	const maxFunc, maxFile = 100, 500
+	for _, p := range list(t) {
+		for _, file := range p.GoFiles {
+			path := filepath.Join(p.Dir, file)
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, path, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := fset.Position(f.End()).Line; n > maxFile {
+				t.Errorf("%s/%s has %d lines", p.ImportPath, file, n)
+			}
+			for _, d := range f.Decls {
+				fn, ok := d.(*ast.FuncDecl)
+				if !ok {
+					continue
+				}
+				if n := fset.Position(fn.End()).Line - fset.Position(fn.Pos()).Line; n > maxFunc {
+					t.Errorf("%s: %s has %d lines", fset.Position(fn.Pos()), fn.Name.Name, n)
+				}
+			}
+		}
+	}
+}
+
+func TestGofmt(t *testing.T) {
+	out, err := exec.Command("gofmt", "-l", "..").CombinedOutput()
+	if err != nil {
+		t.Fatalf("gofmt: %v", err)
+	}
+	if s := strings.TrimSpace(string(out)); s != "" {
+		t.Error(fmt.Sprintf("gofmt would change:\n%s", s))
+	}
+}
