@@ -1,0 +1,146 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"ntp-daemon/internal/secret"
+)
+
+// maxBackends bounds one pool's list; far above any pool known, far below what hurts.
+const maxBackends = 65536
+
+// maxNamesPerBackend bounds the Server names an operator lists for one time source.
+const maxNamesPerBackend = 64
+
+// maxTokenBytes is the longest token: chrony's fork cuts record bodies at 256 (nts-pool.md B7).
+const maxTokenBytes = 256
+
+// Era says in which pool dialect a time source is spoken to (nts-pool.md sections 0 and E1).
+type Era uint8
+
+// The eras; the zero value finds out by asking.
+const (
+	EraAuto        Era = iota // IANA, then 0x4000 with token, then certificate
+	EraCertificate            // 0x4000 to 0x4003, client certificate (ntpd-rs up to 1.6)
+	EraToken4000              // 0x4000 to 0x4005, token (ntpd-rs 1.7 and 1.8, chrony's fork)
+	EraIANA                   // records 8 to 14, token (ntpd-rs from 1.9)
+)
+
+// eraNames are the spellings of the configuration, in the order of the constants.
+var eraNames = [...]string{"auto", "cert", "token-4000", "iana"}
+
+// ParseEra reads the value of the key protocol-era; the empty string means auto.
+func ParseEra(s string) (Era, bool) {
+	if s == "" {
+		return EraAuto, true
+	}
+	i := slices.Index(eraNames[:], s)
+	return Era(max(i, 0)), i >= 0
+}
+
+// String is the spelling of the configuration.
+func (e Era) String() string {
+	if int(e) >= len(eraNames) {
+		return "era(" + strconv.Itoa(int(e)) + ")"
+	}
+	return eraNames[e]
+}
+
+// Backend is one time source as the pool's operator describes it.
+type Backend struct {
+	Domain    string         // host name: looked up, sent as SNI, checked in the certificate
+	Port      uint16         // TCP port of its key exchange, 1 to 65535
+	Names     []string       // Server names it may hand out besides Domain; empty: any public one
+	Tokens    []secret.Bytes // tokens it accepts, tried in order; empty: certificate dialect only
+	Era       Era            // dialect; EraAuto asks
+	Addresses []netip.Addr   // where to connect; empty: look Domain up
+}
+
+// String is domain:port, the name of a backend in logs and errors.
+func (b *Backend) String() string {
+	return net.JoinHostPort(b.Domain, strconv.Itoa(int(b.Port)))
+}
+
+// Directory is a validated, immutable list of time sources. A new list is a new Directory, so that
+// exchanges under way finish on the one they began with.
+type Directory struct {
+	backends []Backend
+	own      []string // canonical names of the pool itself
+}
+
+// NewDirectory validates the whole list and reports every fault at once. own are the names the pool
+// is reached by (those of its certificate), to which no time source may point a user. The list may
+// be empty (users then get error 2) and may name a host more than once, as the seed's could.
+func NewDirectory(backends []Backend, own []string) (*Directory, error) {
+	if len(backends) > maxBackends {
+		return nil, fmt.Errorf("%d time sources, at most %d", len(backends), maxBackends)
+	}
+	d := &Directory{backends: make([]Backend, 0, len(backends))}
+	var faults []error
+	for i := range backends {
+		b := backends[i].clone()
+		if err := b.check(); err != nil {
+			faults = append(faults, fmt.Errorf("time source %d (%q): %w", i+1, b.String(), err))
+		}
+		d.backends = append(d.backends, b)
+	}
+	for _, name := range own {
+		d.own = append(d.own, CanonicalName(name))
+	}
+	return d, errors.Join(faults...)
+}
+
+// Len is the number of time sources.
+func (d *Directory) Len() int { return len(d.backends) }
+
+// At returns the i-th time source, 0 ≤ i < Len. It must not be changed.
+func (d *Directory) At(i int) *Backend { return &d.backends[i] }
+
+// clone keeps a later change of the caller's slices out of the directory.
+func (b Backend) clone() Backend {
+	b.Names = slices.Clone(b.Names)
+	b.Tokens = slices.Clone(b.Tokens)
+	b.Addresses = slices.Clone(b.Addresses)
+	return b
+}
+
+// check reports everything that is wrong with one entry.
+func (b *Backend) check() error {
+	var faults []error
+	if err := wellFormed(b.Domain); err != nil {
+		faults = append(faults, fmt.Errorf("domain: %w", err))
+	}
+	if b.Port == 0 {
+		faults = append(faults, errors.New("port is 0"))
+	}
+	if len(b.Names) > maxNamesPerBackend {
+		faults = append(faults, fmt.Errorf("%d names, at most %d", len(b.Names), maxNamesPerBackend))
+	}
+	for _, name := range b.Names {
+		if err := wellFormed(name); err != nil {
+			faults = append(faults, fmt.Errorf("name %q: %w", name, err))
+		}
+	}
+	for _, token := range b.Tokens {
+		if len(token) == 0 || len(token) > maxTokenBytes {
+			faults = append(faults, fmt.Errorf("token of %d bytes, want 1 to %d", len(token), maxTokenBytes))
+		}
+	}
+	if int(b.Era) >= len(eraNames) {
+		faults = append(faults, fmt.Errorf("unknown protocol era %d", b.Era))
+	}
+	if (b.Era == EraToken4000 || b.Era == EraIANA) && len(b.Tokens) == 0 {
+		faults = append(faults, fmt.Errorf("protocol era %s needs a token", b.Era))
+	}
+	for _, addr := range b.Addresses {
+		if !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() {
+			faults = append(faults, fmt.Errorf("address %v cannot be connected to", addr))
+		}
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,183 @@
+package pool
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+)
+
+// maxNameBytes is the longest Server or Deny name taken from anybody (nts-pool.md E10: 255).
+const maxNameBytes = 255
+
+// maxLabelBytes is the longest label of a DNS name (RFC 1035 section 2.3.4).
+const maxLabelBytes = 63
+
+// maxDNSNameBytes is the longest DNS name in text, without its trailing dot (RFC 1035: 255 on the wire).
+const maxDNSNameBytes = 253
+
+// Reasons for refusing the Server name of a time source (nts-pool.md D3-27). Each one ends the
+// exchange with error 2; a refused name is never replaced by another one in silence.
+var (
+	ErrNameEmpty     = errors.New("server name is empty")
+	ErrNameLong      = errors.New("server name is longer than 255 bytes")
+	ErrNameMalformed = errors.New("server name is neither a DNS name nor an address")
+	ErrNameOwn       = errors.New("server name is one of the pool's own")
+	ErrNameLocal     = errors.New("server name is a loopback, private, link-local or otherwise not public target")
+	ErrNameUnlisted  = errors.New("server name is not among those listed for this time source")
+)
+
+// localPrefixes are the special-purpose blocks to which no stranger may send a user; loopback,
+// private, link-local, multicast and unspecified addresses are known to net/netip already.
+// Source: the IANA special-purpose registries. Documentation blocks are left out: they lead nowhere.
+var localPrefixes = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("100::/64"),
+	netip.MustParsePrefix("fec0::/10"),
+}
+
+// CanonicalName is the form in which names are compared: lower case, no trailing dot, an address
+// in its shortest spelling with IPv4-mapped IPv6 folded to IPv4. What travels is never changed.
+func CanonicalName(name string) string {
+	if addr, ok := parseAddress(name); ok {
+		return addr.String()
+	}
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}
+
+// parseAddress takes an address literal without zone and without brackets.
+func parseAddress(name string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(name)
+	if err != nil || addr.Zone() != "" {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap(), true
+}
+
+// CheckServerName decides whether the Server name a time source put in its answer may be handed
+// to a user (nts-pool.md D3-27). The domain of the backend and the names configured for it are
+// trusted as written by the operator; with such a list present nothing else passes.
+func (d *Directory) CheckServerName(b *Backend, name string) error {
+	if err := wellFormed(name); err != nil {
+		return err
+	}
+	canonical := CanonicalName(name)
+	if canonical == CanonicalName(b.Domain) || containsName(b.Names, canonical) {
+		return nil
+	}
+	switch {
+	case matchesAny(d.own, canonical):
+		return ErrNameOwn
+	case isLocal(canonical):
+		return ErrNameLocal
+	case len(b.Names) > 0:
+		return ErrNameUnlisted
+	}
+	return nil
+}
+
+// wellFormed tells a DNS name or address literal from anything else a stranger may send.
+func wellFormed(name string) error {
+	switch {
+	case name == "":
+		return ErrNameEmpty
+	case len(name) > maxNameBytes:
+		return ErrNameLong
+	}
+	if _, ok := parseAddress(name); ok {
+		return nil
+	}
+	host := strings.TrimSuffix(name, ".")
+	if host == "" || len(host) > maxDNSNameBytes {
+		return ErrNameMalformed
+	}
+	labels := strings.Split(host, ".")
+	for _, label := range labels {
+		if !validLabel(label) {
+			return ErrNameMalformed
+		}
+	}
+	// "127.1" or "0x7f000001" is an address to many a resolver although it parses as no address here.
+	if numericLabel(labels[len(labels)-1]) {
+		return ErrNameMalformed
+	}
+	return nil
+}
+
+// validLabel accepts letters, digits, hyphens inside and underscores: what host names are made of
+// in the field. Names in other alphabets travel as A-labels (xn--…) and pass.
+func validLabel(label string) bool {
+	if label == "" || len(label) > maxLabelBytes || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	for i := 0; i < len(label); i++ {
+		c := label[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// numericLabel reports a label that old address parsers read as a number: decimal, octal or 0x….
+func numericLabel(label string) bool {
+	digits := label
+	hex := len(label) >= 2 && label[0] == '0' && label[1]|0x20 == 'x'
+	if hex {
+		digits = label[2:]
+	}
+	for i := 0; i < len(digits); i++ {
+		c := digits[i]
+		if c >= '0' && c <= '9' || hex && 'a' <= c|0x20 && c|0x20 <= 'f' {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+// isLocal reports a canonical name that leads into the user's own machine or network.
+func isLocal(canonical string) bool {
+	addr, ok := parseAddress(canonical)
+	if !ok {
+		return canonical == "localhost" || strings.HasSuffix(canonical, ".localhost")
+	}
+	if !addr.IsGlobalUnicast() || addr.IsPrivate() {
+		return true
+	}
+	for _, p := range localPrefixes {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// containsName looks for an already canonical name in a list of names as written.
+func containsName(names []string, canonical string) bool {
+	for _, n := range names {
+		if CanonicalName(n) == canonical {
+			return true
+		}
+	}
+	return false
+}
+
+// matchesAny compares with certificate names: "*." stands for exactly one label.
+func matchesAny(patterns []string, canonical string) bool {
+	for _, p := range patterns {
+		if p == canonical {
+			return true
+		}
+		suffix, wild := strings.CutPrefix(p, "*")
+		if _, rest, found := strings.Cut(canonical, "."); wild && found && "."+rest == suffix {
+			return true
+		}
+	}
+	return false
+}
