@@ -1,0 +1,186 @@
+package config
+
+import (
+	"crypto/x509"
+	"io/fs"
+	"math"
+	"net/netip"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/secret"
+)
+
+// DefaultPath is the file that ntp-daemon and ntp-ctl read when none is named. The default state directory and
+// observation socket apply with this path only, so that several daemons run on one host (design.md section 0).
+const DefaultPath = "/etc/ntp-daemon/ntp.toml"
+
+// Unlimited is the size of a step threshold without limit, written "inf".
+const Unlimited = time.Duration(math.MaxInt64)
+
+// Config is the whole of a configuration of ntp-daemon. All values are inside their ranges and all defaults
+// are filled in.
+type Config struct {
+	Path            string // the file, as it was named; empty after an absent DefaultPath
+	Observability   Observability
+	Sources         []Source
+	Servers         []Server
+	Keyset          Keyset
+	KEServers       []KEServer
+	Synchronization Synchronization
+	State           State
+}
+
+// LogLevel is the least severe level that is written.
+type LogLevel uint8
+
+// The levels, most verbose first.
+const (
+	LevelTrace LogLevel = iota
+	LevelDebug
+	LevelInfo
+	LevelWarn
+	LevelError
+)
+
+// LogFormat is the shape of a log line.
+type LogFormat uint8
+
+// The shapes: auto takes the console shape on a terminal, journal prefixes under systemd, otherwise JSON.
+const (
+	FormatAuto LogFormat = iota
+	FormatConsole
+	FormatJSON
+	FormatJournal
+)
+
+// Observability is the table [observability].
+type Observability struct {
+	LogLevel        LogLevel  // default info
+	LogLevelSet     bool      // written in the file; a level on the command line then says that it overrides
+	LogFormat       LogFormat // default auto
+	LogPath         string    // empty: standard output
+	ExporterLogPath string    // the same for ntp-metrics-exporter
+	ANSIColors      *bool     // nil: colours when the log goes to a terminal
+
+	ObservationPath        string         // Unix socket of the snapshot; empty: none
+	ObservationPermissions fs.FileMode    // of that socket, default 0666
+	MetricsExporterListen  netip.AddrPort // default 127.0.0.1:9975
+}
+
+// SourceMode is the kind of a [[source]].
+type SourceMode uint8
+
+// The modes that run. Others are known to the loader and end in NotBuilt.
+const (
+	ModeServer  SourceMode = iota // one NTP server
+	ModePool                      // several NTP servers behind one name
+	ModeNTS                       // one NTS key exchange server
+	ModeNTSPool                   // several time sources behind one NTS pool
+)
+
+// Source is one [[source]] table with the [source-defaults] filled in.
+type Source struct {
+	Mode   SourceMode
+	Host   string       // host name or address, without port
+	Port   uint16       // default 123, or 4460 with NTS
+	Count  int          // sources wanted: 1, or the key count of a pool (default 4)
+	Ignore []netip.Addr // addresses of a pool that are never used
+
+	CertificateAuthority string         // PEM file of additional roots; empty: none
+	Roots                *x509.CertPool // system roots and that file; nil: system roots
+
+	Version     uint8 // of the packets sent: 4
+	PollMin     ntp.PollExp
+	PollMax     ntp.PollExp // ≥ PollMin
+	PollInitial ntp.PollExp // in [PollMin, PollMax]
+}
+
+// Action is what happens to a request that a list or require-nts refuses.
+type Action uint8
+
+// The actions.
+const (
+	ActionNone   Action = iota // nothing is refused
+	ActionIgnore               // silence
+	ActionDeny                 // a DENY kiss
+)
+
+// AccessList is an allowlist or a denylist: addresses that match Filter pass, or are refused, with Action.
+// IPv4-mapped prefixes are stored as IPv4 ones.
+type AccessList struct {
+	Filter []netip.Prefix
+	Action Action
+}
+
+// Server is one [[server]] table.
+type Server struct {
+	Listen           netip.AddrPort
+	Allow            AccessList    // default: everyone; else ignore
+	Deny             AccessList    // default: nobody
+	RateLimitSlots   int           // rate-limiting-cache-size; 0: no limit
+	RateLimitSpacing time.Duration // rate-limiting-cutoff-ms: least spacing per client
+	RequireNTS       Action        // what requests without NTS get; ActionNone: an answer
+	Versions         []uint8       // accept-ntp-versions: of 3 and 4; others are ignored
+}
+
+// Keyset is the table [keyset]: the master keys of cookies.
+type Keyset struct {
+	StaleKeys        int           // old keys still accepted, default 7
+	RotationInterval time.Duration // default 24 h
+	StoragePath      string        // empty: keys live in memory only. Default: inside State.Directory
+}
+
+// KEServer is one [[nts-ke-server]] table.
+type KEServer struct {
+	Listen               netip.AddrPort
+	CertificateChainPath string
+	PrivateKeyPath       string
+	Timeout              time.Duration // of one exchange, TLS included; default 1 s
+	MaxConnections       int           // concurrent-connections, default 512
+	LongLived            int           // connections kept for pools, default a tenth of MaxConnections
+	NTPServer            string        // sent to clients; empty: none, they use this host
+	NTPPort              uint16        // sent to clients; 0: none, they use 123
+
+	PoolTokens           []secret.Bytes // accepted-pool-authentication-tokens
+	PoolCertificatePaths []string       // authorized-pool-server-certificates
+	PoolCertificates     [][]byte       // the DER of each of those
+}
+
+// Threshold limits a step of the clock in each direction, ≥ 0 or Unlimited. A step is allowed when it is
+// strictly smaller.
+type Threshold struct{ Forward, Backward time.Duration }
+
+// ClockKind says which clock is steered.
+type ClockKind uint8
+
+// The clocks.
+const (
+	ClockSystem  ClockKind = iota // the kernel's CLOCK_REALTIME
+	ClockVirtual                  // an in-process clock over it that can start wrong
+)
+
+// NoLocalStratum is the value of LocalStratum that serves nobody while unsynchronised.
+const NoLocalStratum ntp.Stratum = 16
+
+// Synchronization is the table [synchronization].
+type Synchronization struct {
+	MinimumAgreeingSources int           // default 3
+	SingleStep             Threshold     // default 1000 s both ways
+	StartupStep            Threshold     // default forward unlimited, backward 86400 s
+	AccumulatedStep        time.Duration // sum of steps after the start; Unlimited when off
+	WarnOnJump             bool          // default true: a step is a warning, not only information
+	LocalStratum           ntp.Stratum   // 1–15: stratum served without a selected source (chrony's local)
+	ReferenceID            ntp.RefID     // served with local-stratum = 1, default "XNON"
+
+	Clock            ClockKind
+	ClockControl     bool          // default true; false measures and serves and never touches the clock
+	VirtualOffset    time.Duration // how far ahead the virtual clock starts
+	VirtualFrequency float64       // how fast it starts, s/s
+	Algorithm        Algorithm
+}
+
+// State is the table [state].
+type State struct {
+	Directory string // for drift, start allowance and cookie keys; empty: no state is kept
+}

@@ -1,0 +1,72 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	File         string
+	Line, Column int    // from 1; 0 when the problem belongs to the whole file
+	Key          string // dotted path of the key, or empty
+	What         string // what is wrong, lower case, without full stop
+	Remedy       string // what to do about it; may be empty
+}
+
+// String is the one-line form "FILE:LINE:COL: KEY: what; remedy". Parts that do not apply are left out, and
+// no byte of the file reaches a terminal raw.
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(printable(p.File))
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
+	}
+	b.WriteString(": ")
+	if p.Key != "" {
+		b.WriteString(printable(p.Key) + ": ")
+	}
+	b.WriteString(printable(p.What))
+	if p.Remedy != "" {
+		b.WriteString("; " + printable(p.Remedy))
+	}
+	return b.String()
+}
+
+// printable replaces what could move a terminal's cursor or break the one-line form.
+func printable(s string) string {
+	clean := func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
+			return '?'
+		}
+		return r
+	}
+	return strings.Map(clean, s)
+}
+
+// Problems is every problem of a file, in the order of the file. It is the error of Load.
+type Problems []Problem
+
+// Error lists the problems, one per line.
+func (ps Problems) Error() string { return joinLines(ps) }
+
+// NotBuilt is the error for a valid configuration that asks for something that the suite knows but cannot do
+// yet. The daemon stops with exit code 78; a validator may call the file valid.
+type NotBuilt struct{ Problems []Problem }
+
+// Error lists the missing features, one per line.
+func (e *NotBuilt) Error() string { return joinLines(e.Problems) }
+
+// Warning is something that works but that the operator should know.
+type Warning struct {
+	Problem
+	Info bool // worth a line at start, no reason to call the file bad
+}
+
+func joinLines(ps []Problem) string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
