@@ -1,0 +1,113 @@
+package resolve
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// ntpPort is where a server on this host answers; only there can an address of ours be ourselves.
+const ntpPort = 123
+
+// maxAddresses bounds what one look-up contributes, whatever the name server sends (C29). The largest count of
+// sources anyone configures for one pool stays below it.
+const maxAddresses = 32
+
+// Reason says why an address that a name stands for is not asked for time.
+type Reason uint8
+
+// The reasons, in the order in which they are tested.
+const (
+	Usable      Reason = iota
+	Unspecified        // 0.0.0.0/8, ::
+	Multicast          // 224.0.0.0/4, ff00::/8
+	Broadcast          // 255.255.255.255, 240.0.0.0/4
+	Loopback           // from a name other than localhost (CVE-2016-1551)
+	LinkLocal          // without a zone an IPv6 link-local address leads nowhere
+	Own                // our own address at port 123: we would follow ourselves
+)
+
+// String names the reason in the words of a log line.
+func (r Reason) String() string {
+	switch r {
+	case Usable:
+		return "usable"
+	case Unspecified:
+		return "unspecified address"
+	case Multicast:
+		return "multicast address"
+	case Broadcast:
+		return "broadcast or reserved address"
+	case Loopback:
+		return "loopback address for a name other than localhost"
+	case LinkLocal:
+		return "link-local address without a zone"
+	case Own:
+		return "our own address"
+	}
+	return fmt.Sprintf("reason(%d)", uint8(r))
+}
+
+// Refusal is an address that a name stands for and that is not used.
+type Refusal struct {
+	Addr   netip.Addr
+	Reason Reason
+}
+
+// Answer is what a name stands for. No address appears twice, none is IPv4-mapped, and the order is that of
+// the look-up, most promising first.
+type Answer struct {
+	Addrs   []netip.AddrPort // at most 32
+	Refused []Refusal        // at most 32
+}
+
+// filter applies the rules to a raw answer. trusted is set for names whose meaning nobody else can choose:
+// localhost and addresses written out. own lists the addresses of this host.
+func filter(raw []netip.Addr, port uint16, trusted bool, own []netip.Addr) Answer {
+	var a Answer
+	seen := make([]netip.Addr, 0, min(len(raw), 2*maxAddresses))
+	for _, addr := range raw {
+		if len(a.Addrs) == maxAddresses || len(seen) == cap(seen) {
+			break
+		}
+		addr = addr.Unmap()
+		if slices.Contains(seen, addr) {
+			continue
+		}
+		seen = append(seen, addr)
+		if r := check(addr, port, trusted, own); r == Usable {
+			a.Addrs = append(a.Addrs, netip.AddrPortFrom(addr, port))
+		} else if len(a.Refused) < maxAddresses {
+			a.Refused = append(a.Refused, Refusal{Addr: addr, Reason: r})
+		}
+	}
+	return a
+}
+
+// check is the rule for one unmapped address.
+func check(addr netip.Addr, port uint16, trusted bool, own []netip.Addr) Reason {
+	switch {
+	case !addr.IsValid() || addr.IsUnspecified() || addr.Is4() && addr.As4()[0] == 0:
+		return Unspecified
+	case addr.IsMulticast():
+		return Multicast
+	case addr.Is4() && addr.As4()[0] >= 240:
+		return Broadcast
+	case trusted:
+		return Usable
+	case addr.IsLoopback():
+		return Loopback
+	case addr.Is6() && addr.IsLinkLocalUnicast() && addr.Zone() == "":
+		return LinkLocal
+	case port == ntpPort && slices.Contains(own, addr):
+		return Own
+	}
+	return Usable
+}
+
+// isLocalhost reports whether the name is one that RFC 6761 §6.3 ties to the loopback addresses.
+func isLocalhost(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
