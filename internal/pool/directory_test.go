@@ -1,0 +1,75 @@
+package pool
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"ntp-daemon/internal/secret"
+)
+
+func TestNewDirectory_ReportsEveryFault(t *testing.T) {
+	_, err := NewDirectory([]Backend{
+		{Domain: "fine.example", Port: 4460},
+		{Domain: "", Port: 0},
+		{Domain: "a b", Port: 1, Names: []string{"ok.example", "not ok"}},
+		{Domain: "t.example", Port: 1, Era: EraIANA},
+		{Domain: "t.example", Port: 1, Tokens: []secret.Bytes{nil}},
+		{Domain: "t.example", Port: 1, Addresses: []netip.Addr{netip.IPv4Unspecified()}},
+		{Domain: "t.example", Port: 1, Era: 9},
+	}, nil)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{
+		"time source 2", "port is 0", "server name is empty", "time source 3", `name "not ok"`, "era iana needs a token",
+		"token of 0 bytes", "address 0.0.0.0", "unknown protocol era 9",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "fine.example") {
+		t.Error("a good entry is blamed")
+	}
+}
+
+func TestDirectory_IsACopy(t *testing.T) {
+	names := []string{"a.example"}
+	d := mustDirectory(t, nil, Backend{Domain: "ts.example", Port: 1, Names: names})
+	names[0] = "b.example"
+	if got := d.At(0).Names[0]; got != "a.example" {
+		t.Errorf("the directory changed under its owner: %q", got)
+	}
+}
+
+func TestParseEra(t *testing.T) {
+	for i, name := range eraNames {
+		if e, ok := ParseEra(name); !ok || e != Era(i) || e.String() != name {
+			t.Errorf("ParseEra(%q) = %v, %v", name, e, ok)
+		}
+	}
+	if e, ok := ParseEra(""); !ok || e != EraAuto {
+		t.Error("the empty era is not auto")
+	}
+	if _, ok := ParseEra("seed"); ok {
+		t.Error("unknown era accepted")
+	}
+	if s := Era(77).String(); s != "era(77)" {
+		t.Error(s)
+	}
+}
+
+// P16: tokens of the list appear in no text made of it.
+func TestP16_BackendHidesTokens(t *testing.T) {
+	b := Backend{Domain: "ts.example", Port: 1, Tokens: []secret.Bytes{secret.Bytes("token-0123456789")}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q"} {
+		text := fmt.Sprintf(verb, b)
+		for _, leak := range []string{"token-0123456789", "746f6b656e", "dG9rZW4"} {
+			if strings.Contains(text, leak) {
+				t.Errorf("%s shows the token: %s", verb, text)
+			}
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package pool
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+)
+
+func four(t *testing.T) *Directory {
+	return mustDirectory(t, nil,
+		Backend{Domain: "a.example", Port: 4460},
+		Backend{Domain: "b.example", Port: 4460, Names: []string{"ntp.b.example"}},
+		Backend{Domain: "c.example", Port: 4460, Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::c")}},
+		Backend{Domain: "a.example", Port: 8080})
+}
+
+func TestPick(t *testing.T) {
+	d := four(t)
+	var aliases Aliases
+	aliases.Learn(d.At(2), "Anycast.Example.")
+	for _, tt := range []struct {
+		story   string
+		turn    uint64
+		denied  []string
+		want    []int
+		ignored bool
+	}{
+		{"the first user begins with the first entry, as in the seed", 0, nil, []int{0, 1, 2, 3}, false},
+		{"the next one with the second", 1, nil, []int{1, 2, 3, 0}, false},
+		{"and so round", 7, nil, []int{3, 0, 1, 2}, false},
+		{"the counter wraps", ^uint64(0), nil, []int{3, 0, 1, 2}, false},
+		{"P10 x0: an empty deny name means nothing", 0, []string{""}, []int{0, 1, 2, 3}, false},
+		{"P10 x1: both ports of a denied host go", 0, []string{"a.example"}, []int{1, 2}, false},
+		{"case and trailing dot do not matter", 1, []string{"B.EXAMPLE."}, []int{2, 3, 0}, false},
+		{"configured name", 0, []string{"NTP.b.example"}, []int{0, 2, 3}, false},
+		{"D3-30: learned alias", 0, []string{"anycast.example"}, []int{0, 1, 3}, false},
+		{"address in another spelling", 0, []string{"2001:0DB8:0:0::C"}, []int{0, 1, 3}, false},
+		{"P10: unknown names", 2, []string{"x.example", "1.2.3.4"}, []int{2, 3, 0, 1}, false},
+		{"P10 and D3-31: all members", 1, []string{"a.example", "b.example", "c.example"}, []int{1, 2, 3, 0}, true},
+	} {
+		t.Run(tt.story, func(t *testing.T) {
+			got := d.Pick(tt.turn, NewDenied(tt.denied), &aliases)
+			if !slices.Equal(got.Order, tt.want) || got.DenyIgnored != tt.ignored {
+				t.Errorf("got %+v, want %v %v", got, tt.want, tt.ignored)
+			}
+		})
+	}
+}
+
+func TestPick_EmptyDirectory(t *testing.T) {
+	if got := mustDirectory(t, nil).Pick(3, NewDenied([]string{"a"}), nil); len(got.Order) != 0 || got.DenyIgnored {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// P10: 200 names; those after the 64th are ignored, doubles count once.
+func TestP10_DenyNamesAfterThe64thAreIgnored(t *testing.T) {
+	d := four(t)
+	var names []string
+	for i := range 199 {
+		names = append(names, fmt.Sprintf("n%d.example", i))
+	}
+	late := NewDenied(append(slices.Clone(names), "a.example"))
+	if late.Len() != maxDenied || len(d.Pick(0, late, nil).Order) != 4 {
+		t.Errorf("%d names count and the last one had an effect", late.Len())
+	}
+	var doubled []string
+	for i := range 63 {
+		doubled = append(doubled, names[i], names[i]+".")
+	}
+	if got := d.Pick(0, NewDenied(append(doubled, "a.example")), nil); !slices.Equal(got.Order, []int{1, 2}) {
+		t.Errorf("the 64th different name had no effect: %v", got.Order)
+	}
+}
+
+func TestAliases_Bounded(t *testing.T) {
+	d := four(t)
+	var a Aliases
+	for i := range 1000 {
+		a.Learn(d.At(0), fmt.Sprintf("alias%d.example", i))
+		a.Learn(d.At(0), "A.example.") // the domain itself needs no memory
+	}
+	if n := len(a.of(d.At(0))); n != maxAliases {
+		t.Errorf("%d aliases kept", n)
+	}
+	if !NewDenied([]string{"alias999.example"}).denies(d.At(0), &a) || NewDenied([]string{"alias0.example"}).denies(d.At(0), &a) {
+		t.Error("the latest aliases are not the ones kept")
+	}
+}
