@@ -1,0 +1,112 @@
+// Package cliargs parses the command line of the daemons by the rules that users of ntpd-rs know: `--key value`,
+// `--key=value`, `-k value`, `-kvalue`, bundled booleans, `--` ends the options, a repeated option keeps its last
+// value, a bare `-` and positional arguments are ignored (ntpd-rs.md 1.1). Unlike there, an error says what is wrong.
+//
+// It prints nothing and never exits.
+package cliargs
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Option is one option. Exactly one of Value and Set is not nil.
+type Option struct {
+	Short byte   // 0 for none
+	Long  string // without dashes
+	Value *string
+	Set   *bool
+}
+
+// Parse fills the options from args (without the program name). The error is one line that names the argument.
+func Parse(args []string, opts []Option) error {
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		var used int
+		var err error
+		switch {
+		case a == "--":
+			return nil
+		case strings.HasPrefix(a, "--"):
+			used, err = long(a[2:], args[i+1:], opts)
+		case strings.HasPrefix(a, "-") && len(a) > 1:
+			used, err = short(a[1:], args[i+1:], opts)
+		}
+		if err != nil {
+			return err
+		}
+		i += used
+	}
+	return nil
+}
+
+func long(arg string, rest []string, opts []Option) (used int, err error) {
+	name, value, glued := strings.Cut(arg, "=")
+	for _, o := range opts {
+		if o.Long != name {
+			continue
+		}
+		switch {
+		case o.Set != nil && glued:
+			return 0, fmt.Errorf("option --%s takes no value", name)
+		case o.Set != nil:
+			*o.Set = true
+			return 0, nil
+		case glued:
+			*o.Value = value
+			return 0, nil
+		case len(rest) == 0:
+			return 0, fmt.Errorf("option --%s needs a value", name)
+		}
+		*o.Value = rest[0]
+		return 1, nil
+	}
+	return 0, fmt.Errorf("unknown option --%s", clean(name))
+}
+
+func short(arg string, rest []string, opts []Option) (used int, err error) {
+	for len(arg) > 0 {
+		c := arg[0]
+		arg = arg[1:]
+		o, ok := find(c, opts)
+		if !ok {
+			return 0, fmt.Errorf("unknown option -%s", clean(string(c)))
+		}
+		if o.Set != nil {
+			*o.Set = true
+			continue
+		}
+		if strings.HasPrefix(arg, "=") {
+			return 0, fmt.Errorf("option -%c takes its value without '='", c)
+		}
+		if arg != "" {
+			*o.Value = arg
+			return 0, nil
+		}
+		if len(rest) == 0 {
+			return 0, fmt.Errorf("option -%c needs a value", c)
+		}
+		*o.Value = rest[0]
+		return 1, nil
+	}
+	return 0, nil
+}
+
+func find(c byte, opts []Option) (Option, bool) {
+	for _, o := range opts {
+		if o.Short == c && c != 0 {
+			return o, true
+		}
+	}
+	return Option{}, false
+}
+
+// clean keeps control characters of an argument out of the terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}
