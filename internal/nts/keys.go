@@ -1,0 +1,32 @@
+package nts
+
+import (
+	"errors"
+
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/secret"
+)
+
+// Errors of this package that callers match.
+var (
+	// ErrNoCookies: the jar is empty, a key exchange is due.
+	ErrNoCookies = errors.New("no NTS cookies left")
+	// ErrKeys: algorithm not supported, or a key whose size does not fit it.
+	ErrKeys = errors.New("unusable NTS keys")
+	// ErrUniqueID: a unique identifier shorter than 32 bytes.
+	ErrUniqueID = errors.New("NTS unique identifier shorter than 32 bytes")
+	// ErrKeyFile: a cookie key file that is damaged; wrapped with what is wrong with it.
+	ErrKeyFile = errors.New("damaged cookie key file")
+)
+
+// Keys is one association's key pair, as the TLS exporter gave it.
+type Keys struct {
+	Algorithm aead.Algorithm
+	C2S, S2C  secret.Bytes // client to server, server to client; each Algorithm.KeySize bytes
+}
+
+// Valid reports whether the algorithm is one we can run and both keys have its size (row N22).
+func (k *Keys) Valid() bool {
+	n, known := k.Algorithm.KeySize()
+	return known && k.Algorithm.Supported() && len(k.C2S) == n && len(k.S2C) == n
+}
