@@ -1,0 +1,110 @@
+package system
+
+import (
+	"net/netip"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// Now is the moment of an event on all the scales that matter.
+type Now struct {
+	Mono  time.Time     // for timers
+	Local ntp.Local     // the bare oscillator, for the estimator
+	Clock ntp.Timestamp // reading of the steered clock, for what clients are told
+	Epoch uint64        // number of steps so far; a measurement of another epoch is void
+}
+
+// Event is something that the system process must hear of.
+type Event interface{ event() }
+
+// Added announces a new source. Names and addresses are for reports and the reference identifier.
+type Added struct {
+	ID      ntp.SourceID
+	Name    string // host:port as configured
+	Address netip.AddrPort
+	NTS     bool
+}
+
+// Removed announces that a source is gone.
+type Removed struct {
+	ID     ntp.SourceID
+	Reason string
+}
+
+// Measured is an accepted exchange that Ledger.Place has placed.
+type Measured struct{ ntp.Measurement }
+
+// Status is the state of an association after a poll was sent, answered or lapsed.
+type Status struct {
+	ID         ntp.SourceID
+	Reach      uint8 // last eight polls, newest in bit 0
+	Unanswered int   // polls since the last answer
+	Poll       ntp.PollExp
+	Cookies    int  // NTS cookies in the jar; meaningless without NTS
+	Unusable   bool // the association has stopped for good or waits for new keys: its samples count no longer
+}
+
+// Tick is the end of the Wait of the last Effects.
+type Tick struct{}
+
+// ForeignStep says that somebody else changed the clock, or that the machine was suspended. The foreign
+// ledger entry comes through Applied, before this event.
+type ForeignStep struct{}
+
+// Addresses are the host's own addresses, for loop detection; each event replaces the last.
+type Addresses struct{ List []netip.Addr }
+
+func (Added) event()       {}
+func (Removed) event()     {}
+func (Measured) event()    {}
+func (Status) event()      {}
+func (Tick) event()        {}
+func (ForeignStep) event() {}
+func (Addresses) event()   {}
+
+// Kind tells what a Steer asks of the clock.
+type Kind uint8
+
+// The kinds of steering.
+const (
+	None      Kind = iota // leave the clock alone
+	Frequency             // run at Target
+	Step                  // add By to the clock
+	Refuse                // a step limit is exceeded: stop the daemon with exit code 70 and say Reason
+)
+
+// Steer is what the clock shall do. After it is done the ledger entry comes back through System.Applied.
+type Steer struct {
+	Kind   Kind
+	Target float64       // s/s, total relative to the bare oscillator
+	By     time.Duration // positive moves the clock forward
+	Reason string        // for Refuse: one line for the operator
+}
+
+// Level is the weight of a Notice.
+type Level uint8
+
+// The levels.
+const (
+	Debug Level = iota
+	Info
+	Warn
+	Error
+)
+
+// Notice is one line for the log.
+type Notice struct {
+	Level  Level
+	Target string // module name in the reference suite's logs, for example "ntp_proto::algorithm::kalman"
+	Text   string
+}
+
+// Effects is what one event asks for.
+type Effects struct {
+	Steer   Steer
+	View    *ntp.View    // nil: unchanged
+	Advice  []ntp.Advice // at most one per source
+	Wait    time.Duration
+	Notices []Notice
+}

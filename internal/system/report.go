@@ -1,0 +1,116 @@
+package system
+
+import (
+	"net/netip"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// Role is the part that a source plays.
+type Role uint8
+
+// The roles.
+const (
+	RoleExcluded    Role = iota // not a candidate, see Reason
+	RoleCandidate               // would vote, but there is no consensus
+	RoleFalseticker             // outside the consensus
+	RoleSelected                // steers the clock
+	RolePeer                    // selected, and the one whose stratum and root values clients are told
+)
+
+// String is the wording of status output.
+func (r Role) String() string {
+	switch r {
+	case RoleCandidate:
+		return "candidate"
+	case RoleFalseticker:
+		return "falseticker"
+	case RoleSelected:
+		return "selected"
+	case RolePeer:
+		return "system peer"
+	}
+	return "excluded"
+}
+
+// State is the condition of the whole.
+type State uint8
+
+// The states.
+const (
+	Unsynchronized State = iota // no consensus now, and the last one is too old or never was
+	HoldOver                    // no consensus now, but the clock still runs on the last one
+	Synchronized                // a consensus steers the clock
+	LocalClock                  // no consensus; serving our own clock at the local stratum
+	Refused                     // a step limit was exceeded
+)
+
+// String is the wording of status output.
+func (s State) String() string {
+	switch s {
+	case HoldOver:
+		return "hold-over"
+	case Synchronized:
+		return "synchronised"
+	case LocalClock:
+		return "local"
+	case Refused:
+		return "refused"
+	}
+	return "unsynchronised"
+}
+
+// SourceRow is one line of the source table.
+type SourceRow struct {
+	ID             ntp.SourceID
+	Name           string
+	Address        netip.AddrPort
+	NTS            bool
+	Role           Role
+	Reason         string // why not selected; empty when selected
+	Stratum        ntp.Stratum
+	Leap           ntp.LeapIndicator
+	RefID          ntp.RefID
+	Version        uint8
+	Reach          uint8
+	Unanswered     int
+	Poll           ntp.PollExp
+	Cookies        int
+	Known          bool          // at least one sample: the fields below have meaning
+	Offset         time.Duration // positive: our clock is slow
+	Uncertainty    time.Duration // one sigma
+	Delay          time.Duration // shortest recent round trip
+	Jitter         time.Duration // one sigma of a single sample
+	Frequency      float64       // s/s, relative to the bare oscillator
+	RootDelay      time.Duration // claimed by the source
+	RootDispersion time.Duration // claimed by the source
+	Updated        ntp.Timestamp // clock reading at the last sample
+}
+
+// Report is the state of the system process for the snapshot.
+type Report struct {
+	State      State
+	Selected   int // sources in the consensus
+	Candidates int // sources that had a vote
+	View       ntp.View
+
+	EstimateKnown bool          // the four fields below have meaning
+	Offset        time.Duration // true time minus clock at the last update, positive: slow
+	OffsetSigma   time.Duration
+	Frequency     float64 // s/s, wanted correction of the bare oscillator: what a drift file stores
+	FreqSigma     float64 // s/s
+	Applied       float64 // s/s now in force, a slew included
+
+	// Variance of the clock's error t seconds after View.Reference: base, linear, quadratic, cubic term.
+	RootVariance [4]float64
+
+	Steps              int           // made by us
+	AccumulatedSteps   time.Duration // sum of their sizes after the first update
+	AccumulatedLimit   time.Duration // 0: none
+	StartupAllowance   bool          // the start-up step limit still applies: no update was accepted yet
+	ConsensusLost      uint64        // times that a consensus was lost
+	LoopsDetected      uint64
+	Sources            []SourceRow // by SourceID
+	WrongEpoch, InLeap uint64      // samples dropped: other clock epoch, near a leap second
+}
