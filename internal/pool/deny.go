@@ -1,9 +1,13 @@
 package pool
 
-import "slices"
+import (
+	"slices"
+
+	"ntp-daemon/internal/nts/record"
+)
 
 // maxDenied is how many names of a user are looked at; the rest is ignored (nts-pool.md E10).
-const maxDenied = 64
+const maxDenied = record.MaxDeny
 
 // maxAliases is how many Server names one backend is remembered by; the oldest makes room. A time
 // source that invents names cannot fill our memory.

@@ -4,13 +4,12 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+
+	"ntp-daemon/internal/nts/record"
 )
 
 // maxNameBytes is the longest Server or Deny name taken from anybody (nts-pool.md E10: 255).
-const maxNameBytes = 255
-
-// maxLabelBytes is the longest label of a DNS name (RFC 1035 section 2.3.4).
-const maxLabelBytes = 63
+const maxNameBytes = record.MaxName
 
 // maxDNSNameBytes is the longest DNS name in text, without its trailing dot (RFC 1035: 255 on the wire).
 const maxDNSNameBytes = 253
@@ -92,36 +91,12 @@ func wellFormed(name string) error {
 		return nil
 	}
 	host := strings.TrimSuffix(name, ".")
-	if host == "" || len(host) > maxDNSNameBytes {
-		return ErrNameMalformed
-	}
-	labels := strings.Split(host, ".")
-	for _, label := range labels {
-		if !validLabel(label) {
-			return ErrNameMalformed
-		}
-	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
 	// "127.1" or "0x7f000001" is an address to many a resolver although it parses as no address here.
-	if numericLabel(labels[len(labels)-1]) {
+	if len(host) > maxDNSNameBytes || !record.ValidServer(name) || numericLabel(last) {
 		return ErrNameMalformed
 	}
 	return nil
-}
-
-// validLabel accepts letters, digits, hyphens inside and underscores: what host names are made of
-// in the field. Names in other alphabets travel as A-labels (xn--…) and pass.
-func validLabel(label string) bool {
-	if label == "" || len(label) > maxLabelBytes || label[0] == '-' || label[len(label)-1] == '-' {
-		return false
-	}
-	for i := 0; i < len(label); i++ {
-		c := label[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return true
 }
 
 // numericLabel reports a label that old address parsers read as a number: decimal, octal or 0x….

@@ -1,0 +1,48 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+
+	"ntp-daemon/internal/nts"
+)
+
+// ErrKeysWiped: the keys were asked for after their exchange was over.
+var ErrKeysWiped = errors.New("user keys are wiped")
+
+// UserKeys are the keys of one user's TLS session on their way to a time source. They can be taken
+// for one backend only: from then on any other backend is refused, whatever goes wrong, because two
+// holders of the same keys could impersonate each other to the user (draft-venhoek-nts-pool;
+// nts-pool.md E3-3, D3-1). Not safe for concurrent use.
+type UserKeys struct {
+	keys  nts.Keys
+	bound string // backend that has them or may have them; empty before the first send
+	gone  bool
+}
+
+// NewUserKeys takes charge of the keys, wiping included.
+func NewUserKeys(k nts.Keys) *UserKeys { return &UserKeys{keys: k} }
+
+// For returns the keys for sending them to the named backend and binds them to it. Asking again for
+// the same backend is the one permitted resend on a fresh connection. Another name is an error of
+// the program, never of a peer.
+func (u *UserKeys) For(backend string) (nts.Keys, error) {
+	switch {
+	case u.gone:
+		return nts.Keys{}, ErrKeysWiped
+	case u.bound != "" && u.bound != backend:
+		return nts.Keys{}, fmt.Errorf("user keys were sent to %q and must not go to %q", u.bound, backend)
+	}
+	u.bound = backend
+	return u.keys, nil
+}
+
+// Bound reports whether a time source may have seen the keys: after that no other one may be tried.
+func (u *UserKeys) Bound() bool { return u.bound != "" }
+
+// Wipe overwrites the keys. For fails from then on.
+func (u *UserKeys) Wipe() {
+	u.keys.C2S.Wipe()
+	u.keys.S2C.Wipe()
+	u.gone = true
+}
