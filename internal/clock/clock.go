@@ -1,0 +1,94 @@
+package clock
+
+import (
+	"errors"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// Clock is a clock that can be read and, as far as it allows, steered. Now, Epoch and Map are safe for
+// concurrent use; everything else belongs to the timekeeper.
+type Clock interface {
+	// Now reads the clock.
+	Now() ntp.Timestamp
+	// Epoch counts the steps seen so far, ours and foreign ones. An exchange whose epochs differ at its two
+	// ends straddles a step.
+	Epoch() uint64
+	// Map converts a time stamp of the kernel (CLOCK_REALTIME) to this clock's reading at that moment.
+	Map(kernel ntp.Timestamp) ntp.Timestamp
+
+	// Frequency is the correction now in force, s/s relative to the bare oscillator.
+	Frequency() float64
+	// SetFrequency makes f the whole correction in force. What lies beyond ±MaxFrequency is cut to it; the
+	// entry says what was applied. Errors: ErrBadValue, ErrForeign, ErrPermission, ErrReadOnly.
+	SetFrequency(f float64) (ntp.LedgerEntry, error)
+	// SetBase names the part of the correction that stays when a slew ends: the frequency that Rest leaves
+	// behind. Before the first call it is the correction found at the start. It touches no clock.
+	SetBase(f float64) error
+	// Step adds d to the clock at once. Errors as SetFrequency.
+	Step(d time.Duration) (ntp.LedgerEntry, error)
+	// SetStatus tells the kernel, and through it every program on the host, how good the clock is.
+	SetStatus(s Status) error
+
+	// CheckForeign looks whether somebody else changed the clock since the last look, and adopts what it
+	// finds; it never writes to the clock. ok is false when all is as we left it.
+	CheckForeign() (f Foreign, ok bool)
+	// Rest prepares an orderly exit: a slew in progress ends (the base frequency is put in force), a leap
+	// second that is armed is disarmed. The clock remains usable.
+	Rest() error
+}
+
+// Status is what the kernel is told about the quality of the clock.
+type Status struct {
+	Leap         ntp.LeapIndicator // arms or disarms the kernel's leap second; LeapUnknown disarms
+	MaxError     time.Duration     // root distance: a bound of the error, ≥ 0
+	EstError     time.Duration     // expected error, ≥ 0
+	Synchronized bool
+}
+
+// Foreign describes what somebody else did to the clock between two looks. Enter it in the ledger with
+// Append(f.Entry, f.Elapsed). Entry.Foreign is set when the offset is unknown from now on; it is not set when
+// the change is fully accounted for by Entry.Step: a leap second that we had armed, or the drift caused by
+// another program's frequency.
+type Foreign struct {
+	Entry   ntp.LedgerEntry
+	Elapsed time.Duration // oscillator time since the previous entry, by a clock that nobody steers
+	Jump    time.Duration // measured size of the step, 0 if there was none
+	Sleep   time.Duration // how long the machine was suspended, 0 if it was not
+
+	Leap     bool // the jump is the leap second we had armed
+	Tampered bool // frequency, tick, status or a pending slew differ from what we last wrote
+	Was, Is  State
+}
+
+// State is the part of the kernel's clock state that decides how the clock runs.
+type State struct {
+	Frequency float64       // s/s, without the tick
+	Tick      int64         // µs per nominal 1/100 s, normally 10000
+	Status    int           // STA_ bits that we own
+	Offset    time.Duration // left to slew by the kernel's phase-locked loop
+	Adjtime   time.Duration // left to slew of an adjtime(3) request
+}
+
+// MaxFrequency is the largest correction the kernel accepts, s/s (MAXFREQ of the kernel's timex.h: 500 ppm).
+const MaxFrequency = 500e-6
+
+// absurdFrequency is the size beyond which a frequency is a mistake of the caller and not a demand to be cut
+// to MaxFrequency: no oscillator is 10 % off.
+const absurdFrequency = 0.1
+
+// Sentinels that callers match.
+var (
+	// ErrPermission: the clock may not be set by this process; CAP_SYS_TIME is missing.
+	ErrPermission = errors.New("no permission to set the clock (CAP_SYS_TIME)")
+	// ErrForeign: the clock was stepped by somebody else, or the machine slept, since the last look; nothing
+	// was written. CheckForeign tells more, after which the call may be repeated.
+	ErrForeign = errors.New("clock was changed by another program")
+	// ErrReadOnly: this clock is not to be steered.
+	ErrReadOnly = errors.New("clock control is off")
+	// ErrBadValue: not a number, infinite, or beyond what any clock can do.
+	ErrBadValue = errors.New("impossible clock correction")
+	// ErrUnsupported: this operating system or kernel lacks what is needed.
+	ErrUnsupported = errors.New("not supported on this system")
+)

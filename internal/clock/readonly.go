@@ -1,0 +1,71 @@
+package clock
+
+import (
+	"sync/atomic"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// ReadOnly is the kernel's clock, measured and never touched (--no-clock-control). Whatever steers it counts
+// as part of its oscillator, so its frequency is always zero and its ledger empty.
+type ReadOnly struct {
+	read    func() sample
+	epoch   atomic.Uint64
+	seen    sample // at the last look
+	entered sample // at the last ledger entry
+}
+
+// OpenReadOnly needs no privilege.
+func OpenReadOnly() *ReadOnly { return newReadOnly(readSample) }
+
+func newReadOnly(read func() sample) *ReadOnly {
+	s := narrowest(read)
+	return &ReadOnly{read: read, seen: s, entered: s}
+}
+
+// Now implements Clock.
+func (r *ReadOnly) Now() ntp.Timestamp { return realtime() }
+
+// Epoch implements Clock.
+func (r *ReadOnly) Epoch() uint64 { return r.epoch.Load() }
+
+// Map implements Clock: the kernel's stamps are this clock's readings.
+func (r *ReadOnly) Map(kernel ntp.Timestamp) ntp.Timestamp { return kernel }
+
+// Frequency implements Clock.
+func (r *ReadOnly) Frequency() float64 { return 0 }
+
+// SetFrequency implements Clock; it refuses.
+func (r *ReadOnly) SetFrequency(float64) (ntp.LedgerEntry, error) {
+	return ntp.LedgerEntry{}, ErrReadOnly
+}
+
+// SetBase implements Clock; there is nothing to remember.
+func (r *ReadOnly) SetBase(float64) error { return nil }
+
+// Step implements Clock; it refuses.
+func (r *ReadOnly) Step(time.Duration) (ntp.LedgerEntry, error) {
+	return ntp.LedgerEntry{}, ErrReadOnly
+}
+
+// SetStatus implements Clock; the kernel is told nothing, which is no error of the caller's.
+func (r *ReadOnly) SetStatus(Status) error { return nil }
+
+// CheckForeign implements Clock: steps and suspends count, another program's slewing is what we observe.
+func (r *ReadOnly) CheckForeign() (Foreign, bool) {
+	s := narrowest(r.read)
+	if !jumped(r.seen, s) {
+		r.seen = s
+		return Foreign{}, false
+	}
+	f := Foreign{Jump: jump(r.seen, s), Sleep: sleep(r.seen, s)}
+	f.Elapsed = s.real.Sub(r.entered.real) - f.Jump - f.Sleep
+	f.Entry = ntp.LedgerEntry{Time: s.real, Step: f.Jump, Foreign: true}
+	r.seen, r.entered = s, s
+	r.epoch.Add(1)
+	return f, true
+}
+
+// Rest implements Clock; there is nothing to put back.
+func (r *ReadOnly) Rest() error { return nil }

@@ -1,0 +1,160 @@
+package clock
+
+import (
+	"sync/atomic"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// Virtual is a clock that runs over the kernel's clock and is steered instead of it. Its oscillator is the
+// kernel's clock times 1+error, and it starts with an offset: a clock that is wrong in a known way, for
+// demonstrations and trials. It never writes to the kernel.
+type Virtual struct {
+	read  func() sample
+	rate  float64 // of the oscillator against the kernel's clock, s/s; the error that is to be found
+	line  atomic.Pointer[[]segment]
+	epoch atomic.Uint64
+
+	// The timekeeper's.
+	freq, base float64
+	status     Status
+	seen       sample // of the kernel's clocks at the last look
+	entered    sample // at the last ledger entry
+}
+
+// segment is a stretch of constant rate. The slice of them is immutable, newest last.
+type segment struct {
+	kernel  ntp.Timestamp // from here on
+	virtual ntp.Timestamp // reading at kernel
+	rate    float64       // advance of virtual beyond that of kernel, s/s
+}
+
+// keptSegments is how many changes back a late time stamp of the kernel is still mapped exactly; the steers
+// are seconds apart and the stamps milliseconds late.
+const keptSegments = 16
+
+// NewVirtual starts a clock that is ahead of the kernel's by offset and whose oscillator runs frequency s/s
+// too fast; both may be negative. The frequency must be finite and below ±10 %, otherwise it counts as zero.
+func NewVirtual(offset time.Duration, frequency float64) *Virtual {
+	return newVirtual(offset, frequency, readSample)
+}
+
+func newVirtual(offset time.Duration, frequency float64, read func() sample) *Virtual {
+	if checkFrequency(frequency) != nil {
+		frequency = 0
+	}
+	s := narrowest(read)
+	v := &Virtual{read: read, rate: frequency, seen: s, entered: s}
+	v.line.Store(&[]segment{{kernel: s.real, virtual: s.real.Add(offset), rate: frequency}})
+	return v
+}
+
+// at maps a kernel reading within or after the segment.
+func (g *segment) at(kernel ntp.Timestamp) ntp.Timestamp {
+	d := kernel.Sub(g.kernel)
+	return g.virtual.Add(d + time.Duration(float64(d)*g.rate))
+}
+
+// Now implements Clock.
+func (v *Virtual) Now() ntp.Timestamp { return v.Map(realtime()) }
+
+// Epoch implements Clock.
+func (v *Virtual) Epoch() uint64 { return v.epoch.Load() }
+
+// Map implements Clock.
+func (v *Virtual) Map(kernel ntp.Timestamp) ntp.Timestamp {
+	line := *v.line.Load()
+	i := len(line) - 1
+	for i > 0 && kernel.Before(line[i].kernel) {
+		i--
+	}
+	return line[i].at(kernel)
+}
+
+// extend starts a new segment at kernel reading k, stepped by d, and returns its first reading.
+func (v *Virtual) extend(k ntp.Timestamp, d time.Duration) ntp.Timestamp {
+	old := *v.line.Load()
+	now := old[len(old)-1].at(k).Add(d)
+	if len(old) >= keptSegments {
+		old = old[len(old)-keptSegments+1:]
+	}
+	line := make([]segment, len(old), len(old)+1)
+	copy(line, old)
+	line = append(line, segment{kernel: k, virtual: now, rate: (1+v.rate)*(1+v.freq) - 1})
+	v.line.Store(&line)
+	return now
+}
+
+// Frequency implements Clock.
+func (v *Virtual) Frequency() float64 { return v.freq }
+
+// SetFrequency implements Clock.
+func (v *Virtual) SetFrequency(f float64) (ntp.LedgerEntry, error) {
+	if err := checkFrequency(f); err != nil {
+		return ntp.LedgerEntry{}, err
+	}
+	return v.change(0, clampFrequency(f))
+}
+
+// SetBase implements Clock.
+func (v *Virtual) SetBase(f float64) error {
+	if err := checkFrequency(f); err != nil {
+		return err
+	}
+	v.base = clampFrequency(f)
+	return nil
+}
+
+// Step implements Clock.
+func (v *Virtual) Step(d time.Duration) (ntp.LedgerEntry, error) { return v.change(d, v.freq) }
+
+// change makes a step and a frequency true at once, unless the kernel's clock has jumped underneath us.
+func (v *Virtual) change(d time.Duration, f float64) (ntp.LedgerEntry, error) {
+	s := narrowest(v.read)
+	if jumped(v.seen, s) {
+		return ntp.LedgerEntry{}, ErrForeign
+	}
+	v.freq = f
+	if d != 0 {
+		v.epoch.Add(1)
+	}
+	v.seen, v.entered = s, s
+	return ntp.LedgerEntry{Time: v.extend(s.real, d), Step: d, Frequency: f}, nil
+}
+
+// SetStatus implements Clock; it is remembered and has no effect.
+func (v *Virtual) SetStatus(s Status) error {
+	v.status = s
+	return nil
+}
+
+// CheckForeign implements Clock: a step of the kernel's clock steps this one too, and a suspend leaves its
+// offset as uncertain as the kernel's.
+func (v *Virtual) CheckForeign() (Foreign, bool) {
+	s := narrowest(v.read)
+	if !jumped(v.seen, s) {
+		v.seen = s
+		return Foreign{}, false
+	}
+	f := Foreign{Jump: jump(v.seen, s), Sleep: sleep(v.seen, s)}
+	// The oscillator ran as the kernel's clock did without the step, times its own error.
+	steady := s.real.Sub(v.entered.real) - f.Jump - f.Sleep
+	f.Elapsed = steady + time.Duration(float64(steady)*v.rate)
+	v.epoch.Add(1)
+	v.seen, v.entered = s, s
+	f.Entry = ntp.LedgerEntry{Time: v.extend(s.real, 0), Step: f.Jump, Frequency: v.freq, Foreign: true}
+	return f, true
+}
+
+// Rest implements Clock.
+func (v *Virtual) Rest() error {
+	_, err := v.SetFrequency(v.base)
+	return err
+}
+
+// jumped reports a step or a suspend between two samples that stands out of their uncertainty.
+func jumped(a, b sample) bool {
+	limit := max(minJump, a.width+b.width)
+	return jump(a, b).Abs() > limit || sleep(a, b).Abs() > limit
+}
