@@ -1,0 +1,50 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/record"
+)
+
+// ntpPort is where a time source serves NTP unless it says otherwise (RFC 8915 section 4.1.8).
+const ntpPort = 123
+
+// Reasons for refusing a time source's answer as a whole (nts-pool.md D3-23, D3-24).
+var (
+	ErrOtherChoice = errors.New("time source answered another protocol or AEAD than it was asked for")
+	ErrNoCookies   = errors.New("time source sent no cookies")
+)
+
+// Answer builds what the user sees out of a time source's answer: nothing is forwarded, each field
+// is put in by us after its check, so that no record of a time source can reach a user by itself
+// (nts-pool.md C11-4, reliability.md P03). The Server record is always there, the time source's name
+// or else its domain; the Port is always explicit; at most eight cookies; record 1024 only as the
+// negotiation with the user demands it (B6). The cookies alias got.
+func (d *Directory) Answer(b *Backend, choice nts.Choice, got record.Response) (record.Response, error) {
+	if got.Protocol != record.Protocol(choice.Protocol) || got.Algorithm != choice.Algorithm {
+		return record.Response{}, fmt.Errorf("%w: %v, %v", ErrOtherChoice, got.Protocol, got.Algorithm)
+	}
+	if len(got.Cookies) == 0 {
+		return record.Response{}, ErrNoCookies
+	}
+	answer := record.Response{
+		Protocol:        got.Protocol,
+		Algorithm:       got.Algorithm,
+		CompliantExport: choice.EchoCompliant,
+		Cookies:         got.Cookies[:min(len(got.Cookies), record.MaxCookies)],
+		Server:          b.Domain,
+		Port:            ntpPort,
+	}
+	if got.Server != "" {
+		if err := d.CheckServerName(b, got.Server); err != nil {
+			return record.Response{}, fmt.Errorf("%w: %q", err, got.Server)
+		}
+		answer.Server = got.Server
+	}
+	if got.Port != 0 {
+		answer.Port = got.Port
+	}
+	return answer, nil
+}
