@@ -1,0 +1,42 @@
+package source
+
+const (
+	// goneAfter is how many polls in a row a server that once answered may leave unanswered: the depth of the
+	// reach register (RFC 5905 §9.2; C32).
+	goneAfter = 8
+	// stillbornAfter is the same for one that never answered (ntpd-rs STARTUP_TRIES_THRESHOLD).
+	stillbornAfter = 3
+)
+
+// reach remembers which of the latest polls had a good reply.
+type reach struct {
+	register   uint8 // latest poll in the lowest bit (RFC 5905 §9.2)
+	unanswered int   // polls since the last good reply
+	lost       int   // the same, but a new session starts over
+	good       bool  // there was a good reply, ever
+	stillborn  int   // polls allowed before the first good reply
+}
+
+// newReach allows a server the whole start burst before it is given up.
+func newReach(burst int) reach { return reach{stillborn: max(stillbornAfter, burstTries(burst))} }
+
+func (r *reach) polled() { r.register <<= 1 }
+
+func (r *reach) answered() {
+	r.register |= 1
+	r.unanswered, r.lost = 0, 0
+	r.good = true
+}
+
+func (r *reach) missed() {
+	r.unanswered++
+	r.lost++
+}
+
+// gone reports whether the server should be looked for elsewhere.
+func (r *reach) gone() bool {
+	if r.good {
+		return r.lost >= goneAfter
+	}
+	return r.lost >= r.stillborn
+}

@@ -1,0 +1,282 @@
+package source
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts"
+)
+
+const (
+	// replyWindow is how long a reply counts (C07; ntpd-rs POLL_WINDOW).
+	replyWindow = 5 * time.Second
+	// uidLen is the length of the unique identifier we send (RFC 8915 §5.3: at least 32 random octets).
+	uidLen = 32
+	// maxRequest is the longest request (N18: what passes every path without fragments).
+	maxRequest = 1232
+	// minimalPrecision is what the data minimisation draft puts into every request, so that ours look alike (C01).
+	minimalPrecision = 0x20
+	// defaultVersion is the protocol version of a Config that names none.
+	defaultVersion = 4
+)
+
+// Config describes an association; it does not change during its life, the session excepted.
+type Config struct {
+	ID      ntp.SourceID
+	Server  netip.AddrPort // the only address whose replies count (C06)
+	Version uint8          // of our requests: 3 or 4; 0 means 4
+	// PollMin and PollMax bound the interval, whoever asks for another; PollInitial is in force after the start
+	// burst until the first Advice.
+	PollMin, PollMax, PollInitial ntp.PollExp
+	Session                       *nts.Session  // nil: plain NTP
+	Burst                         int           // good replies wanted quickly at the start; 0: none, at most 8
+	Delay                         time.Duration // before the first poll, ≥ 0; drawn at random by the caller (C36)
+}
+
+// Source is one association. It is not safe for concurrent use; its task owns it.
+type Source struct {
+	cfg     Config
+	session *nts.Session // nil: plain NTP
+	out     exchange     // the latest request
+	packet  []byte       // bytes of the latest request
+	next    time.Time    // of the next poll
+	rate    pollRate
+	reach   reach
+	kiss    kissMemory
+	last    Verdict // how the latest finished request ended
+}
+
+// exchange is the one request that may be answered; a later request replaces it.
+type exchange struct {
+	id       uint64
+	open     bool          // a reply still counts
+	origin   ntp.Timestamp // 64 random bits in the transmit field, never zero
+	uid      [uidLen]byte  // with a session only
+	session  *nts.Session  // that sealed the request: it stays the judge of the reply after a swap
+	t1       ntp.Stamp     // when the request really left; never on the wire (CVE-2020-13817)
+	epoch    uint64        // of the clock at t1
+	sent     time.Time
+	deadline time.Time
+	poll     ntp.PollExp // interval in force when it was sent
+
+	rated, denied, naked bool // kiss codes this request was answered with; each counts once
+}
+
+// Request is a packet to be sent.
+type Request struct {
+	ID       uint64    // for Sent
+	Packet   []byte    // valid until the next Poll
+	Deadline time.Time // when a reply ceases to count; then call Lapse
+}
+
+// Outcome tells what became of one received datagram. Bad input is never an error.
+type Outcome struct {
+	Verdict     Verdict
+	Measurement ntp.Measurement // set when the Verdict is Accepted
+	Kiss        ntp.KissCode    // set when the Verdict is one of the kiss verdicts
+}
+
+// New returns an association that wants its first poll at now+c.Delay.
+func New(c Config, now time.Time) *Source {
+	if c.Version == 0 {
+		c.Version = defaultVersion
+	}
+	c.PollMin = c.PollMin.Clamp()
+	c.PollMax = max(c.PollMax.Clamp(), c.PollMin)
+	c.Server = netip.AddrPortFrom(c.Server.Addr().Unmap(), c.Server.Port())
+	return &Source{
+		cfg:     c,
+		session: c.Session,
+		rate:    newPollRate(c),
+		reach:   newReach(c.Burst),
+		next:    now.Add(max(c.Delay, 0)),
+	}
+}
+
+// Poll builds the next request and sets the time of the one after it. t1 is the clock read just before sending,
+// used when no better transmit stamp arrives by Sent; epoch counts the steps of that clock. An unanswered
+// earlier request lapses. Errors are those of rnd, and nts.ErrNoCookies when the session has none left: then
+// nothing is sent, the poll counts as unanswered, and the Status asks for a key exchange.
+func (s *Source) Poll(now time.Time, t1 ntp.Stamp, epoch uint64, rnd io.Reader) (Request, error) {
+	s.Lapse(now)
+	var luck [8 + 4 + uidLen]byte
+	if _, err := io.ReadFull(rnd, luck[:]); err != nil {
+		s.next = now.Add(s.rate.interval(s.reach.unanswered))
+		return Request{}, fmt.Errorf("draw request: %w", err)
+	}
+	s.rate.jitter = binary.BigEndian.Uint32(luck[8:])
+	s.rate.polled(now)
+	s.reach.polled()
+	s.next = now.Add(s.rate.interval(s.reach.unanswered))
+
+	x := exchange{
+		id: s.out.id + 1, open: true, session: s.session, t1: t1, epoch: epoch,
+		origin: ntp.Timestamp(binary.BigEndian.Uint64(luck[:])), uid: [uidLen]byte(luck[12:]),
+		sent: now, deadline: now.Add(replyWindow), poll: s.rate.exp(s.reach.unanswered),
+	}
+	if x.origin.IsZero() {
+		x.origin = 1 // a zero origin must never match (CVE-2015-8138)
+	}
+	if err := s.build(&x, rnd); err != nil {
+		s.out = exchange{id: x.id}
+		s.reach.missed()
+		return Request{}, err
+	}
+	s.out = x
+	return Request{ID: x.id, Packet: s.packet, Deadline: x.deadline}, nil
+}
+
+// build writes the request: every field is zero that does not have to be otherwise (C01).
+func (s *Source) build(x *exchange, rnd io.Reader) error {
+	h := ntp.Header{
+		Version: s.cfg.Version, Mode: ntp.ModeClient,
+		Poll: int8(x.poll), Precision: minimalPrecision, Transmit: x.origin,
+	}
+	if x.session == nil {
+		s.packet = h.AppendTo(s.packet[:0])
+		return nil
+	}
+	h.Version = defaultVersion // only version 4 carries the fields of NTS
+	p, err := x.session.AppendRequest(h.AppendTo(make([]byte, 0, maxRequest)), x.uid[:], rnd)
+	if err != nil {
+		return fmt.Errorf("protect request: %w", err)
+	}
+	s.packet = p
+	return nil
+}
+
+// Sent enters a better transmit stamp of request id. A stamp for another request, or one that comes after the
+// reply was used, is ignored.
+func (s *Source) Sent(id uint64, tx ntp.Stamp) {
+	if s.out.open && s.out.id == id && !tx.Time.IsZero() {
+		s.out.t1 = tx
+	}
+}
+
+// Receive judges a datagram that arrived at our socket; rx is when. Only a reply to the open request from the
+// server's address inside the window can change anything. A plain reply that is refused changes nothing; one
+// that NTS authenticated always ends its request, because its cookies are taken even if its time is not.
+func (s *Source) Receive(now time.Time, pkt []byte, from netip.AddrPort, rx ntp.Stamp) Outcome {
+	h, v := s.match(now, pkt, from)
+	if v != Accepted {
+		return Outcome{Verdict: v}
+	}
+	var f ntp.Fields
+	if v := s.inspect(&h, &f, pkt); v != Accepted {
+		return Outcome{Verdict: v}
+	}
+	authentic := false
+	if s.out.session != nil {
+		switch s.out.session.OpenResponse(pkt, &f, s.out.uid[:]) {
+		case nts.Authentic:
+			authentic = true
+		case nts.NAK:
+			s.out.naked = true
+			return Outcome{Verdict: KissNAK, Kiss: ntp.KissNTSN}
+		case nts.WrongUID:
+			return Outcome{Verdict: WrongUID}
+		case nts.Malformed:
+			return Outcome{Verdict: MalformedFields}
+		default:
+			return Outcome{Verdict: Unauthentic}
+		}
+	}
+	if h.IsKiss() {
+		return s.kissed(now, h.RefID, authentic)
+	}
+	if v := sanity(&h); v != Accepted {
+		if authentic {
+			s.end(now, v)
+		}
+		return Outcome{Verdict: v}
+	}
+	m := s.measurement(&h, rx, authentic)
+	s.answered()
+	return Outcome{Verdict: Accepted, Measurement: m}
+}
+
+// measurement collects what the estimator and the system process need from an accepted reply.
+func (s *Source) measurement(h *ntp.Header, rx ntp.Stamp, authentic bool) ntp.Measurement {
+	// T2 and T3 are stamps of the server's own clock; how it took them is unknown to us.
+	return ntp.Measurement{
+		Source: s.cfg.ID, Kind: ntp.TwoWay,
+		T1: s.out.t1, T2: ntp.Stamp{Time: h.Receive}, T3: ntp.Stamp{Time: h.Transmit}, T4: rx,
+		RootDelay: h.RootDelay.Duration(), RootDispersion: h.RootDispersion.Duration(),
+		Precision: ntp.PrecisionExp(h.Precision).Duration(),
+		Poll:      s.out.poll, Stratum: h.Stratum, Leap: h.Leap, RefID: h.RefID, Reference: h.Reference,
+		Version: h.Version, Authenticated: authentic, Epoch: s.out.epoch,
+	}
+}
+
+// answered ends the open request with a good reply.
+func (s *Source) answered() {
+	s.out.open = false
+	s.last = Accepted
+	s.reach.answered()
+	s.rate.answered()
+	s.kiss = kissMemory{}
+}
+
+// Lapse ends the open request, if any, without a valid reply: its window closed, or it could not be sent.
+func (s *Source) Lapse(now time.Time) {
+	if s.out.open {
+		s.end(now, NoReply)
+	}
+}
+
+// end closes the open request as unanswered, for the reason v, and draws the conclusions from its kiss codes.
+// The next poll comes sooner, so that a dead server is noticed in minutes even from the longest interval; one
+// that told us to go away is not pressed.
+func (s *Source) end(now time.Time, v Verdict) {
+	s.out.open = false
+	s.last = v
+	s.reach.missed()
+	s.kiss.lost(&s.out)
+	if !s.kiss.denied {
+		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unanswered)))
+	}
+}
+
+// Advise takes the wishes of the system process. They bend to the limits of the configuration and to what the
+// server asked for by RATE.
+func (s *Source) Advise(now time.Time, a ntp.Advice) {
+	s.rate.advise(a.Poll)
+	if a.PollNow {
+		s.PollSoon(now)
+		return
+	}
+	s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unanswered)))
+}
+
+// PollSoon brings the next poll forward as far as the rate rules allow.
+func (s *Source) PollSoon(now time.Time) {
+	s.pullIn(now, s.rate.last.Add(s.rate.least()))
+}
+
+// pullIn moves the next poll to t, never later than planned and never before now.
+func (s *Source) pullIn(now, t time.Time) {
+	if s.rate.last.IsZero() {
+		return // the first poll is due anyway
+	}
+	if t.Before(now) {
+		t = now
+	}
+	if t.Before(s.next) {
+		s.next = t
+	}
+}
+
+// Next is when Poll should be called; after a Stop it should not be called any more.
+func (s *Source) Next() time.Time { return s.next }
+
+// SwapSession puts a fresh NTS session into use from the next request on; identity, reach and interval stay.
+// A request under way is still judged by the session that sealed it.
+func (s *Source) SwapSession(n *nts.Session) {
+	s.session = n
+	s.kiss = kissMemory{}
+	s.reach.lost = 0
+}

@@ -1,0 +1,77 @@
+package source
+
+import (
+	"fmt"
+	"net/netip"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// fewCookies is the stock at which a new key exchange starts while polling goes on (design.md 3).
+const fewCookies = 2
+
+// Need is what the association wants from its supervisor.
+type Need uint8
+
+// The needs, in rising order of weight.
+const (
+	NeedNothing     Need = iota
+	NeedReplace          // unreachable: look for another address
+	NeedKeyExchange      // few cookies left while replies are missing, or the server forgot our keys
+	NeedStop             // the server denied us: leave it alone for hours
+)
+
+// String names the need as a reason in a log line.
+func (n Need) String() string {
+	switch n {
+	case NeedNothing:
+		return "none"
+	case NeedReplace:
+		return "unreachable"
+	case NeedKeyExchange:
+		return "key exchange needed"
+	case NeedStop:
+		return "access denied"
+	}
+	return fmt.Sprintf("need(%d)", uint8(n))
+}
+
+// Status is what operators and the supervisor see of an association.
+type Status struct {
+	ID          ntp.SourceID
+	Server      netip.AddrPort
+	Reach       uint8       // latest poll in the lowest bit
+	Unanswered  int         // polls since the last good reply
+	Poll        ntp.PollExp // interval in force
+	NTS         bool
+	Cookies     int // in the jar; 0 without NTS
+	Need        Need
+	LastVerdict Verdict // how the latest finished request ended: Accepted, NoReply, …
+}
+
+// Reachable reports whether one of the last eight polls had a good reply.
+func (s *Status) Reachable() bool { return s.Reach != 0 }
+
+// Status returns the present state.
+func (s *Source) Status() Status {
+	st := Status{
+		ID: s.cfg.ID, Server: s.cfg.Server, Reach: s.reach.register, Unanswered: s.reach.unanswered,
+		Poll: s.rate.exp(s.reach.unanswered), NTS: s.session != nil, Need: s.need(), LastVerdict: s.last,
+	}
+	if s.session != nil {
+		st.Cookies = s.session.Cookies()
+	}
+	return st
+}
+
+func (s *Source) need() Need {
+	switch {
+	case s.kiss.stop:
+		return NeedStop
+	case s.session != nil && (s.kiss.rekey || s.reach.lost > 0 && s.session.Cookies() <= fewCookies):
+		return NeedKeyExchange
+	case s.reach.gone():
+		return NeedReplace
+	}
+	return NeedNothing
+}
