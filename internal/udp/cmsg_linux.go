@@ -1,0 +1,102 @@
+package udp
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// controlSpace holds what we ask the kernel for: one timestamp of three 64-bit timespecs, one packet info and,
+// on the error queue, one extended error with an IPv6 address behind it.
+const controlSpace = 256
+
+// control is what the control messages of one datagram said.
+type control struct {
+	stamp  ntp.Timestamp // of the kernel's system clock; zero without one
+	to     netip.Addr    // destination address; zero without one
+	cast   bool          // the destination was a broadcast or multicast address
+	id     uint32        // counter of the sent datagram that stamp belongs to
+	looped bool          // the message is a transmit stamp from the error queue
+}
+
+// consumeControl reads the control messages in oob. Unknown ones are skipped, damaged ones end the walk.
+func consumeControl(oob []byte) (c control) {
+	for len(oob) >= unix.CmsgLen(0) {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
+		if err != nil {
+			return c
+		}
+		c.take(&h, data)
+		oob = rest
+	}
+	return c
+}
+
+// take enters one control message.
+func (c *control) take(h *unix.Cmsghdr, data []byte) {
+	switch {
+	case h.Level == unix.SOL_SOCKET && isTimestamp(h.Type):
+		c.stamp = timespec64(data)
+	case h.Level == unix.SOL_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+		p := (*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0]))
+		c.to = netip.AddrFrom4(p.Addr)
+		c.cast = p.Addr != p.Spec_dst
+	case h.Level == unix.SOL_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+		p := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+		c.to = netip.AddrFrom16(p.Addr).Unmap()
+		c.cast = c.to.IsMulticast() || c.to.Is4() && c.to.As4() == [4]byte{255, 255, 255, 255}
+	case h.Level == unix.SOL_IP && h.Type == unix.IP_RECVERR, h.Level == unix.SOL_IPV6 && h.Type == unix.IPV6_RECVERR:
+		if len(data) >= int(unsafe.Sizeof(unix.SockExtendedErr{})) {
+			e := (*unix.SockExtendedErr)(unsafe.Pointer(&data[0]))
+			c.looped = e.Origin == unix.SO_EE_ORIGIN_TIMESTAMPING
+			c.id = e.Data
+		}
+	}
+}
+
+// isTimestamp reports whether a control message carries stamps in 64-bit form: always for the NEW kinds
+// (Linux 5.1), for the old ones only where a C long has 64 bits.
+func isTimestamp(t int32) bool {
+	if t == unix.SO_TIMESTAMPING_NEW || t == unix.SO_TIMESTAMPNS_NEW {
+		return true
+	}
+	return unix.SizeofPtr == 8 && (t == unix.SO_TIMESTAMPING_OLD || t == unix.SO_TIMESTAMPNS_OLD)
+}
+
+// timespec64 reads the software stamp, the first of up to three timespecs.
+func timespec64(b []byte) ntp.Timestamp {
+	if len(b) < 16 {
+		return 0
+	}
+	sec, nsec := int64(binary.NativeEndian.Uint64(b)), int64(binary.NativeEndian.Uint64(b[8:]))
+	if sec == 0 && nsec == 0 || nsec < 0 || nsec >= 1e9 {
+		return 0
+	}
+	return ntp.FromUnix(sec, nsec)
+}
+
+// putSource writes the control message that makes a datagram leave from address a into buf and returns how
+// many bytes it takes. A link-local address needs its interface; for others the routing table decides, so that
+// an answer may leave by another interface than the one the request came in by.
+func putSource(buf []byte, a netip.Addr, v6socket bool, ifindex uint32) int {
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&buf[0]))
+	if !v6socket {
+		h.Level, h.Type = unix.SOL_IP, unix.IP_PKTINFO
+		h.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+		p := (*unix.Inet4Pktinfo)(unsafe.Pointer(&buf[unix.CmsgLen(0)]))
+		*p = unix.Inet4Pktinfo{Spec_dst: a.As4()}
+		return unix.CmsgSpace(unix.SizeofInet4Pktinfo)
+	}
+	h.Level, h.Type = unix.SOL_IPV6, unix.IPV6_PKTINFO
+	h.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
+	p := (*unix.Inet6Pktinfo)(unsafe.Pointer(&buf[unix.CmsgLen(0)]))
+	*p = unix.Inet6Pktinfo{Addr: a.As16()}
+	if a.IsLinkLocalUnicast() && a.Is6() {
+		p.Ifindex = ifindex
+	}
+	return unix.CmsgSpace(unix.SizeofInet6Pktinfo)
+}
