@@ -1,0 +1,280 @@
+package accept
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Config is what a Loop needs. The zero value of every optional field is useful.
+type Config struct {
+	// Permits is how many connections are served at one time, at least 1. Released ones do not count. When all
+	// are taken, the oldest connection on which no byte has arrived makes room; if there is none, the new one
+	// is closed. Nobody waits in a queue that an attacker can fill.
+	Permits int
+	// PerPrefix is how many of them one client prefix may have (an IPv4 address, an IPv6 network of PrefixV6
+	// bits); 0 is no limit.
+	PerPrefix int
+	// PrefixV6 is 64 if 0; a pool uses 56, the size that providers hand out.
+	PrefixV6 int
+	// Rate is how many connections per second one prefix may open in the long run, with a burst of twice as
+	// many and at least 8; 0 is no limit.
+	Rate float64
+	// Exempt names addresses without prefix limits, such as trusted load balancers.
+	Exempt func(netip.Addr) bool
+	// Timeout is put on every new connection as deadline for reading and writing; 0 is none.
+	Timeout time.Duration
+	// Drain is how long connections may go on after the end of the context; then they are closed.
+	Drain time.Duration
+	// Handle serves one connection. The loop closes it afterwards. Its context ends when the loop is asked
+	// to stop, which is a request to finish, not an order to break off.
+	Handle func(ctx context.Context, c *Conn)
+	// Log hears of panics, and at most once a minute of accept errors.
+	Log zerolog.Logger
+}
+
+// Counters is what happened so far.
+type Counters struct {
+	Accepted uint64 // handed to Handle
+	Full     uint64 // closed: no permit, nobody idle
+	Prefix   uint64 // closed: prefix over its limit or rate
+	Evicted  uint64 // closed while idle to make room
+	Errors   uint64 // accept errors survived
+	Panics   uint64 // panics contained; each is a bug
+	Open     int    // connections now, released ones included
+	InUse    int    // permits taken now
+}
+
+// Loop accepts and serves connections. One Loop may serve several listeners, which share its limits.
+type Loop struct {
+	cfg      Config
+	prefixes prefixes
+
+	accepted, full, prefix, evicted, errors, panics atomic.Uint64
+
+	mu    sync.Mutex // guards what follows and prefixes
+	inUse int
+	conns map[*Conn]struct{}
+	idle  list.List // of *Conn without a byte read, oldest first
+	warn  time.Time // last accept error logged
+}
+
+// New makes a loop.
+func New(c Config) *Loop {
+	c.Permits = max(1, c.Permits)
+	if c.PrefixV6 == 0 {
+		c.PrefixV6 = 64
+	}
+	return &Loop{cfg: c, prefixes: newPrefixes(c), conns: map[*Conn]struct{}{}}
+}
+
+// Counters reads the counters.
+func (l *Loop) Counters() Counters {
+	l.mu.Lock()
+	open, inUse := len(l.conns), l.inUse
+	l.mu.Unlock()
+	return Counters{
+		Accepted: l.accepted.Load(), Full: l.full.Load(), Prefix: l.prefix.Load(), Evicted: l.evicted.Load(),
+		Errors: l.errors.Load(), Panics: l.panics.Load(), Open: open, InUse: inUse,
+	}
+}
+
+// Serve accepts connections until ctx ends or the listener becomes unusable, which is the only error. It
+// closes the listener, lets the connections of this call finish for Config.Drain and returns when all of
+// their handlers have.
+func (l *Loop) Serve(ctx context.Context, ln net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	defer ln.Close()
+	var handlers sync.WaitGroup
+	err := l.accept(ctx, ln, &handlers)
+	l.drain(&handlers)
+	return err
+}
+
+// accept owns the listener: it is the only caller of Accept and decides about every new connection. It stops
+// when ctx ends or the listener fails for good.
+func (l *Loop) accept(ctx context.Context, ln net.Listener, handlers *sync.WaitGroup) error {
+	var wait time.Duration
+	for {
+		c, err := ln.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				_ = c.Close()
+			}
+			return nil
+		}
+		if err == nil {
+			wait = 0
+			l.admit(ctx, c, ln, handlers)
+			continue
+		}
+		what := classify(err)
+		if what == giveUp {
+			return fmt.Errorf("accept on %v: %w", ln.Addr(), err)
+		}
+		l.errors.Add(1)
+		if what == again {
+			continue
+		}
+		l.evict() // with the descriptor table full, one idle connection less is what helps
+		wait = nextPause(wait)
+		l.report(ln, err, wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// report logs an accept error, at most one per minute.
+func (l *Loop) report(ln net.Listener, err error, wait time.Duration) {
+	l.mu.Lock()
+	now := time.Now()
+	quiet := now.Sub(l.warn) < time.Minute
+	if !quiet {
+		l.warn = now
+	}
+	l.mu.Unlock()
+	if !quiet {
+		l.cfg.Log.Warn().Str("listener", ln.Addr().String()).Str("error", err.Error()).
+			Str("pause", wait.String()).Msg("cannot accept connections, trying again")
+	}
+}
+
+// admit takes or sheds a new connection and starts its handler.
+func (l *Loop) admit(ctx context.Context, nc net.Conn, ln net.Listener, handlers *sync.WaitGroup) {
+	c := &Conn{Conn: nc, loop: l, remote: address(nc.RemoteAddr())}
+	if !l.enter(c) {
+		_ = nc.Close()
+		return
+	}
+	l.accepted.Add(1)
+	if l.cfg.Timeout > 0 {
+		_ = nc.SetDeadline(time.Now().Add(l.cfg.Timeout))
+	}
+	handlers.Add(1)
+	go l.serve(ctx, c, handlers)
+}
+
+// serve owns one connection until its handler returns.
+func (l *Loop) serve(ctx context.Context, c *Conn, handlers *sync.WaitGroup) {
+	defer handlers.Done()
+	defer l.leave(c)
+	defer c.Conn.Close()
+	defer func() {
+		if r := recover(); r != nil {
+			// A safety net, not a means of control: one bug must not take down the other connections. The
+			// value may hold what the peer sent, hence the quotes.
+			l.panics.Add(1)
+			l.cfg.Log.Error().Str("panic", fmt.Sprintf("%q", fmt.Sprint(r))).Str("stack", string(debug.Stack())).
+				Msg("connection handler panicked")
+		}
+	}()
+	l.cfg.Handle(ctx, c)
+}
+
+// enter finds a permit for the connection, at the cost of the oldest idle one if need be.
+func (l *Loop) enter(c *Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limited := !c.exempt(l.cfg.Exempt)
+	if limited && !l.prefixes.allowed(c.remote, time.Now()) {
+		l.prefix.Add(1)
+		return false
+	}
+	if limited && !l.prefixes.room(c.remote) && !l.evictLocked(func(o *Conn) bool { return l.prefixes.same(o, c.remote) }) {
+		l.prefix.Add(1)
+		return false
+	}
+	if l.inUse >= l.cfg.Permits && !l.evictLocked(func(*Conn) bool { return true }) {
+		l.full.Add(1)
+		return false
+	}
+	if limited {
+		c.counted = l.prefixes.add(c.remote)
+	}
+	c.permit = true
+	l.inUse++
+	l.conns[c] = struct{}{}
+	c.idle = l.idle.PushBack(c)
+	return true
+}
+
+// evict closes the oldest idle connection.
+func (l *Loop) evict() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.evictLocked(func(*Conn) bool { return true })
+}
+
+// evictLocked closes the oldest idle connection that fits and frees what it held. Its handler sees a closed
+// connection and ends by itself.
+func (l *Loop) evictLocked(fits func(*Conn) bool) bool {
+	for e := l.idle.Front(); e != nil; e = e.Next() {
+		if c := e.Value.(*Conn); fits(c) {
+			l.evicted.Add(1)
+			l.freeLocked(c)
+			_ = c.Conn.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// freeLocked gives back permit, prefix slot and place in the idle list, each at most once.
+func (l *Loop) freeLocked(c *Conn) {
+	if c.permit {
+		c.permit = false
+		l.inUse--
+	}
+	if c.counted.IsValid() {
+		l.prefixes.remove(c.counted)
+		c.counted = netip.Prefix{}
+	}
+	if c.idle != nil {
+		l.idle.Remove(c.idle)
+		c.idle = nil
+	}
+}
+
+// leave forgets a connection whose handler is done.
+func (l *Loop) leave(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.freeLocked(c)
+	delete(l.conns, c)
+}
+
+// drain closes what is idle, waits for the handlers and closes what is left after Config.Drain. With several
+// listeners on one loop all are expected to stop together.
+func (l *Loop) drain(handlers *sync.WaitGroup) {
+	l.mu.Lock()
+	for e := l.idle.Front(); e != nil; e = l.idle.Front() {
+		c := e.Value.(*Conn)
+		l.freeLocked(c)
+		_ = c.Conn.Close()
+	}
+	l.mu.Unlock()
+	done := make(chan struct{})
+	go func() { handlers.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-time.After(l.cfg.Drain):
+	}
+	l.mu.Lock()
+	for c := range l.conns {
+		_ = c.Conn.Close()
+	}
+	l.mu.Unlock()
+	<-done
+}

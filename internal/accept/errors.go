@@ -1,0 +1,47 @@
+package accept
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"time"
+)
+
+const (
+	// firstPause and lastPause bound the doubling wait after an error that more of the same calls would not
+	// cure: with the descriptor table full, accept fails at once and the loop would spin.
+	firstPause = 5 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// remedy is what an accept error calls for.
+type remedy uint8
+
+const (
+	again   remedy = iota // the connection is gone, the listener is fine
+	pause                 // the machine is short of something; wait, free what is idle, go on
+	giveUp                // the listener itself is unusable
+)
+
+// classify says what to do about an error of Accept. Whatever is not known to be final is waited out: a
+// server that ends because of one odd error is the worse failure (CVE-2024-38528).
+func classify(err error) remedy {
+	switch {
+	case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EBADF), errors.Is(err, syscall.EINVAL),
+		errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.EOPNOTSUPP):
+		return giveUp
+	case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR), errors.Is(err, syscall.ECONNRESET):
+		return again
+	}
+	// EMFILE, ENFILE, ENOBUFS and ENOMEM by name; errors of the new connection's network that Linux reports
+	// here (accept(2)) and firewalls' EPERM by default.
+	return pause
+}
+
+// nextPause doubles the wait.
+func nextPause(d time.Duration) time.Duration {
+	if d == 0 {
+		return firstPause
+	}
+	return min(2*d, lastPause)
+}
