@@ -1,0 +1,200 @@
+package ke
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/secret"
+)
+
+// Defaults of a pool's connection to a time source (nts-pool.md E10).
+const (
+	memberConnectTimeout = time.Second             // TCP; a black hole must not cost a user more
+	memberAnswerTimeout  = 2500 * time.Millisecond // one request, and everything after keys went out
+	memberHandshakeLimit = 2 * time.Second         // TLS
+	memberIdleTime       = 240 * time.Second       // below the 300 s after which time sources hang up
+	memberMaxAge         = time.Hour               // nobody stays connected for ever
+	memberMaxIdle        = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all
+	memberDialectMemory  = 24 * time.Hour          // how long a detected dialect is believed (nts-pool.md E2)
+)
+
+// Reasons why a time source cannot be used by the pool.
+var (
+	ErrMemberDialect = errors.New("time source understands none of the pool's requests")
+	ErrMemberRefused = errors.New("time source rejects the pool's token or certificate")
+	ErrMemberALPN    = errors.New("time source did not choose ALPN ntske/1, so it gets no token")
+	errMemberAnswer  = errors.New("time source gave an unusable answer")
+)
+
+// MemberConfig describes one time source to the pool that distributes its cookies.
+type MemberConfig struct {
+	Domain    string       // looked up, sent as SNI and checked in the certificate
+	Port      uint16       // TCP
+	Addresses []netip.Addr // where to connect; empty: look Domain up
+
+	Roots       *x509.CertPool          // nil: the system's
+	Certificate func() *tls.Certificate // presented whenever the time source asks; nil: none
+	Tokens      []secret.Bytes          // tried in order; none leaves the certificate dialect only
+	Dialects    []record.Dialect        // to be tried in this order; empty: all that make sense
+
+	Time func() time.Time // for certificates; nil: the system clock
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	ConnectTimeout, AnswerTimeout time.Duration // 0: 1 s and 2.5 s
+}
+
+// Support is what a time source said it can do, and how it wants to be spoken to.
+type Support struct {
+	Dialect    record.Dialect
+	Protocols  []record.Protocol
+	Algorithms []aead.Algorithm // only those whose key size, by our own table, the time source states (P04)
+	token      secret.Bytes     // the one that was accepted; nil in the certificate dialect
+}
+
+// Member speaks to one time source for a pool: information requests that find out its dialect, and
+// fixed key requests that carry a user's keys. Connections that the time source agrees to keep are
+// used again. Safe for concurrent use.
+//
+// On no connection of a Member are keys exported: the TLS state stays inside memberConn, because a
+// connection that carried Keep Alive must never yield keys of its own (draft-venhoek-nts-pool).
+type Member struct {
+	cfg MemberConfig
+	tls *tls.Config
+
+	mu     sync.Mutex
+	idle   []*memberConn // kept connections, the latest used last
+	closed bool
+	known  Support // the detected dialect and its token; only those two are used
+	until  time.Time
+}
+
+// NewMember prepares for a time source without connecting to it.
+func NewMember(c MemberConfig) *Member {
+	if c.ConnectTimeout <= 0 {
+		c.ConnectTimeout = memberConnectTimeout
+	}
+	if c.AnswerTimeout <= 0 {
+		c.AnswerTimeout = memberAnswerTimeout
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	}
+	if len(c.Dialects) == 0 {
+		c.Dialects = []record.Dialect{record.IANA, record.Token4000, record.Cert4000}
+	}
+	return &Member{cfg: c, tls: memberTLS(&c)}
+}
+
+// String is domain:port.
+func (m *Member) String() string {
+	return net.JoinHostPort(m.cfg.Domain, strconv.Itoa(int(m.cfg.Port)))
+}
+
+// Close gives up the kept connections. Requests under way end by themselves.
+func (m *Member) Close() {
+	m.mu.Lock()
+	idle := m.idle
+	m.idle, m.closed = nil, true
+	m.mu.Unlock()
+	for _, c := range idle {
+		c.close()
+	}
+}
+
+// FixedKey asks for cookies for a user's keys, over a kept connection if there is one. take is
+// called when the connection stands and right before the keys go out; an error of it ends the
+// request. If a kept connection turns out dead before the first byte of an answer, take is called
+// once more and the request repeated on a fresh connection to this same time source, inside the
+// one answer timeout that began with the first send (reliability.md P05).
+func (m *Member) FixedKey(ctx context.Context, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
+	c, err := m.connection(ctx, true)
+	if err != nil {
+		return record.Response{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.AnswerTimeout)
+	defer cancel()
+	resp, err := m.fixedKey(ctx, c, s, p, take)
+	if !c.deadOnArrival(err) {
+		return resp, err
+	}
+	if c, err = m.connection(ctx, false); err != nil {
+		return record.Response{}, err
+	}
+	return m.fixedKey(ctx, c, s, p, take)
+}
+
+// fixedKey makes the request on one connection and keeps or closes it.
+func (m *Member) fixedKey(ctx context.Context, c *memberConn, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
+	if !c.alpn && s.Dialect != record.Cert4000 {
+		c.close()
+		return record.Response{}, ErrMemberALPN
+	}
+	keys, err := take()
+	if err != nil {
+		m.put(c)
+		return record.Response{}, err
+	}
+	req := record.Request{
+		Kind: record.FixedKey, Dialect: s.Dialect, Token: s.token, KeepAlive: true,
+		Protocols: []record.Protocol{p}, Algorithms: []aead.Algorithm{keys.Algorithm},
+		Keys: append(append(make(secret.Bytes, 0, len(keys.C2S)+len(keys.S2C)), keys.C2S...), keys.S2C...),
+	}
+	wire := req.Append(nil)
+	msg, err := c.exchange(ctx, wire)
+	req.Keys.Wipe()
+	clear(wire)
+	if err != nil {
+		c.close()
+		return record.Response{}, fmt.Errorf("request cookies from %s: %w", m, err)
+	}
+	resp, fault := record.ParseFixed(msg, record.Offer{Protocols: req.Protocols, Algorithms: req.Algorithms})
+	if fault != record.None {
+		c.close()
+		m.forget()
+		return record.Response{}, fmt.Errorf("cookies from %s: %w", m, memberFault(fault, resp.Code))
+	}
+	m.release(c, resp.KeepAlive)
+	return resp, nil
+}
+
+// memberFault adds the code to an error that the time source reported.
+func memberFault(f record.Fault, code record.ErrorCode) error {
+	if f == record.PeerError {
+		return fmt.Errorf("%w: %v", f, code)
+	}
+	return f
+}
+
+// memberTLS is the pool's side of TLS towards a time source: TLS 1.3, chain and name verified, our
+// certificate shown to whoever asks (crypto/tls on its own withholds it if the hints do not match).
+func memberTLS(c *MemberConfig) *tls.Config {
+	return &tls.Config{
+		MinVersion:                  tls.VersionTLS13,
+		NextProtos:                  []string{memberALPN},
+		ServerName:                  strings.TrimSuffix(c.Domain, "."),
+		RootCAs:                     c.Roots,
+		Time:                        c.Time,
+		DynamicRecordSizingDisabled: true,
+		VerifyConnection:            checkMemberKey,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if c.Certificate != nil {
+				if cert := c.Certificate(); cert != nil {
+					return cert, nil
+				}
+			}
+			return &tls.Certificate{}, nil
+		},
+	}
+}

@@ -1,0 +1,195 @@
+package ke
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/secret"
+)
+
+// attempt is one way to ask: a dialect and, except in the certificate dialect, a token.
+type attempt struct {
+	dialect record.Dialect
+	token   secret.Bytes
+}
+
+// verdict is what the answer to an information request says about the attempt.
+type verdict uint8
+
+const (
+	understood verdict = iota // a list came
+	unknown                   // error 0 or a bare close: not this dialect
+	refused                   // error 1: this dialect, but not for us
+	failed                    // anything else: says nothing about dialects
+)
+
+// Supports asks the time source what it can do. The dialect is found with such requests only, never
+// with keys, and remembered for a day; a token goes out only after the certificate was verified and
+// ALPN negotiated. connected, if not nil, is called once, when the first connection stands.
+func (m *Member) Supports(ctx context.Context, connected func()) (Support, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.ConnectTimeout+m.cfg.AnswerTimeout)
+	defer cancel()
+	once := func() {
+		if connected != nil {
+			connected()
+			connected = nil
+		}
+	}
+	if a, ok := m.remembered(time.Now()); ok {
+		s, v, err := m.ask(ctx, a, once)
+		if v == understood || v == failed {
+			return s, err
+		}
+		m.forget()
+	}
+	return m.detect(ctx, once)
+}
+
+// detect tries the attempts in order. Error 0 or a bare close leads to the next dialect, error 1 to
+// the next token of the same dialect and, after the last one, to an end: the time source understood.
+func (m *Member) detect(ctx context.Context, connected func()) (Support, error) {
+	err := error(ErrMemberDialect)
+	last := record.NoDialect
+	var v verdict
+	for _, a := range m.attempts() {
+		if v == refused && a.dialect != last {
+			break
+		}
+		if v == unknown && a.dialect == last {
+			continue // the other tokens will not be understood better
+		}
+		last = a.dialect
+		var s Support
+		s, v, err = m.ask(ctx, a, connected)
+		switch v {
+		case understood:
+			m.remember(s)
+			return s, nil
+		case failed:
+			return Support{}, err
+		}
+	}
+	return Support{}, err
+}
+
+// attempts lists the ways to ask in order: those that need a token only with one.
+func (m *Member) attempts() []attempt {
+	var list []attempt
+	for _, d := range m.cfg.Dialects {
+		if d == record.Cert4000 {
+			list = append(list, attempt{dialect: d})
+			continue
+		}
+		for _, token := range m.cfg.Tokens {
+			list = append(list, attempt{dialect: d, token: token})
+		}
+	}
+	return list
+}
+
+// ask makes one information request, repeated on a fresh connection if a kept one was dead.
+func (m *Member) ask(ctx context.Context, a attempt, connected func()) (Support, verdict, error) {
+	c, err := m.connection(ctx, true)
+	if err != nil {
+		return Support{}, failed, err
+	}
+	connected()
+	s, v, err := m.askOn(ctx, c, a)
+	if !c.deadOnArrival(err) {
+		return s, v, err
+	}
+	if c, err = m.connection(ctx, false); err != nil {
+		return Support{}, failed, err
+	}
+	return m.askOn(ctx, c, a)
+}
+
+// askOn makes the request on one connection and keeps or closes it.
+func (m *Member) askOn(ctx context.Context, c *memberConn, a attempt) (Support, verdict, error) {
+	if !c.alpn && a.dialect != record.Cert4000 {
+		m.put(c) // the certificate dialect, if it is tried, may use it
+		return Support{}, unknown, fmt.Errorf("%s: %w", m, ErrMemberALPN)
+	}
+	req := record.Request{
+		Kind: record.Support, Dialect: a.dialect, Token: a.token, KeepAlive: true, WantAlgorithms: true,
+		// An old time source takes the protocol list for an unknown critical record.
+		WantProtocols: a.dialect != record.Cert4000,
+	}
+	msg, err := c.exchange(ctx, req.Append(nil))
+	if err != nil {
+		c.close()
+		v := failed
+		if !c.answered && hungUp(err) {
+			v = unknown // ntpd-rs up to 1.2.1 hangs up where it means error 0
+		}
+		return Support{}, v, fmt.Errorf("ask %s for its algorithms: %w", m, err)
+	}
+	resp, fault := record.ParseSupport(msg, a.dialect)
+	if fault != record.None {
+		c.close()
+		return Support{}, judge(fault, resp.Code), fmt.Errorf("%w: algorithms of %s: %w", reason(fault, resp.Code), m, memberFault(fault, resp.Code))
+	}
+	// A list without Keep Alive on a kept connection proves nothing: ntpd-rs up to 1.9 leaves it open
+	// without saying so (nts-pool.md B7). Whether it does shows before the next use.
+	m.release(c, resp.KeepAlive || c.kept)
+	return m.support(a, resp)
+}
+
+// support checks that the lists are there. The certificate dialect has no list of protocols.
+func (m *Member) support(a attempt, resp record.SupportResponse) (Support, verdict, error) {
+	s := Support{Dialect: a.dialect, Protocols: resp.Protocols, Algorithms: resp.Algorithms, token: a.token}
+	if a.dialect == record.Cert4000 {
+		s.Protocols = []record.Protocol{record.NTPv4}
+	}
+	if s.Algorithms == nil || s.Protocols == nil {
+		return Support{}, failed, fmt.Errorf("algorithms of %s: %w", m, record.Missing)
+	}
+	return s, understood, nil
+}
+
+// judge says what an unusable answer means for the search.
+func judge(f record.Fault, code record.ErrorCode) verdict {
+	switch {
+	case f != record.PeerError:
+		return failed
+	case code == record.CodeUnrecognizedCritical:
+		return unknown
+	case code == record.CodeBadRequest:
+		return refused
+	}
+	return failed
+}
+
+// reason is the sentinel behind judge.
+func reason(f record.Fault, code record.ErrorCode) error {
+	switch judge(f, code) {
+	case unknown:
+		return ErrMemberDialect
+	case refused:
+		return ErrMemberRefused
+	}
+	return errMemberAnswer
+}
+
+// remember keeps the dialect and token that worked.
+func (m *Member) remember(s Support) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known, m.until = s, time.Now().Add(memberDialectMemory)
+}
+
+// remembered returns the way to ask that worked last.
+func (m *Member) remembered(now time.Time) (attempt, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return attempt{dialect: m.known.Dialect, token: m.known.token}, now.Before(m.until)
+}
+
+// forget makes the next information request find the dialect again.
+func (m *Member) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.until = time.Time{}
+}

@@ -1,0 +1,33 @@
+//go:build unix
+
+package ke
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// quiet reports whether an idle connection is open and has nothing to read. A peer that closed shows
+// up as end of stream, a close_notify or anything else it sent meanwhile as readable bytes; either
+// way the connection must not carry the next user's keys (nts-pool.md D3-37 to D3-39). crypto/tls
+// cannot be asked without reading, so the socket is looked at without taking anything from it.
+func quiet(conn net.Conn) bool {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return true // no socket underneath: the first write or read will tell
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	silent := false
+	err = raw.Control(func(fd uintptr) {
+		var one [1]byte
+		_, _, e := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		silent = errors.Is(e, unix.EAGAIN)
+	})
+	return err == nil && silent
+}
