@@ -1,0 +1,165 @@
+package server
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Action is what happens to a request that a rule catches.
+type Action uint8
+
+// The actions.
+const (
+	Allow  Action = iota // go on
+	Ignore               // silence
+	Deny                 // DENY kiss
+)
+
+// ErrPrefix is wrapped by NewAccess for a prefix that cannot be meant.
+var ErrPrefix = errors.New("IPv4-mapped prefix shorter than /96")
+
+// Rule is a list of prefixes with an action.
+type Rule struct {
+	Prefixes []netip.Prefix
+	Action   Action
+}
+
+// Access is the immutable pair of access lists of one listen address.
+type Access struct {
+	deny    prefixSet
+	onDeny  Action
+	allow   prefixSet // meaningful only if limited
+	onOther Action    // for who is not in allow
+	limited bool
+}
+
+// NewAccess builds the lists: who is in deny gets deny.Action; who is not in allow gets allow.Action, unless
+// allow is nil, which lets everybody in. IPv4-mapped addresses and prefixes count as IPv4 (S17).
+func NewAccess(deny Rule, allow *Rule) (*Access, error) {
+	a := &Access{onDeny: deny.Action}
+	var err error
+	if a.deny, err = newPrefixSet(deny.Prefixes); err != nil {
+		return nil, fmt.Errorf("deny list: %w", err)
+	}
+	if allow == nil {
+		return a, nil
+	}
+	a.limited, a.onOther = true, allow.Action
+	if a.allow, err = newPrefixSet(allow.Prefixes); err != nil {
+		return nil, fmt.Errorf("allow list: %w", err)
+	}
+	return a, nil
+}
+
+// Check returns the action for an address that is already unmapped and without zone. A nil Access allows all.
+func (a *Access) Check(addr netip.Addr) Action {
+	switch {
+	case a == nil:
+		return Allow
+	case a.deny.contains(addr):
+		return a.onDeny
+	case a.limited && !a.allow.contains(addr):
+		return a.onOther
+	}
+	return Allow
+}
+
+// span is an inclusive range of addresses of one family.
+type span struct{ first, last netip.Addr }
+
+// prefixSet is a sorted list of disjoint spans: membership is one binary search, whatever the prefixes were.
+type prefixSet []span
+
+func newPrefixSet(prefixes []netip.Prefix) (prefixSet, error) {
+	spans := make([]span, 0, len(prefixes))
+	for _, p := range prefixes {
+		s, err := prefixSpan(p)
+		if err != nil {
+			return nil, err
+		}
+		spans = append(spans, s)
+	}
+	slices.SortFunc(spans, func(x, y span) int {
+		return cmp.Or(x.first.Compare(y.first), x.last.Compare(y.last))
+	})
+	var set prefixSet
+	for _, s := range spans {
+		if n := len(set); n > 0 && s.first.Compare(set[n-1].last) <= 0 {
+			if s.last.Compare(set[n-1].last) > 0 {
+				set[n-1].last = s.last
+			}
+			continue
+		}
+		set = append(set, s)
+	}
+	return set, nil
+}
+
+// prefixSpan turns a prefix into its first and last address.
+func prefixSpan(p netip.Prefix) (span, error) {
+	if !p.IsValid() {
+		return span{}, fmt.Errorf("invalid prefix %s", p)
+	}
+	addr, bits := p.Addr(), p.Bits()
+	if addr.Is4In6() {
+		if bits < 96 {
+			return span{}, fmt.Errorf("%w: %s", ErrPrefix, p)
+		}
+		addr, bits = addr.Unmap(), bits-96
+	}
+	first := netip.PrefixFrom(addr, bits).Masked().Addr()
+	b := first.As16()
+	for i := bits + 128 - addr.BitLen(); i < 128; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	last := netip.AddrFrom16(b)
+	if addr.Is4() {
+		last = last.Unmap()
+	}
+	return span{first, last}, nil
+}
+
+func (s prefixSet) contains(a netip.Addr) bool {
+	lo, hi := 0, len(s) // the first span that ends at or after a
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if s[mid].last.Compare(a) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo < len(s) && s[lo].first.Compare(a) <= 0
+}
+
+// admitAddresses refuses what no honest client can have sent; from and to are unmapped. An unknown (wildcard)
+// destination proves nothing.
+func admitAddresses(from, to netip.AddrPort) Verdict {
+	src, dst := from.Addr(), to.Addr()
+	switch {
+	case from.Port() == 0, !src.IsValid(), impossibleSource(src), castAddress(dst):
+		return ImpossibleAddress
+	case src == dst && from.Port() == to.Port():
+		return OwnAddress
+	case src.IsLoopback() && dst.IsValid() && !dst.IsUnspecified() && !dst.IsLoopback():
+		// Loopback on a wire (S18): such an address never carries the rights of a local user.
+		return ImpossibleAddress
+	}
+	return Answered
+}
+
+// impossibleSource tells "this network" (RFC 1122 §3.2.1.3), multicast and broadcast.
+func impossibleSource(a netip.Addr) bool {
+	if a.Is4() && a.As4()[0] == 0 {
+		return true
+	}
+	return a.IsUnspecified() || castAddress(a)
+}
+
+// castAddress tells addresses that stand for several hosts.
+func castAddress(a netip.Addr) bool {
+	return a.IsMulticast() || a.Is4() && a.As4() == [4]byte{255, 255, 255, 255}
+}

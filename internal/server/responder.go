@@ -1,0 +1,157 @@
+package server
+
+import (
+	"io"
+	"net/netip"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts"
+)
+
+// Datagram is one request as it arrived. Addresses are unmapped and without zone.
+type Datagram struct {
+	Data     []byte
+	From, To netip.AddrPort // To is invalid or the wildcard address where the platform cannot tell
+	Received ntp.Timestamp  // on the steered clock
+}
+
+// Config is what a Responder needs to know about its listen address.
+type Config struct {
+	Access     *Access      // nil lets everybody in; may be shared
+	Limiter    *RateLimiter // nil limits nobody; shared by the workers of the listen address
+	KissRate   *RateLimiter // made by NewKissLimiter: RATE kisses are sent at its rate; nil sends none
+	RequireNTS Action       // what a request without NTS gets: Allow, Ignore or Deny
+	Versions   Versions     // 0 means DefaultVersions
+	Rand       io.Reader    // for nonces; buffered, safe for this worker
+	Seed       uint64       // of the leak's coin
+}
+
+// Responder turns requests into replies for one worker; not safe for concurrent use.
+type Responder struct {
+	config  Config
+	sealer  *nts.Sealer
+	fields  ntp.Fields
+	request nts.Request
+	coin    uint64
+	noKeys  *nts.KeySet
+}
+
+// NewResponder returns a Responder.
+func NewResponder(c Config) *Responder {
+	if c.Versions == 0 {
+		c.Versions = DefaultVersions
+	}
+	return &Responder{config: c, sealer: nts.NewSealer(), coin: c.Seed, noKeys: new(nts.KeySet)}
+}
+
+// Respond decides what becomes of d and builds the answer in the memory of dst, which should have room for
+// ntp.MaxPacket bytes; it returns nil for silence. A nil v means that the clock was never synchronised, a nil
+// ks that there are no cookie keys. readClock reads the steered clock; it is called at most once, as late as
+// the protection of the reply allows.
+func (r *Responder) Respond(dst []byte, v *ntp.View, ks *nts.KeySet, d Datagram, readClock func() ntp.Timestamp) ([]byte, Verdict) {
+	reply, verdict := r.answer(dst[:0], v, ks, &d, readClock)
+	if len(reply) > len(d.Data) { // the one rule against amplification (CVE-2013-5211); every answer passes here
+		return nil, NoRoom
+	}
+	return reply, verdict
+}
+
+func (r *Responder) answer(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram, readClock func() ntp.Timestamp) ([]byte, Verdict) {
+	if verdict := admit(d.Data, r.config.Versions); verdict != Answered {
+		return nil, verdict
+	}
+	if verdict := admitAddresses(d.From, d.To); verdict != Answered {
+		return nil, verdict
+	}
+	action := r.config.Access.Check(d.From.Addr())
+	if action == Ignore {
+		return nil, AccessIgnored
+	}
+	h, err := ntp.ParseHeader(d.Data)
+	if err != nil {
+		return nil, TooShort
+	}
+	if r.config.Limiter.Limited(d.From.Addr(), d.Received) && (action == Deny || !r.leaks()) {
+		return r.limited(dst, &h, d)
+	}
+	if r.fields.Trailer(d.Data, h.Version) != nil {
+		return nil, BadTrailer
+	}
+	switch r.open(d.Data, ks) {
+	case nts.Valid:
+		return r.authenticated(dst, v, ks, action, &exchange{&h, d, readClock})
+	case nts.SendNAK:
+		if action == Deny {
+			return appendKiss(dst, &h, ntp.KissDENY, h.Poll), Denied
+		}
+		return r.request.AppendNAK(dst, &h), NAKed
+	case nts.NotNTS:
+		return r.plain(dst, v, action, &exchange{&h, d, readClock})
+	}
+	return nil, BadNTS
+}
+
+// exchange is the request in hand.
+type exchange struct {
+	header    *ntp.Header
+	datagram  *Datagram
+	readClock func() ntp.Timestamp
+}
+
+// open judges the NTS fields; without cookie keys no cookie opens.
+func (r *Responder) open(pkt []byte, ks *nts.KeySet) nts.RequestVerdict {
+	if ks == nil {
+		ks = r.noKeys
+	}
+	return r.request.Open(pkt, &r.fields, ks, r.sealer)
+}
+
+// plain answers a request without NTS.
+func (r *Responder) plain(dst []byte, v *ntp.View, action Action, x *exchange) ([]byte, Verdict) {
+	if action == Allow {
+		action = r.config.RequireNTS
+		if action == Ignore {
+			return nil, PlainIgnored
+		}
+	}
+	if action == Deny {
+		return r.request.AppendUID(appendKiss(dst, x.header, ntp.KissDENY, x.header.Poll)), Denied
+	}
+	return r.request.AppendUID(r.appendTime(dst, v, x)), Answered
+}
+
+// authenticated answers a request whose authenticator opened. The transmit stamp is under the seal and so
+// some microseconds early.
+func (r *Responder) authenticated(dst []byte, v *ntp.View, ks *nts.KeySet, action Action, x *exchange) ([]byte, Verdict) {
+	verdict := AnsweredNTS
+	if action == Deny {
+		verdict = DeniedNTS
+		dst = appendKiss(dst, x.header, ntp.KissDENY, x.header.Poll)
+	} else {
+		dst = r.appendTime(dst, v, x)
+	}
+	reply, fits := r.request.AppendResponse(dst, ks, r.sealer, r.config.Rand, len(x.datagram.Data))
+	if !fits {
+		return nil, NoRoom
+	}
+	return reply, verdict
+}
+
+// limited answers a request over its rate: a RATE kiss now and then where that is wanted, else silence. Every
+// kiss would keep the traffic of a flood alive, so they have a limiter of their own.
+func (r *Responder) limited(dst []byte, h *ntp.Header, d *Datagram) ([]byte, Verdict) {
+	if r.config.KissRate == nil || r.config.KissRate.Limited(d.From.Addr(), d.Received) {
+		return nil, RateLimited
+	}
+	return appendKiss(dst, h, ntp.KissRATE, max(h.Poll, r.config.Limiter.poll())), KissedRate
+}
+
+// leaks tosses the coin that lets one in four requests over the rate pass, so that nobody can use up a
+// victim's budget with forged requests and have it cut off (CVE-2015-7705). The coin is a SplitMix64 sequence.
+func (r *Responder) leaks() bool {
+	r.coin += 0x9e3779b97f4a7c15
+	z := r.coin
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return (z^z>>31)>>62 == 0
+}

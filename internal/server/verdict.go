@@ -1,0 +1,117 @@
+package server
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Verdict is what became of one datagram. It is the metric label and the name of the test row at once.
+type Verdict uint8
+
+// The verdicts. The first group sends something, the others are silence.
+const (
+	Answered    Verdict = iota // time
+	AnsweredNTS                // authenticated time
+	Denied                     // DENY kiss
+	DeniedNTS                  // authenticated DENY kiss
+	KissedRate                 // RATE kiss
+	NAKed                      // NTSN kiss: cookie or authenticator did not open (RFC 8915 §5.7)
+
+	RateLimited       // over the rate of its prefix
+	TooShort          // less than a header
+	TooLong           // more than ntp.MaxPacket
+	WrongVersion      // not among the accepted versions
+	WrongMode         // not a client's request: answering others makes loops (CVE-2009-3563, CVE-2025-58066)
+	ImpossibleAddress // source port 0, or a source or destination no reply may go to or come from
+	OwnAddress        // our own address and port: a loop
+	AccessIgnored     // access list with action ignore
+	PlainIgnored      // not NTS where NTS is required
+	BadTrailer        // what follows the header is neither extension fields nor a MAC
+	BadNTS            // NTS fields that earn no answer
+	NoRoom            // the reply would be longer than the request
+	Panicked          // our bug, contained by the worker (L09)
+
+	verdicts // how many
+)
+
+// verdictNames are the metric labels, in the order of the constants.
+var verdictNames = [verdicts]string{
+	"answered", "answered_nts", "denied", "denied_nts", "kissed_rate", "naked",
+	"rate_limited", "too_short", "too_long", "wrong_version", "wrong_mode", "impossible_address", "own_address",
+	"access_ignored", "plain_ignored", "bad_trailer", "bad_nts", "no_room", "panicked",
+}
+
+// String is the metric label.
+func (v Verdict) String() string {
+	if v < verdicts {
+		return verdictNames[v]
+	}
+	return fmt.Sprintf("verdict(%d)", uint8(v))
+}
+
+// Verdicts lists all of them, for metrics and tests.
+func Verdicts() []Verdict {
+	list := make([]Verdict, verdicts)
+	for i := range list {
+		list[i] = Verdict(i)
+	}
+	return list
+}
+
+// cacheLine keeps the counters of different workers apart; two lines, because the next one is prefetched.
+const cacheLine = 128
+
+// Counters are one worker's. Only that worker counts, anybody may take a snapshot.
+type Counters struct {
+	_          [cacheLine]byte
+	verdict    [verdicts]atomic.Uint64
+	sendErrors atomic.Uint64
+	_          [cacheLine]byte
+}
+
+// Count counts one datagram. With one writer a load and a store are enough, and cheaper than a locked add.
+func (c *Counters) Count(v Verdict) { c.verdict[v].Store(c.verdict[v].Load() + 1) }
+
+// CountSendErrors counts n replies that the kernel refused to send (S20).
+func (c *Counters) CountSendErrors(n int) { c.sendErrors.Store(c.sendErrors.Load() + uint64(n)) }
+
+// Totals are the counters of one listen address: the sum over its workers. The first eleven have the names and
+// rules of ntpd-rs (ntpd-rs.md 3.3): every datagram is received and exactly one of accepted, denied, ignored,
+// rate limited and NAK.
+type Totals struct {
+	Received, Accepted, Denied, Ignored, RateLimited, ResponseSendErrors uint64
+	NTSReceived, NTSAccepted, NTSDenied, NTSRateLimited, NTSNAK          uint64
+	// ByVerdict has the full detail, indexed by Verdict.
+	ByVerdict [verdicts]uint64
+}
+
+// AddTo adds the counters to t.
+func (c *Counters) AddTo(t *Totals) {
+	for i := range c.verdict {
+		n := c.verdict[i].Load()
+		t.ByVerdict[i] += n
+		t.Received += n
+		switch Verdict(i) {
+		case Answered:
+			t.Accepted += n
+		case AnsweredNTS:
+			t.Accepted += n
+			t.NTSReceived += n
+			t.NTSAccepted += n
+		case Denied:
+			t.Denied += n
+		case DeniedNTS:
+			t.Denied += n
+			t.NTSReceived += n
+			t.NTSDenied += n
+		case NAKed:
+			t.NTSReceived += n
+			t.NTSNAK += n
+		case KissedRate, RateLimited:
+			t.RateLimited += n
+		default:
+			t.Ignored += n
+		}
+	}
+	t.ResponseSendErrors += c.sendErrors.Load()
+}
