@@ -44,6 +44,9 @@ func NewResponder(c Config) *Responder {
 	return &Responder{config: c, sealer: nts.NewSealer(), coin: c.Seed, noKeys: new(nts.KeySet)}
 }
 
+// SetAccess replaces the access lists, nil lets everybody in; for a reload, between requests.
+func (r *Responder) SetAccess(a *Access) { r.config.Access = a }
+
 // Respond decides what becomes of d and builds the answer in the memory of dst, which should have room for
 // ntp.MaxPacket bytes; it returns nil for silence. A nil v means that the clock was never synchronised, a nil
 // ks that there are no cookie keys. readClock reads the steered clock; it is called at most once, as late as
