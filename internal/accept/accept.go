@@ -191,11 +191,12 @@ func (l *Loop) enter(c *Conn) bool {
 		l.prefix.Add(1)
 		return false
 	}
-	if limited && !l.prefixes.room(c.remote) && !l.evictLocked(func(o *Conn) bool { return l.prefixes.same(o, c.remote) }) {
+	key := l.prefixes.of(c.remote)
+	if limited && !l.prefixes.room(c.remote) && !l.evictLocked(func(o *Conn) bool { return o.counted == key }) {
 		l.prefix.Add(1)
 		return false
 	}
-	if l.inUse >= l.cfg.Permits && !l.evictLocked(func(*Conn) bool { return true }) {
+	if l.inUse >= l.cfg.Permits && !l.evictLocked(anyone) {
 		l.full.Add(1)
 		return false
 	}
@@ -213,8 +214,10 @@ func (l *Loop) enter(c *Conn) bool {
 func (l *Loop) evict() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.evictLocked(func(*Conn) bool { return true })
+	l.evictLocked(anyone)
 }
+
+func anyone(*Conn) bool { return true }
 
 // evictLocked closes the oldest idle connection that fits and frees what it held. Its handler sees a closed
 // connection and ends by itself.

@@ -18,9 +18,9 @@ const (
 type remedy uint8
 
 const (
-	again   remedy = iota // the connection is gone, the listener is fine
-	pause                 // the machine is short of something; wait, free what is idle, go on
-	giveUp                // the listener itself is unusable
+	again  remedy = iota // the connection is gone, the listener is fine
+	pause                // the machine is short of something; wait, free what is idle, go on
+	giveUp               // the listener itself is unusable
 )
 
 // classify says what to do about an error of Accept. Whatever is not known to be final is waited out: a
@@ -28,7 +28,7 @@ const (
 func classify(err error) remedy {
 	switch {
 	case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EBADF), errors.Is(err, syscall.EINVAL),
-		errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.EOPNOTSUPP):
+		errors.Is(err, syscall.ENOTSOCK):
 		return giveUp
 	case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR), errors.Is(err, syscall.ECONNRESET):
 		return again

@@ -53,9 +53,6 @@ func (p *prefixes) of(a netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// same says whether o holds a slot of the prefix of a.
-func (p *prefixes) same(o *Conn, a netip.Addr) bool { return o.counted == p.of(a) }
-
 // state is the entry of a prefix, nil if the table is full.
 func (p *prefixes) state(key netip.Prefix) *prefixState {
 	s := p.table[key]

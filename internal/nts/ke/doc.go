@@ -1,0 +1,7 @@
+// Package ke speaks NTS key exchange over TLS 1.3 (RFC 8915 §4): Exchange is the client, Server the time
+// source that answers clients and pools, Member a pool's connection to a time source.
+//
+// It owns the connections it opens or accepts and the deadlines on them. Messages are made and judged in
+// nts/record, choices in nts; keys leave it inside nts.Session or inside a cookie. No key, cookie, token or
+// unquoted byte of a peer reaches the log.
+package ke

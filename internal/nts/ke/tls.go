@@ -1,0 +1,94 @@
+package ke
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/secret"
+)
+
+const (
+	// ALPN is the protocol name of NTS key exchange (RFC 8915 §7.3).
+	ALPN = "ntske/1"
+	// DefaultPort is the TCP port of NTS key exchange (RFC 8915 §7.1).
+	DefaultPort uint16 = 4460
+)
+
+// ErrALPN says that the peer did not agree on ntske/1. crypto/tls lets a peer without ALPN pass on both sides,
+// so both sides check (reliability.md 1.3).
+var ErrALPN = errors.New(`peer did not negotiate ALPN "ntske/1"`)
+
+// ErrAlgorithm says that keys were asked for an algorithm whose key size is not in our table.
+var ErrAlgorithm = errors.New("AEAD algorithm without known key size")
+
+// settings is what client and server have in common: TLS 1.3 only (RFC 8915 §3), no resumption, so that every
+// exporter secret is from a full handshake, and whole messages in one TLS record.
+func settings(now func() time.Time) *tls.Config {
+	return &tls.Config{
+		MinVersion:                  tls.VersionTLS13,
+		NextProtos:                  []string{ALPN},
+		SessionTicketsDisabled:      true,
+		DynamicRecordSizingDisabled: true,
+		Time:                        now,
+	}
+}
+
+// ServerTLS is the configuration of a key exchange server. The certificate is looked up per handshake, so
+// that it can be replaced while the server runs; nil fails the handshake. A nil now is the system's clock.
+func ServerTLS(certificate func() *tls.Certificate, now func() time.Time) *tls.Config {
+	c := settings(now)
+	c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if cert := certificate(); cert != nil {
+			return cert, nil
+		}
+		return nil, errors.New("no certificate loaded")
+	}
+	return c
+}
+
+// ClientTLS is the configuration of a client of the server name, a host name or an address, whose certificate
+// must chain to roots (nil: the system's).
+func ClientTLS(name string, roots *x509.CertPool, now func() time.Time) *tls.Config {
+	c := settings(now)
+	c.ServerName = strings.TrimSuffix(name, ".")
+	c.RootCAs = roots
+	return c
+}
+
+// CheckALPN is the check that crypto/tls leaves to us, for after the handshake.
+func CheckALPN(cs tls.ConnectionState) error {
+	if cs.NegotiatedProtocol != ALPN {
+		return ErrALPN
+	}
+	return nil
+}
+
+// ExportKeys derives the keys of algorithm a from the TLS session (RFC 8915 §5.1). The length comes from the
+// table in aead only: crypto/tls panics for a length that a stranger could choose. context is the algorithm id
+// in the exporter context, which is a except for AEAD 30 with old chrony (reliability.md 4.6).
+func ExportKeys(cs *tls.ConnectionState, p record.Protocol, a, context aead.Algorithm) (nts.Keys, error) {
+	n, known := a.KeySize()
+	if !known {
+		return nts.Keys{}, fmt.Errorf("%v: %w", a, ErrAlgorithm)
+	}
+	keys := nts.Keys{Algorithm: a}
+	for _, half := range []struct {
+		key *secret.Bytes
+		s2c bool
+	}{{&keys.C2S, false}, {&keys.S2C, true}} {
+		ctx := nts.ExporterContext(uint16(p), context, half.s2c)
+		key, err := cs.ExportKeyingMaterial(nts.ExporterLabel, ctx[:], n)
+		if err != nil {
+			return nts.Keys{}, fmt.Errorf("export keys: %w", err)
+		}
+		*half.key = key
+	}
+	return keys, nil
+}
