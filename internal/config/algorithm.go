@@ -1,30 +1,67 @@
 package config
 
-// Algorithm holds the 24 keys of [synchronization.algorithm] (ntpd-rs.md 7.9). Which of them have an effect is
-// told by the variable withoutEffect; the others load, are checked, and are named in one warning.
-type Algorithm struct {
-	PrecisionLowProbability     float64 // probability, default 1/3
-	PrecisionHighProbability    float64 // probability, default 2/3
-	PrecisionHysteresis         int     // default 16
-	PrecisionMinimumWeight      float64 // default 0.1
-	PollIntervalLowWeight       float64 // default 0.4
-	PollIntervalHighWeight      float64 // default 0.6
-	PollIntervalHysteresis      int     // default 16
-	PollIntervalStepThreshold   float64 // probability, default 1e-6
-	DelayOutlierThreshold       float64 // standard deviations, default 5
-	InitialWander               float64 // s/s per √s, default 1e-8
-	InitialFrequencyUncertainty float64 // s/s, default 100e-6
-	MaximumSourceUncertainty    float64 // s, default 0.25
-	RangeStatisticalWeight      float64 // standard deviations, default 2
-	RangeDelayWeight            float64 // of the delay, default 0.25
-	SteerOffsetThreshold        float64 // standard deviations, default 2
-	SteerOffsetLeftover         float64 // standard deviations, default 1
-	SteerFrequencyThreshold     float64 // standard deviations, default 0
-	SteerFrequencyLeftover      float64 // standard deviations, default 0
-	StepThreshold               float64 // s, default 0.010
-	SlewMaximumFrequencyOffset  float64 // s/s, default 200e-6
-	SlewMinimumDuration         float64 // s, default 8
-	MaximumFrequencySteer       float64 // s/s, default 495e-6
-	IgnoreServerDispersion      bool    // default false
-	MeddlingThreshold           float64 // s, default 5
+import (
+	"strings"
+
+	"ntp-daemon/internal/algorithm"
+)
+
+// The ranges of [synchronization.algorithm]. The lower ends keep zero out where it would divide or disable;
+// the upper ones are far beyond any use and only keep arithmetic finite (reliability row F02).
+var (
+	probability = span{min: 0, max: 1}
+	share       = span{min: 0, max: 1}
+	sigmas      = span{min: 0, max: 1e6}
+	someSigmas  = span{min: 1e-3, max: 1e6}
+	rate        = span{min: 1e-9, max: 0.1, unit: "s/s"}
+	wander      = span{min: 1e-15, max: 0.01, unit: "s/s per √s"}
+	uncertainty = span{min: 1e-6, max: 86400, unit: "s"}
+	hysteresis  = span{min: 1, max: 1000000}
+)
+
+// algorithmKeys reads the 24 keys of ntpd-rs.md 7.9 and names those without effect in one warning.
+func (t *table) algorithmKeys(p *algorithm.Params) {
+	for _, k := range []struct {
+		name string
+		span span
+		dst  *float64
+	}{
+		{"precision-low-probability", probability, &p.PrecisionLowProbability},
+		{"precision-high-probability", probability, &p.PrecisionHighProbability},
+		{"precision-minimum-weight", share, &p.PrecisionMinimumWeight},
+		{"poll-interval-low-weight", share, &p.PollIntervalLowWeight},
+		{"poll-interval-high-weight", share, &p.PollIntervalHighWeight},
+		{"poll-interval-step-threshold", probability, &p.PollIntervalStepThreshold},
+		{"delay-outlier-threshold", someSigmas, &p.DelayOutlierThreshold},
+		{"initial-wander", wander, &p.InitialWander},
+		{"initial-frequency-uncertainty", rate, &p.InitialFrequencyUncertainty},
+		{"maximum-source-uncertainty", uncertainty, &p.MaximumSourceUncertainty},
+		{"range-statistical-weight", someSigmas, &p.RangeStatisticalWeight},
+		{"range-delay-weight", sigmas, &p.RangeDelayWeight},
+		{"steer-offset-threshold", sigmas, &p.SteerOffsetThreshold},
+		{"steer-offset-leftover", sigmas, &p.SteerOffsetLeftover},
+		{"steer-frequency-threshold", sigmas, &p.SteerFrequencyThreshold},
+		{"steer-frequency-leftover", sigmas, &p.SteerFrequencyLeftover},
+		{"step-threshold", span{min: 1e-6, max: stepLimit, unit: "s"}, &p.StepThreshold},
+		{"slew-maximum-frequency-offset", rate, &p.SlewMaximumFrequencyOffset},
+		{"slew-minimum-duration", span{min: 1e-3, max: 86400, unit: "s"}, &p.SlewMinimumDuration},
+		{"maximum-frequency-steer", rate, &p.MaximumFrequencySteer},
+		{"meddling-threshold", uncertainty, &p.MeddlingThreshold},
+	} {
+		t.number(k.name, k.span, k.dst)
+	}
+	t.integer("precision-hysteresis", hysteresis, &p.PrecisionHysteresis)
+	t.integer("poll-interval-hysteresis", hysteresis, &p.PollIntervalHysteresis)
+	t.boolean("ignore-server-dispersion", &p.IgnoreServerDispersion)
+	t.finish()
+
+	var idle []string
+	for _, name := range algorithm.WithoutEffect() {
+		if t.has(name) {
+			idle = append(idle, name)
+		}
+	}
+	if len(idle) > 0 {
+		t.l.warn(t.node.key, t.path, "no effect in this suite: "+strings.Join(idle, ", "), "remove them")
+	}
 }

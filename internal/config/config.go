@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/secret"
 )
@@ -177,7 +178,9 @@ type Synchronization struct {
 	ClockControl     bool          // default true; false measures and serves and never touches the clock
 	VirtualOffset    time.Duration // how far ahead the virtual clock starts
 	VirtualFrequency float64       // how fast it starts, s/s
-	Algorithm        Algorithm
+
+	// Algorithm holds the 24 keys of [synchronization.algorithm] and a copy of MinimumAgreeingSources.
+	Algorithm algorithm.Params
 }
 
 // State is the table [state].

@@ -1,12 +1,206 @@
 package config
 
-// Load reads, checks and completes a configuration of ntp-daemon; an empty path means DefaultPath, which may
-// be absent. The error is Problems, or *NotBuilt together with the whole Config.
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+// The places that apply with DefaultPath only.
+const (
+	defaultState  = "/var/lib/ntp-daemon"
+	defaultSocket = "/run/ntp-daemon/observe"
+	keysetFile    = "keys" // inside the state directory, unless key-storage-path names another place
+)
+
+// Load reads, checks and completes a configuration of ntp-daemon. An empty path means DefaultPath, which may
+// be absent: the result is then the configuration of an empty file. A file that is named, and a default one
+// that exists but cannot be read, must load (reliability row F07). Files that keys name are read too.
+//
+// The error is Problems, or *NotBuilt together with the whole Config.
 func Load(path string) (*Config, []Warning, error) {
-	return nil, nil, Problems{{File: path, What: "loader not finished"}}
+	return load(path, DefaultPath)
 }
 
-// LoadPool reads, checks and completes a configuration of nts-pool-ke. The error is Problems.
-func LoadPool(path string) (*Pool, []Warning, error) {
-	return nil, nil, Problems{{File: path, What: "loader not finished"}}
+func load(path, standard string) (*Config, []Warning, error) {
+	l := newLoader(path, true)
+	if path == "" {
+		l.file = standard
+	}
+	l.atDefaultPath = filepath.Clean(l.file) == standard
+	data, err := readCapped(l.file, longestConfig)
+	if path == "" && errors.Is(err, fs.ErrNotExist) {
+		l.fileWarning("is absent", "the configuration of an empty file is used: no sources, no servers")
+		cfg := l.config(nil)
+		cfg.Path = ""
+		return cfg, l.warnings, nil
+	}
+	if err != nil {
+		return nil, nil, Problems{unreadable(l.file, err)}
+	}
+	l.checkMode(l.file)
+	cfg := l.config(data)
+	return cfg.result(l)
+}
+
+// unreadable is the problem of a file that gives no bytes.
+func unreadable(file string, err error) Problem {
+	remedy := "name a configuration with -c FILE"
+	if errors.Is(err, fs.ErrPermission) {
+		remedy = "make it readable for the user that runs the program"
+	}
+	return Problem{File: file, What: err.Error(), Remedy: remedy}
+}
+
+// Parse is Load for text that is at hand: it touches no file, so certificates that keys name are not loaded.
+func Parse(name string, data []byte) (*Config, []Warning, error) {
+	l := newLoader(name, false)
+	return l.config(data).result(l)
+}
+
+// result chooses between the configuration and what is wrong with it.
+func (c *Config) result(l *loader) (*Config, []Warning, error) {
+	if ps := l.sorted(); len(ps) > 0 {
+		return nil, l.warnings, ps
+	}
+	if len(l.missing) > 0 {
+		return c, l.warnings, &NotBuilt{Problems: l.missing}
+	}
+	return c, l.warnings, nil
+}
+
+// loader collects what is found while a file is read.
+type loader struct {
+	file          string
+	files         bool // whether files that keys name are read
+	atDefaultPath bool
+	doc           *document
+	problems      []placed
+	missing       []Problem
+	warnings      []Warning
+	listeners     map[string]int // network and address to the place of the first table that uses it
+	possible      int            // sources that can agree at best
+	blocks        int            // [[source]] tables
+}
+
+// placed is a problem with its offset, for the order of the report.
+type placed struct {
+	at int
+	Problem
+}
+
+func newLoader(file string, files bool) *loader {
+	return &loader{file: file, files: files, doc: &document{lines: []int{0}}, listeners: map[string]int{}}
+}
+
+func (l *loader) at(offset int, key, what, remedy string) Problem {
+	line, column := l.doc.position(offset)
+	return Problem{File: l.file, Line: line, Column: column, Key: key, What: what, Remedy: remedy}
+}
+
+func (l *loader) problem(offset int, key, what, remedy string) {
+	l.problems = append(l.problems, placed{offset, l.at(offset, key, what, remedy)})
+}
+
+func (l *loader) notBuilt(offset int, key, feature string) {
+	l.missing = append(l.missing, l.at(offset, key, "not built yet: "+feature, "remove it"))
+}
+
+func (l *loader) warn(offset int, key, what, remedy string) {
+	l.warnings = append(l.warnings, Warning{Problem: l.at(offset, key, what, remedy)})
+}
+
+func (l *loader) note(offset int, key, what, remedy string) {
+	l.warnings = append(l.warnings, Warning{Problem: l.at(offset, key, what, remedy), Info: true})
+}
+
+func (l *loader) fileWarning(what, remedy string) {
+	l.warnings = append(l.warnings, Warning{Problem: Problem{File: l.file, What: what, Remedy: remedy}})
+}
+
+// sorted returns the problems in the order of the file.
+func (l *loader) sorted() Problems {
+	slices.SortStableFunc(l.problems, func(a, b placed) int { return a.at - b.at })
+	ps := make(Problems, len(l.problems))
+	for i, p := range l.problems {
+		ps[i] = p.Problem
+	}
+	return ps
+}
+
+// parse makes the tree; a file that is no TOML leaves an empty one and one problem.
+func (l *loader) parse(data []byte) *table {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // editors of one vendor write a byte order mark
+	doc, syntax := parse(data)
+	l.doc = doc
+	if syntax != nil {
+		l.problem(syntax.at, syntax.key, syntax.what, "correct the TOML")
+		doc.root = newTable(byHeader, 0)
+	}
+	return &table{l: l, node: doc.root}
+}
+
+// config reads every table of ntp-daemon's file.
+func (l *loader) config(data []byte) *Config {
+	if len(data) > longestConfig {
+		l.problem(0, "", fmt.Sprintf("is larger than %d bytes", longestConfig), "name a configuration")
+		data = nil
+	}
+	root := l.parse(data)
+	c := &Config{Path: l.file}
+	l.legacy(root)
+	c.Observability = l.observability(root.sub("observability"))
+	defaults := l.sourceDefaults(root.sub("source-defaults"))
+	before := len(l.problems)
+	for _, t := range root.each("source") {
+		t.legacyKeys()
+		l.blocks++
+		if s, ok := l.source(t, defaults); ok {
+			c.Sources = append(c.Sources, s)
+		}
+	}
+	soundSources := len(l.problems) == before
+	for _, t := range root.each("server") {
+		t.legacyKeys()
+		c.Servers = append(c.Servers, l.server(t))
+	}
+	c.Keyset = l.keyset(root.sub("keyset"))
+	for _, t := range root.each("nts-ke-server") {
+		t.legacyKeys()
+		c.KEServers = append(c.KEServers, l.keServer(t))
+	}
+	sync := root.sub("synchronization")
+	c.Synchronization = l.synchronization(sync)
+	if t := root.sub("clock"); root.has("clock") {
+		l.hardwareClock(t)
+	}
+	c.State = l.state(root.sub("state"))
+	if c.Keyset.StoragePath == "" && c.State.Directory != "" {
+		c.Keyset.StoragePath = filepath.Join(c.State.Directory, keysetFile)
+	}
+	if n := root.get(poolTable); n != nil {
+		l.problem(n.key, poolTable, "belongs to nts-pool-ke", "run nts-pool-ke -c "+l.file)
+	}
+	root.finish()
+	if soundSources {
+		l.checkSources(c, sync)
+	}
+	if len(l.problems) == 0 {
+		l.check(c, sync)
+	}
+	return c
+}
+
+// state reads [state].
+func (l *loader) state(t *table) State {
+	var s State
+	if l.atDefaultPath {
+		s.Directory = defaultState
+	}
+	t.file("directory", defaultState, &s.Directory)
+	t.finish()
+	return s
 }

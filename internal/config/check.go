@@ -1,0 +1,59 @@
+package config
+
+import "fmt"
+
+// check looks at what only shows across tables (ntpd-rs.md 2.16, reliability row F05).
+func (l *loader) check(c *Config, sync *table) {
+	if c.Synchronization.Clock == ClockVirtual && !c.Synchronization.ClockControl {
+		l.warn(sync.node.children["clock"].val, "synchronization.clock", "a virtual clock without clock control stays wrong", "remove clock-control = false")
+	}
+	for _, ke := range c.KEServers {
+		l.checkKE(c, &ke)
+	}
+}
+
+// checkSources compares the sources with the agreement that is asked for. A number that the file itself asks
+// for and can never have is an error. The default of 3 with fewer sources is a warning, because files of
+// every 1.x era must load, the seed's example with two pool sources included.
+func (l *loader) checkSources(c *Config, sync *table) {
+	const key = "minimum-agreeing-sources"
+	need := c.Synchronization.MinimumAgreeingSources
+	if len(c.Sources) == 0 && l.blocks == 0 {
+		l.note(0, "source", "there are no sources, the clock is not steered", "")
+		return
+	}
+	if l.possible >= need {
+		return
+	}
+	what := fmt.Sprintf("%d sources must agree and at most %d can", need, l.possible)
+	remedy := fmt.Sprintf("lower it to %d or add sources", l.possible)
+	if n := sync.node.children[key]; n != nil {
+		if l.possible == 0 {
+			remedy = "add sources"
+		}
+		l.problem(n.val, sync.name(key), what, remedy)
+		return
+	}
+	l.warn(sync.node.key, sync.name(key), what+", the clock will not be steered", fmt.Sprintf("write %s = %d or add sources", key, l.possible))
+}
+
+// checkKE warns of keys for an NTP server that is not there: clients are sent to this host unless ntp-server
+// names another.
+func (l *loader) checkKE(c *Config, ke *KEServer) {
+	port := ke.NTPPort
+	if port == 0 {
+		port = ntpPort
+	}
+	if ke.NTPServer != "" {
+		return
+	}
+	for _, s := range c.Servers {
+		for _, v := range s.Versions {
+			if s.Listen.Port() == port && v == 4 {
+				return
+			}
+		}
+	}
+	l.fileWarning(fmt.Sprintf("nts-ke-server %v sends clients to port %d of this host, where no [[server]] answers version 4", ke.Listen, port),
+		"add one, or write ntp-server and ntp-port")
+}

@@ -1,0 +1,210 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"ntp-daemon/internal/secret"
+)
+
+// Caps on what is read, far above any sensible file and far below what hurts.
+const (
+	longestConfig = 4 << 20 // 10000 sources take less than one megabyte
+	longestPEM    = 4 << 20 // the system's whole trust store is a quarter of a megabyte
+	worldWrite    = 0o002
+	worldRead     = 0o004
+)
+
+// readCapped returns the content of a file of at most most bytes.
+func readCapped(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path) //nolint:gosec // the path is the operator's own choice
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, errors.New("is a directory")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, cause(err)
+	}
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("is larger than %d bytes", most)
+	}
+	return data, nil
+}
+
+// cause strips the operation and the path from an error of package os; the message has the path already.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// checkMode warns of a configuration that others may change (reliability row F03).
+func (l *loader) checkMode(path string) {
+	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&worldWrite != 0 {
+		l.fileWarning(fmt.Sprintf("everybody may write it (mode %04o)", st.Mode().Perm()), "chmod o-w "+path)
+	}
+	st, err := os.Lstat(path)
+	if err != nil || st.Mode()&fs.ModeSymlink == 0 {
+		return
+	}
+	if owner, ok := st.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
+		l.fileWarning(fmt.Sprintf("is a symbolic link of user %d, who can point it elsewhere", owner.Uid), "name the file itself")
+	}
+}
+
+// pemFile reads a file that a key names. What this user may not read is no problem of the configuration: the
+// daemon may run as another one, and says so itself when it may not either.
+func (l *loader) pemFile(t *table, key string, at *node, path string) []byte {
+	if !l.files || path == "" {
+		return nil
+	}
+	data, err := readCapped(path, longestPEM)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		l.note(at.val, t.name(key), fmt.Sprintf("%s is not readable by this user, it was not checked", path), "")
+		return nil
+	case err != nil:
+		t.fail(key, at, fmt.Sprintf("%s: %v", path, err), "give the path of a readable file")
+		return nil
+	}
+	return data
+}
+
+// certificates returns the certificates of a PEM file, at least one, or says what is wrong.
+func (l *loader) certificates(t *table, key string, at *node, path string) []*x509.Certificate {
+	data := l.pemFile(t, key, at, path)
+	if data == nil && !l.readable(path) {
+		return nil
+	}
+	var list []*x509.Certificate
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.fail(key, at, fmt.Sprintf("%s: certificate %d: %v", path, len(list)+1, err), "replace it")
+			return nil
+		}
+		list = append(list, c)
+	}
+	if len(list) == 0 {
+		t.fail(key, at, path+" holds no certificate", "give a file in PEM form")
+	}
+	return list
+}
+
+// readable reports whether pemFile gave nothing because the file is empty, not because it could not be read.
+func (l *loader) readable(path string) bool {
+	if !l.files || path == "" {
+		return false
+	}
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().IsRegular() && st.Size() == 0
+}
+
+// roots returns the system's roots with those of the file added; nil when there is no file.
+func (l *loader) roots(t *table, key, path string) *x509.CertPool {
+	n := t.node.children[key]
+	if n == nil {
+		return nil
+	}
+	list := l.certificates(t, key, n, path)
+	if list == nil {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // no trust store on this host: the file's roots are all there is
+		pool = x509.NewCertPool()
+	}
+	for _, c := range list {
+		pool.AddCert(c)
+	}
+	return pool
+}
+
+// leaf returns the DER of a file that must hold exactly one certificate (nts-pool.md A3).
+func (l *loader) leaf(t *table, key string, at *node) []byte {
+	list := l.certificates(t, key, at, at.text)
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0].Raw
+	}
+	t.fail(key, at, fmt.Sprintf("%s holds %d certificates", at.text, len(list)), "give a file with the pool's own certificate alone")
+	return nil
+}
+
+// checkKeyPair makes sure that the certificate and the key are there and belong together, so that validate
+// finds what would stop the server.
+func (l *loader) checkKeyPair(t *table, chainKey, keyKey, chain, key string) {
+	chainAt, keyAt := t.node.children[chainKey], t.node.children[keyKey]
+	if chain == "" || key == "" {
+		return
+	}
+	if l.certificates(t, chainKey, chainAt, chain) == nil {
+		l.pemFile(t, keyKey, keyAt, key)
+		return
+	}
+	data := l.pemFile(t, keyKey, keyAt, key)
+	if data == nil {
+		return
+	}
+	defer clear(data)
+	chainPEM, err := readCapped(chain, longestPEM)
+	if err != nil {
+		return
+	}
+	if _, err := tls.X509KeyPair(chainPEM, data); err != nil {
+		t.fail(keyKey, keyAt, fmt.Sprintf("%s: %s", key, strings.TrimPrefix(err.Error(), "tls: ")), "give the key of "+chainKey+" in PEM form")
+	}
+	st, err := os.Stat(key)
+	switch {
+	case err != nil:
+	case st.Mode().Perm()&worldWrite != 0:
+		l.warn(keyAt.val, t.name(keyKey), key+" is writable by everybody", "chmod 600 "+key)
+	case st.Mode().Perm()&worldRead != 0:
+		l.note(keyAt.val, t.name(keyKey), key+" is readable by everybody", "chmod 600 "+key)
+	}
+}
+
+// tokenFile returns the tokens of a file, one per line; blank lines do not count.
+func (l *loader) tokenFile(t *table, key, path string) []secret.Bytes {
+	n := t.node.children[key]
+	data := l.pemFile(t, key, n, path)
+	if data == nil {
+		return nil
+	}
+	defer clear(data)
+	var list []secret.Bytes
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		if what := checkToken(line); what != "" {
+			t.fail(key, n, path+" "+what, "make a new token")
+			return nil
+		}
+		list = append(list, secret.Bytes(line))
+	}
+	if len(list) == 0 {
+		t.fail(key, n, path+" holds no token", "write one token per line")
+	}
+	return list
+}

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"strings"
+)
+
+// allPermissions are the bits that observation-permissions may set.
+const allPermissions = 0o777
+
+// levels and formats are the words of log-level and log-format, in the order of the constants.
+var (
+	levels  = []string{"trace", "debug", "info", "warn", "error"}
+	formats = []string{"auto", "console", "json", "journal"}
+)
+
+// String is the word that the configuration uses.
+func (l LogLevel) String() string { return word(levels, int(l)) }
+
+// String is the word that the configuration uses.
+func (f LogFormat) String() string { return word(formats, int(f)) }
+
+func word(list []string, i int) string {
+	if i < 0 || i >= len(list) {
+		return fmt.Sprintf("unknown(%d)", i)
+	}
+	return list[i]
+}
+
+// ParseLogLevel converts the word of a command line; it accepts what log-level accepts.
+func ParseLogLevel(s string) (LogLevel, bool) {
+	for i, name := range levels {
+		if s == name {
+			return LogLevel(i), true
+		}
+	}
+	return LevelInfo, false
+}
+
+func defaultObservability() Observability {
+	return Observability{
+		LogLevel:               LevelInfo,
+		ObservationPermissions: 0o666,
+		MetricsExporterListen:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 9975),
+	}
+}
+
+// logKeys reads the keys that both programs have.
+func (t *table) logKeys(o *Observability) {
+	if i, ok := t.oneOf("log-level", levels...); ok {
+		o.LogLevel, o.LogLevelSet = LogLevel(i), true
+	}
+	if i, ok := t.oneOf("log-format", formats...); ok {
+		o.LogFormat = LogFormat(i)
+	}
+}
+
+// observability reads [observability] (ntpd-rs.md 2.2).
+func (l *loader) observability(t *table) Observability {
+	o := defaultObservability()
+	if l.atDefaultPath {
+		o.ObservationPath = defaultSocket
+	}
+	t.logKeys(&o)
+	t.file("log-path", "/var/log/ntp-daemon.log", &o.LogPath)
+	t.file("log-path-metrics-exporter", "/var/log/ntp-metrics-exporter.log", &o.ExporterLogPath)
+	var colors bool
+	if t.boolean("ansi-colors", &colors); t.has("ansi-colors") {
+		o.ANSIColors = &colors
+	}
+	t.file("observation-path", defaultSocket, &o.ObservationPath)
+	t.permissions("observation-permissions", &o.ObservationPermissions)
+	t.listen("metrics-exporter-listen", "127.0.0.1:9975", &o.MetricsExporterListen)
+	if n := t.get("control-path"); n != nil {
+		l.notBuilt(n.key, t.name("control-path"), "the control socket")
+	}
+	t.finish()
+	return o
+}
+
+// permissions reads the mode of a file. Decimal is legal and almost never meant: 660 is 0o1224.
+func (t *table) permissions(key string, dst *fs.FileMode) {
+	v := int(*dst)
+	s := span{min: 0, max: allPermissions}
+	n := t.node.children[key]
+	if n != nil && n.kind == kindInteger && !strings.HasPrefix(n.text, "0o") {
+		if f, _ := n.float(); f < s.min || f > s.max {
+			t.skip(key)
+			t.fail(key, n, n.text+" is out of range", "write the mode in octal, 0o000 to 0o777")
+			return
+		}
+		t.l.warn(n.val, t.name(key), fmt.Sprintf("decimal %s is the mode 0o%o", n.text, modeOf(n)), "write it in octal, as 0o660")
+	}
+	if t.integer(key, s, &v) {
+		*dst = fs.FileMode(v)
+	}
+}
+
+func modeOf(n *node) int { f, _ := n.float(); return int(f) }

@@ -1,0 +1,115 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// poolTable is the one table of the pool's file besides [observability] (nts-pool.md A2).
+const poolTable = "nts-pool-ke-server"
+
+// defaultPoolTimeout holds two intercontinental handshakes; the seed's 1 s does not (nts-pool.md E1).
+const defaultPoolTimeout = 5 * time.Second
+
+// foreignTables are tables of other programs' files, told apart so that the message helps.
+var foreignTables = map[string]string{
+	"source":          "belongs to ntp-daemon",
+	"nts-ke-server":   "belongs to ntp-daemon",
+	"synchronization": "belongs to ntp-daemon",
+	"keyset":          "belongs to ntp-daemon",
+	"source-defaults": "belongs to ntp-daemon",
+	"server":          "belongs to ntp-daemon or to the stand-alone nts-pool",
+	"backend":         "belongs to the stand-alone nts-pool",
+}
+
+// LoadPool reads, checks and completes a configuration of nts-pool-ke. There is no default path. The error is
+// Problems.
+func LoadPool(path string) (*Pool, []Warning, error) {
+	if path == "" {
+		return nil, nil, Problems{{File: "nts-pool-ke", What: "no configuration path specified", Remedy: "name one with -c FILE"}}
+	}
+	l := newLoader(path, true)
+	data, err := readCapped(path, longestConfig)
+	if err != nil {
+		return nil, nil, Problems{unreadable(path, err)}
+	}
+	l.checkMode(path)
+	return l.pool(data)
+}
+
+// ParsePool is LoadPool for text that is at hand: it touches no file.
+func ParsePool(name string, data []byte) (*Pool, []Warning, error) {
+	return newLoader(name, false).pool(data)
+}
+
+// pool reads every table of the pool's file.
+func (l *loader) pool(data []byte) (*Pool, []Warning, error) {
+	if len(data) > longestConfig {
+		l.problem(0, "", fmt.Sprintf("is larger than %d bytes", longestConfig), "name a configuration")
+		data = nil
+	}
+	root := l.parse(data)
+	p := &Pool{Path: l.file, Observability: defaultObservability()}
+	log := root.sub("observability")
+	log.logKeys(&p.Observability)
+	log.finish()
+	if t := root.sub(poolTable); root.has(poolTable) {
+		l.poolServer(t, p)
+	} else if len(l.problems) == 0 {
+		root.missing(poolTable, "write [nts-pool-ke-server]")
+	}
+	for _, name := range root.node.names {
+		if what, ok := foreignTables[name]; ok {
+			root.skip(name)
+			l.problem(root.node.children[name].key, name, what, "write [nts-pool-ke-server] and [observability] only")
+		}
+	}
+	root.finish()
+	if ps := l.sorted(); len(ps) > 0 {
+		return nil, l.warnings, ps
+	}
+	return p, l.warnings, nil
+}
+
+// poolServer reads [nts-pool-ke-server]. The authority and the servers are optional because the files of
+// 1.1.0 had neither.
+func (l *loader) poolServer(t *table, p *Pool) {
+	t.listenRequired("listen", "0.0.0.0:4460", &p.Listen)
+	t.keyPair("certificate-chain-path", "private-key-path", &p.CertificateChainPath, &p.PrivateKeyPath)
+	t.file("certificate-authority-path", "/etc/ntp-daemon/ca.pem", &p.AuthorityPath)
+	p.Roots = l.roots(t, "certificate-authority-path", p.AuthorityPath)
+	p.Timeout = defaultPoolTimeout
+	p.TimeoutSet = t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &p.Timeout)
+	for _, s := range t.each("key-exchange-servers") {
+		p.Servers = append(p.Servers, l.poolUpstream(s))
+	}
+	if len(p.Servers) == 0 {
+		l.warn(t.node.key, t.name("key-exchange-servers"), "there are no time sources, every client is refused",
+			`write key-exchange-servers = [{ domain = "…", port = 4460 }]`)
+	}
+	t.finish()
+}
+
+// poolUpstream reads one entry of key-exchange-servers.
+func (l *loader) poolUpstream(t *table) PoolServer {
+	var s PoolServer
+	if t.text("domain", "ntp.example.org", &s.Domain) {
+		if what, remedy := checkHost(s.Domain); what != "" {
+			t.fail("domain", t.node.children["domain"], quote(s.Domain)+what, remedy)
+		}
+	} else if !t.has("domain") {
+		t.missing("domain", `write domain = "the name of the time source"`)
+	}
+	var port int
+	if t.integer("port", portRange, &port); !t.has("port") {
+		t.missing("port", "write port = 4460")
+	}
+	s.Port = uint16(port)
+	s.Tokens = t.tokens("tokens")
+	var path string
+	if t.file("token-file", "/etc/ntp-daemon/token", &path) {
+		s.Tokens = append(s.Tokens, l.tokenFile(t, "token-file", path)...)
+	}
+	t.finish()
+	return s
+}

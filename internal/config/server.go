@@ -1,0 +1,266 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"ntp-daemon/internal/secret"
+)
+
+// Defaults and limits of the server tables (ntpd-rs.md 2.10 to 2.12).
+const (
+	defaultStaleKeys   = 7
+	defaultRotation    = 24 * time.Hour
+	defaultKETimeout   = time.Second
+	defaultConnections = 512
+	longLivedShare     = 10 // longlived-connections is this part of concurrent-connections
+	longestToken       = 1024
+)
+
+var (
+	cacheSlots   = span{min: 0, max: 1 << 24}
+	milliseconds = span{min: 0, max: 3600000, unit: "ms"}
+	timeoutRange = span{min: 1, max: 600000, unit: "ms"}
+	staleRange   = span{min: 0, max: 1000}
+	rotations    = span{min: 1, max: 10 * 366 * 86400, unit: "s"}
+	connections  = span{min: 1, max: 1 << 20}
+	portRange    = span{min: 1, max: 65535}
+)
+
+var actions = []string{"ignore", "deny"}
+
+// everyone matches every address.
+var everyone = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+
+// server reads one [[server]] table.
+func (l *loader) server(t *table) Server {
+	s := Server{
+		Allow:    AccessList{Filter: everyone, Action: ActionIgnore},
+		Deny:     AccessList{Action: ActionDeny},
+		Versions: []uint8{3, 4},
+	}
+	t.listenRequired("listen", "[::]:123", &s.Listen)
+	t.accessList("allowlist", &s.Allow)
+	t.accessList("denylist", &s.Deny)
+	t.integer("rate-limiting-cache-size", cacheSlots, &s.RateLimitSlots)
+	t.interval("rate-limiting-cutoff-ms", milliseconds, time.Millisecond, &s.RateLimitSpacing)
+	if t.has("rate-limiting-cache-size") != t.has("rate-limiting-cutoff-ms") {
+		l.warn(t.node.key, t.path, "rate limiting needs both rate-limiting-cache-size and rate-limiting-cutoff-ms, it is off", "write both or neither")
+	}
+	t.requireNTS(&s.RequireNTS)
+	t.versions(&s.Versions, false)
+	t.finish()
+	l.listensOnce(t, "UDP", s.Listen)
+	return s
+}
+
+// listenRequired is listen for a key that must be there.
+func (t *table) listenRequired(key, example string, dst *netip.AddrPort) {
+	t.listen(key, example, dst)
+	if !t.has(key) {
+		t.missing(key, fmt.Sprintf("write %s = %q", key, example))
+	}
+}
+
+// listensOnce refuses a second table on the same address and port: one of the two would get no packet.
+func (l *loader) listensOnce(t *table, network string, a netip.AddrPort) {
+	if !a.IsValid() {
+		return
+	}
+	key := network + " " + a.String()
+	if first, taken := l.listeners[key]; taken {
+		line, _ := l.doc.position(first)
+		t.fail("listen", t.node.children["listen"], fmt.Sprintf("%v is used in line %d too", a, line), "remove one of the tables")
+		return
+	}
+	l.listeners[key] = t.node.children["listen"].val
+}
+
+// accessList reads { filter = ["CIDR", …], action = "ignore" | "deny" }. The denylist of 1.0 and 1.1 had the
+// default action ignore; an absent list keeps ours.
+func (t *table) accessList(key string, dst *AccessList) {
+	at := t.sub(key)
+	if !t.has(key) {
+		return
+	}
+	if at.has("filter") {
+		dst.Filter = at.prefixes("filter")
+	} else {
+		at.missing("filter", `write filter = ["192.0.2.0/24"]`)
+	}
+	if i, ok := at.oneOf("action", actions...); ok {
+		dst.Action = ActionIgnore + Action(i)
+	} else if !at.has("action") {
+		at.missing("action", `write action = "ignore" or action = "deny"`)
+	}
+	at.finish()
+}
+
+// prefixes reads an array of CIDR blocks. IPv4-mapped blocks become IPv4 ones, as the sender's addresses do;
+// one that reaches beyond the mapped range is refused, because it would match nothing (reliability row F08).
+func (t *table) prefixes(key string) []netip.Prefix {
+	list := []netip.Prefix{}
+	for _, item := range t.strings(key, "192.0.2.0/24") {
+		p, what, remedy := parsePrefix(item.text)
+		if what != "" {
+			t.fail(key, item, quote(item.text)+what, remedy)
+			continue
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+func parsePrefix(s string) (p netip.Prefix, what, remedy string) {
+	addr, bits, found := strings.Cut(s, "/")
+	if !found {
+		return p, " has no prefix length", "write an address and a length, as 192.0.2.0/24 or 192.0.2.1/32"
+	}
+	a, err := netip.ParseAddr(addr)
+	if err != nil || a.Zone() != "" {
+		return p, " holds no IP address before the slash", "write 192.0.2.0/24 or 2001:db8::/32"
+	}
+	p, err = netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Sprintf(": length %s is out of range", printable(bits)), fmt.Sprintf("use 0 to %d", a.BitLen())
+	}
+	if a.Is4In6() {
+		if p.Bits() < 96 {
+			return p, fmt.Sprintf(": length %d of an IPv4-mapped address is out of range", p.Bits()), "use 96 to 128, or write the IPv4 address"
+		}
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), "", ""
+}
+
+// requireNTS reads true, false, "ignore" or "deny".
+func (t *table) requireNTS(dst *Action) {
+	const key = "require-nts"
+	n := t.get(key)
+	switch {
+	case n == nil:
+	case n.kind == kindBool && n.text == "false":
+		*dst = ActionNone
+	case n.kind == kindBool || n.kind == kindString && n.text == "ignore":
+		*dst = ActionIgnore
+	case n.kind == kindString && n.text == "deny":
+		*dst = ActionDeny
+	default:
+		t.fail(key, n, n.shown()+" is not known", `use true, false, "ignore" or "deny"`)
+	}
+}
+
+// versions reads accept-ntp-versions, of a key exchange server when nts is set.
+func (t *table) versions(dst *[]uint8, nts bool) {
+	const key = "accept-ntp-versions"
+	n := t.typed(key, kindArray, key+" = [4]")
+	if n == nil {
+		return
+	}
+	remedy := "use 3, 4 or 5"
+	if nts {
+		remedy = "use 4 or 5, NTS needs at least version 4"
+	}
+	var has [5]bool
+	for _, item := range n.items {
+		switch {
+		case item.kind == kindInteger && item.text == "5":
+			t.l.notBuilt(item.val, t.name(key), "NTP version 5")
+		case item.kind == kindInteger && item.text == "4", item.kind == kindInteger && item.text == "3" && !nts:
+			has[item.text[0]-'0'] = true
+		default:
+			t.fail(key, item, item.shown()+" is no version of NTP for a server", remedy)
+		}
+	}
+	if len(n.items) == 0 {
+		t.fail(key, n, "is empty, nobody would be answered", remedy)
+	}
+	*dst = nil
+	for v := range has {
+		if has[v] {
+			*dst = append(*dst, uint8(v))
+		}
+	}
+}
+
+// keyset reads [keyset].
+func (l *loader) keyset(t *table) Keyset {
+	k := Keyset{StaleKeys: defaultStaleKeys, RotationInterval: defaultRotation}
+	t.integer("stale-key-count", staleRange, &k.StaleKeys)
+	t.interval("key-rotation-interval", rotations, time.Second, &k.RotationInterval)
+	t.file("key-storage-path", "/var/lib/ntp-daemon/keys", &k.StoragePath)
+	t.finish()
+	return k
+}
+
+// keServer reads one [[nts-ke-server]] table.
+func (l *loader) keServer(t *table) KEServer {
+	s := KEServer{Timeout: defaultKETimeout, MaxConnections: defaultConnections}
+	t.listenRequired("listen", "[::]:4460", &s.Listen)
+	t.keyPair("certificate-chain-path", "private-key-path", &s.CertificateChainPath, &s.PrivateKeyPath)
+	t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &s.Timeout)
+	t.integer("concurrent-connections", connections, &s.MaxConnections)
+	s.LongLived = s.MaxConnections / longLivedShare
+	t.integer("longlived-connections", span{min: 0, max: float64(s.MaxConnections)}, &s.LongLived)
+	if t.text("ntp-server", "ntp.example.org", &s.NTPServer) {
+		if what, remedy := checkHost(s.NTPServer); what != "" {
+			t.fail("ntp-server", t.node.children["ntp-server"], quote(s.NTPServer)+what, remedy)
+		}
+	}
+	var port int
+	t.integer("ntp-port", portRange, &port)
+	s.NTPPort = uint16(port)
+	versions := []uint8{4}
+	t.versions(&versions, true)
+	s.PoolTokens = t.tokens("accepted-pool-authentication-tokens")
+	for _, item := range t.strings("authorized-pool-server-certificates", "end.pem") {
+		s.PoolCertificatePaths = append(s.PoolCertificatePaths, item.text)
+		if der := l.leaf(t, "authorized-pool-server-certificates", item); der != nil {
+			s.PoolCertificates = append(s.PoolCertificates, der)
+		}
+	}
+	t.finish()
+	l.listensOnce(t, "TCP", s.Listen)
+	return s
+}
+
+// keyPair reads the two required paths of a certificate.
+func (t *table) keyPair(chainKey, keyKey string, chain, key *string) {
+	for _, k := range []struct {
+		name string
+		dst  *string
+	}{{chainKey, chain}, {keyKey, key}} {
+		if t.file(k.name, "/etc/ntp-daemon/tls.pem", k.dst); !t.has(k.name) {
+			t.missing(k.name, "write "+k.name+" = \"…\" with the path of a PEM file")
+		}
+	}
+	t.l.checkKeyPair(t, chainKey, keyKey, *chain, *key)
+}
+
+// tokens reads an array of bearer tokens. A token never appears in a message.
+func (t *table) tokens(key string) []secret.Bytes {
+	var list []secret.Bytes
+	for _, item := range t.strings(key, "…") {
+		if what := checkToken(item.text); what != "" {
+			t.fail(key, item, what, "make a new token")
+			continue
+		}
+		list = append(list, secret.Bytes(item.text))
+	}
+	return list
+}
+
+// checkToken says what is wrong with a token without showing it.
+func checkToken(s string) string {
+	if len(s) > longestToken {
+		return fmt.Sprintf("holds a token of more than %d bytes", longestToken)
+	}
+	for _, c := range s {
+		if c < 0x20 || c == 0x7f {
+			return "holds a token with a control character"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,248 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// Defaults and limits of sources (ntpd-rs.md 2.3 to 2.7).
+const (
+	ntpPort          = 123
+	ntskePort        = 4460
+	defaultPollMin   = 4  // 16 s
+	defaultPollMax   = 10 // 1024 s
+	defaultPollStart = 4
+	defaultCount     = 4
+	mostSources      = 1000 // of one pool; a name server rarely gives more than a dozen
+)
+
+// modes are the words of mode; those from firstNotBuilt on are known but do not run yet.
+var modes = []string{"server", "pool", "nts", "nts-pool", "sock", "pps"}
+
+const (
+	modeSock      = 4
+	modePPS       = 5
+	firstNotBuilt = modeSock
+)
+
+// oldModes are the modes of the 0.3.x layout.
+var oldModes = map[string]string{"simple": "server", "nts-server": "nts"}
+
+// String is the word that the configuration uses.
+func (m SourceMode) String() string { return word(modes, int(m)) }
+
+var pollRange = span{min: float64(ntp.MinPollExp), max: float64(ntp.MaxPollExp), unit: "(log2 of seconds)"}
+
+// polls is a set of poll limits and where they were written.
+type polls struct {
+	min, max, start int
+	startWritten    bool
+}
+
+// sourceDefaults reads [source-defaults].
+func (l *loader) sourceDefaults(t *table) polls {
+	p := polls{min: defaultPollMin, max: defaultPollMax, start: defaultPollStart}
+	t.pollKeys(&p)
+	t.finish()
+	return p
+}
+
+// pollKeys reads the two poll keys over the defaults in p. A start outside the limits is moved inside: the
+// default of 16 s does not follow a configured minimum (ntpd-rs.md 2.3), and files of every era must load.
+func (t *table) pollKeys(p *polls) {
+	limits := t.sub("poll-interval-limits")
+	limits.integer("min", pollRange, &p.min)
+	limits.integer("max", pollRange, &p.max)
+	limits.finish()
+	if p.min > p.max {
+		t.l.problem(limits.node.val, limits.path, fmt.Sprintf("min %d is above max %d", p.min, p.max), "swap them, or give both")
+		p.max = p.min
+	}
+	const key = "initial-poll-interval"
+	p.startWritten = t.integer(key, pollRange, &p.start) || p.startWritten
+	inside := min(max(p.start, p.min), p.max)
+	if p.start != inside && p.startWritten && t.has(key) {
+		t.l.warn(t.node.children[key].val, t.name(key),
+			fmt.Sprintf("%d is outside the limits %d to %d", p.start, p.min, p.max), fmt.Sprintf("%d is used", inside))
+	}
+	p.start = inside
+}
+
+// source reads one [[source]] table; ok is false when it cannot run.
+func (l *loader) source(t *table, defaults polls) (s Source, ok bool) {
+	mode, found := t.mode()
+	if !found {
+		return s, false
+	}
+	if mode >= firstNotBuilt {
+		l.notBuilt(t.node.children["mode"].val, t.name("mode"), fmt.Sprintf("sources of mode %q", modes[mode]))
+		l.possible += t.refclock(mode)
+		return s, false
+	}
+	s = Source{Mode: SourceMode(mode), Port: ntpPort, Count: 1, Version: 4}
+	nts := s.Mode == ModeNTS || s.Mode == ModeNTSPool
+	if nts {
+		s.Port = ntskePort
+	}
+	t.address("address", &s.Host, &s.Port)
+	if s.Mode == ModePool || s.Mode == ModeNTSPool {
+		s.Count = defaultCount
+		t.integer("count", span{min: 1, max: mostSources}, &s.Count)
+	}
+	if s.Mode == ModePool {
+		s.Ignore = t.addresses("ignore")
+	}
+	if nts {
+		t.file("certificate-authority", "/etc/ntp-daemon/ca.pem", &s.CertificateAuthority)
+		s.Roots = l.roots(t, "certificate-authority", s.CertificateAuthority)
+		t.notBuiltWhenTrue("enable-srv-resolution", "SRV look-ups")
+	}
+	t.ntpVersion()
+	t.pollKeys(&defaults)
+	s.PollMin, s.PollMax, s.PollInitial = ntp.PollExp(defaults.min), ntp.PollExp(defaults.max), ntp.PollExp(defaults.start)
+	t.finishSource(modes[mode])
+	l.possible += s.Count
+	return s, true
+}
+
+// mode reads the key that decides about all others; without it nothing is said of them.
+func (t *table) mode() (int, bool) {
+	n := t.node.children["mode"]
+	if n == nil {
+		t.missing("mode", "write mode = "+alternatives(modes[:firstNotBuilt]))
+		return 0, false
+	}
+	if now, old := oldModes[n.text]; old && n.kind == kindString {
+		t.skip("mode")
+		t.l.problem(n.val, t.name("mode"), quote(n.text)+" is a mode of the 0.3 layout", fmt.Sprintf("write mode = %q", now))
+		return 0, false
+	}
+	return t.oneOf("mode", modes...)
+}
+
+// modeOnly names keys that belong to some modes only, for the remedy.
+var modeOnly = map[string]string{
+	"count":                      `only the modes "pool" and "nts-pool" have it`,
+	"ignore":                     `only the mode "pool" has it`,
+	"certificate-authority":      `only the modes "nts" and "nts-pool" have it`,
+	"enable-srv-resolution":      `only the modes "nts" and "nts-pool" have it`,
+	"path":                       `only the modes "sock" and "pps" have it`,
+	"precision":                  `only the modes "sock" and "pps" have it`,
+	"accuracy":                   `only the modes "sock" and "pps" have it`,
+	"measurement_noise_estimate": `only the modes "sock" and "pps" have it`,
+	"period":                     `only the mode "pps" has it`,
+	"address":                    `the modes "sock" and "pps" have none`,
+	"ntp-version":                `the modes "sock" and "pps" have none`,
+	"ntp_version":                `the modes "sock" and "pps" have none`,
+	"poll-interval-limits":       `the modes "sock" and "pps" have none`,
+	"initial-poll-interval":      `the modes "sock" and "pps" have none`,
+}
+
+// finishSource is finish with a word on keys that another mode has.
+func (t *table) finishSource(mode string) {
+	asked := make(map[string]bool, len(t.known))
+	for _, k := range t.known {
+		asked[k] = true
+	}
+	for _, name := range t.node.names {
+		why, elsewhere := modeOnly[name]
+		if asked[name] || !elsewhere {
+			continue
+		}
+		t.l.problem(t.node.children[name].key, t.name(name), fmt.Sprintf("no key of mode %q", mode), "remove it, "+why)
+		t.skip(name)
+	}
+	t.finish()
+}
+
+// ntpVersion reads ntp-version and its alias of 1.4 and 1.5, ntp_version.
+func (t *table) ntpVersion() {
+	key := "ntp-version"
+	if t.has("ntp_version") {
+		key = "ntp_version"
+		if n := t.node.children["ntp-version"]; n != nil {
+			t.skip("ntp-version")
+			t.fail("ntp-version", n, "is given twice, also as ntp_version", "remove one")
+		}
+	} else {
+		t.skip("ntp-version")
+	}
+	n := t.get(key)
+	switch {
+	case n == nil:
+	case n.kind == kindInteger && n.text == "4":
+	case n.kind == kindInteger && n.text == "5":
+		t.l.notBuilt(n.val, t.name(key), "NTP version 5")
+	case n.kind == kindString && n.text == "auto" && key == "ntp-version":
+		t.l.note(n.val, t.name(key), `NTP version 5 is not built yet, "auto" is version 4`, "")
+	default:
+		t.fail(key, n, n.shown()+" is no version of NTP for a source", `use 4, 5 or "auto"`)
+	}
+}
+
+// shown is the value as a message shows it.
+func (n *node) shown() string {
+	switch n.kind {
+	case kindString:
+		return quote(n.text)
+	case kindInteger, kindFloat, kindBool:
+		return n.text
+	}
+	return n.kind.String()
+}
+
+// notBuiltWhenTrue reads a switch of a feature that does not exist yet.
+func (t *table) notBuiltWhenTrue(key, feature string) {
+	var on bool
+	if t.boolean(key, &on); on {
+		t.l.notBuilt(t.node.children[key].val, t.name(key), feature)
+	}
+}
+
+// addresses reads an array of IP addresses.
+func (t *table) addresses(key string) []netip.Addr {
+	var list []netip.Addr
+	for _, item := range t.strings(key, "192.0.2.1") {
+		a, err := netip.ParseAddr(item.text)
+		if err != nil {
+			t.fail(key, item, quote(item.text)+" is not an IP address", "write it without port or prefix length")
+			continue
+		}
+		list = append(list, a.Unmap())
+	}
+	return list
+}
+
+// refclock checks the keys of the modes sock and pps (ntpd-rs.md 2.8, 2.9) and returns how many sources the
+// block counts for in minimum-agreeing-sources.
+func (t *table) refclock(mode int) int {
+	positive := span{min: math.SmallestNonzeroFloat64, max: 1e9, unit: "s"}
+	var path string
+	var f float64
+	if t.file("path", "/run/chrony.ttyS0.sock", &path); !t.has("path") {
+		t.missing("path", "write path = \"…\"")
+	}
+	t.number("precision", positive, &f)
+	t.number("accuracy", positive, &f)
+	if n := t.get("measurement_noise_estimate"); n != nil {
+		t.numberOf("measurement_noise_estimate", n, positive, &f)
+		if t.has("precision") {
+			t.fail("measurement_noise_estimate", n, "is given besides precision", "remove it")
+		} else {
+			t.l.warn(n.key, t.name("measurement_noise_estimate"), "is deprecated", "write precision, the square root of it")
+		}
+	} else if !t.has("precision") {
+		t.missing("precision", "write precision = the standard deviation in seconds")
+	}
+	if mode == modePPS {
+		t.number("period", positive, &f)
+	}
+	t.finishSource(modes[mode])
+	if mode == modePPS {
+		return 0
+	}
+	return 1
+}
