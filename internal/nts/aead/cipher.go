@@ -1,6 +1,9 @@
 package aead
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Errors of this package. ErrOpen carries no reason on purpose: a caller must not tell one forgery from another.
 var (
@@ -9,12 +12,22 @@ var (
 	ErrKeySize   = errors.New("wrong key size for AEAD algorithm")
 )
 
+// streamSize is how much key stream is made at a time: four blocks fill the AES pipeline of the assembly twice
+// over, and the cookies of one reply need at most nine blocks each.
+const streamSize = 8 * blockSize
+
 // Cipher seals and opens with one key. It holds its scratch space, so it is not safe for concurrent use.
 type Cipher struct {
 	algorithm Algorithm
+	portable  bool // no assembly; for tests
+	siv       siv
+	gcm       gcmsiv
+	ctr       block // key stream
+	tag       [Overhead]byte
+	stream    [streamSize]byte
 }
 
-// New returns a Cipher for a key of exactly a.KeySize bytes. The key is copied.
+// New returns a Cipher for a key of exactly a.KeySize bytes. The key is copied. Errors: ErrAlgorithm, ErrKeySize.
 func New(a Algorithm, key []byte) (*Cipher, error) {
 	c := new(Cipher)
 	if err := c.Rekey(a, key); err != nil {
@@ -23,7 +36,8 @@ func New(a Algorithm, key []byte) (*Cipher, error) {
 	return c, nil
 }
 
-// Rekey changes algorithm and key of c in place. After an error c keeps what it had.
+// Rekey changes algorithm and key of c in place, with the errors of New. After an error c keeps what it had. It
+// does not allocate on CPUs that the assembly knows, SIVCMAC384 aside.
 func (c *Cipher) Rekey(a Algorithm, key []byte) error {
 	if !a.Supported() {
 		return ErrAlgorithm
@@ -32,16 +46,78 @@ func (c *Cipher) Rekey(a Algorithm, key []byte) error {
 		return ErrKeySize
 	}
 	c.algorithm = a
+	if a == GCMSIV128 {
+		c.rekeyGCM(key)
+		return nil
+	}
+	half := len(key) / 2
+	c.siv.rekey(key[:half], c.portable)
+	c.ctr.expand(key[half:], c.portable)
 	return nil
 }
 
 // Algorithm returns the algorithm c was keyed for.
 func (c *Cipher) Algorithm() Algorithm { return c.algorithm }
 
-// Seal appends the sealed plaintext to dst.
-func (c *Cipher) Seal(dst, nonce, plaintext []byte, ad ...[]byte) []byte { return dst }
+// String hides the key from formatters that would print the fields.
+func (c *Cipher) String() string { return c.algorithm.String() }
 
-// Open appends the opened ciphertext to dst.
+// GoString hides the key from %#v.
+func (c *Cipher) GoString() string { return c.algorithm.String() }
+
+// Seal appends the sealed plaintext, Overhead bytes longer, to dst and returns the longer slice.
+//
+// SIV-CMAC authenticates the components ad..., nonce, plaintext in that order and puts the tag first; the nonce
+// may have any length, and an empty one is left out. GCM-SIV takes a nonce of 12 bytes and at most one ad and
+// puts the tag last. Any other call is a bug and panics.
+//
+// The plaintext may lie anywhere in the bytes that Seal writes; nonce and ad must not overlap them.
+func (c *Cipher) Seal(dst, nonce, plaintext []byte, ad ...[]byte) []byte {
+	at := len(dst)
+	dst = slices.Grow(dst, len(plaintext)+Overhead)[:at+len(plaintext)+Overhead]
+	if c.algorithm == GCMSIV128 {
+		if len(nonce) != gcmNonce {
+			panic("aead: GCM-SIV nonce is not 12 bytes")
+		}
+		c.sealGCM(dst[at:], nonce, plaintext, only(ad))
+		return dst
+	}
+	c.sealSIV(dst[at:], nonce, plaintext, ad)
+	return dst
+}
+
+// Open appends the plaintext of what Seal made to dst and returns the longer slice. It fails with ErrOpen if the
+// ciphertext is shorter than Overhead, was sealed under another key or is not what was sealed, or if the nonce
+// has a length that the algorithm does not take; the bytes behind dst are then zero as far as Open wrote.
+//
+// The ciphertext may lie anywhere in the bytes that Open writes; nonce and ad must not overlap them.
 func (c *Cipher) Open(dst, nonce, ciphertext []byte, ad ...[]byte) ([]byte, error) {
-	return dst, ErrOpen
+	n := len(ciphertext) - Overhead
+	if n < 0 || c.algorithm == GCMSIV128 && len(nonce) != gcmNonce {
+		return nil, ErrOpen
+	}
+	at := len(dst)
+	dst = slices.Grow(dst, n)[:at+n]
+	var authentic bool
+	if c.algorithm == GCMSIV128 {
+		authentic = c.openGCM(dst[at:], nonce, ciphertext, only(ad))
+	} else {
+		authentic = c.openSIV(dst[at:], nonce, ciphertext, ad)
+	}
+	if !authentic {
+		clear(dst[at:])
+		return nil, ErrOpen
+	}
+	return dst, nil
+}
+
+// only returns the one associated data of GCM-SIV; none is the same as an empty one.
+func only(ad [][]byte) []byte {
+	switch len(ad) {
+	case 0:
+		return nil
+	case 1:
+		return ad[0]
+	}
+	panic("aead: GCM-SIV has one associated data")
 }
