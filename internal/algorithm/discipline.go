@@ -1,6 +1,9 @@
 package algorithm
 
 import (
+	"cmp"
+	"math"
+	"slices"
 	"time"
 
 	"ntp-daemon/internal/ntp"
@@ -9,10 +12,13 @@ import (
 // Discipline estimates the clock error from measurements of many sources and decides how to steer. Not safe
 // for concurrent use; owned by system.System.
 type Discipline struct {
-	params   Params
+	params   tuning
 	trackers []*tracker      // by SourceID
 	clock    ntp.LedgerEntry // the newest change of the steered clock
-	lastY    float64         // last fused frequency: where a new source starts looking, s/s
+
+	y       float64   // last fused frequency, or what the clock started with: where a new source starts, s/s
+	slewEnd ntp.Local // when the running slew is on target
+	slewing bool      // the frequency in force differs from y on purpose
 }
 
 // Verdict is what selection found about one source.
@@ -86,12 +92,12 @@ type Judgement struct {
 type Estimate struct {
 	Known     bool
 	At        ntp.Local
-	Offset    float64 // s, true time minus steered clock at At; positive means the clock is slow
-	Frequency float64 // s/s, true rate minus the bare oscillator's: the frequency that the clock should have
-	VarOffset float64 // s², errors common to all sources included
-	Cov       float64 // s·s/s
-	VarFreq   float64 // (s/s)²
-	Wander    float64 // s/s per sqrt(s), of the oscillator
+	Offset    time.Duration // true time minus steered clock at At; positive means the clock is slow
+	Frequency float64       // s/s, true rate minus the bare oscillator's: the frequency that the clock should have
+	VarOffset float64       // s², errors common to all sources included
+	Cov       float64       // s·s/s
+	VarFreq   float64       // (s/s)²
+	Wander    float64       // s/s per sqrt(s), of the oscillator
 }
 
 // SteerKind tells what a Steer asks for.
@@ -128,7 +134,7 @@ type Report struct {
 	Known          bool
 	Samples        int
 	Updated        ntp.Local     // time of the last sample
-	Offset         time.Duration // true time minus steered clock, as this source has it, at Updated
+	Offset         time.Duration // true time minus steered clock, as this source has it, at Updated or the newest change of the clock
 	Uncertainty    time.Duration // one sigma of Offset
 	Frequency      float64       // s/s, relative to the bare oscillator
 	FreqSigma      float64       // s/s, one sigma
@@ -141,4 +147,107 @@ type Report struct {
 
 // New returns a discipline without sources. Settings out of range are replaced (row K08). Call Applied with
 // the ledger's first entry before the first Decide when it carries a frequency.
-func New(p Params) *Discipline { return &Discipline{params: p.sane()} }
+func New(p Params) *Discipline { return &Discipline{params: newTuning(p)} }
+
+// Absorb takes in one measurement that Ledger.Place has placed. One-way and pulse measurements are ignored:
+// nothing produces them yet.
+func (d *Discipline) Absorb(m ntp.Measurement) {
+	if m.Kind != ntp.TwoWay || m.RTT > maxRoundTrip || m.RTT < -maxRoundTrip {
+		return
+	}
+	i, known := d.find(m.Source)
+	if !known {
+		d.trackers = slices.Insert(d.trackers, i, newTracker(&m, d.y, &d.params))
+	}
+	d.trackers[i].absorb(&m, &d.params)
+}
+
+// Decide selects, fuses and says how to steer at oscillator time now. It may be called at any time; without
+// new samples it repeats itself, except that a slew ends.
+func (d *Discipline) Decide(now ntp.Local) Decision {
+	cs := d.candidates(now)
+	dec := Decision{}
+	dec.Selected, dec.Candidates = intersect(cs, d.params.MinimumAgreeing)
+	dec.Judgements = judgements(cs)
+	if dec.Selected > 0 {
+		fused := d.fuse(cs)
+		dec.Estimate = d.estimate(fused, cs, now)
+	}
+	if !dec.Estimate.Known {
+		dec.Selected = 0
+		dec.Steer, dec.Wait = d.endSlew(now)
+		return dec
+	}
+	d.y = dec.Estimate.Frequency
+	dec.Steer, dec.Wait = d.steer(&dec.Estimate)
+	return dec
+}
+
+// Applied tells of a change of the clock that the kernel confirmed. Our own changes touch no filter: the state
+// is about Local. After a foreign one Local itself is in doubt, so every offset is found anew, while
+// frequencies, wander and delays stay (design.md 2).
+func (d *Discipline) Applied(e ntp.LedgerEntry) {
+	if math.IsNaN(e.Frequency) || math.Abs(e.Frequency) >= maxBelievedFrequency {
+		return // no kernel has confirmed this (row K08)
+	}
+	d.clock = e
+	if len(d.trackers) == 0 {
+		d.y = e.Frequency
+	}
+	if !e.Foreign {
+		return
+	}
+	d.slewEnd = e.Local
+	for _, t := range d.trackers {
+		t.unseed()
+	}
+}
+
+// Forget drops a source and all that was learned about it.
+func (d *Discipline) Forget(id ntp.SourceID) {
+	if i, known := d.find(id); known {
+		d.trackers = slices.Delete(d.trackers, i, i+1)
+	}
+}
+
+// Report describes one source; Known is false for one that has no sample.
+func (d *Discipline) Report(id ntp.SourceID) Report {
+	i, known := d.find(id)
+	if !known || d.trackers[i].samples == 0 {
+		return Report{}
+	}
+	t := d.trackers[i]
+	r := Report{
+		Known: t.fresh > 0, Samples: t.samples, Updated: t.last.At,
+		Frequency: t.s.y, FreqSigma: math.Sqrt(t.s.pyy), Wander: math.Sqrt(t.intensity),
+		Delay: t.noise.floor, Jitter: toDuration(math.Sqrt(t.noise.typical(t.last.Precision))),
+		RootDelay: t.last.RootDelay, RootDispersion: t.last.RootDispersion,
+	}
+	if r.Known {
+		at := t.s.predict(d.clock.Local, t.intensity) // the newest entry holds only from its own time on
+		r.Offset = at.origin - d.clock.ClockGap(at.at) + toDuration(at.x)
+		r.Uncertainty = toDuration(math.Sqrt(at.pxx))
+	}
+	return r
+}
+
+// find returns where the source is, or where it belongs.
+func (d *Discipline) find(id ntp.SourceID) (int, bool) {
+	return slices.BinarySearchFunc(d.trackers, id, func(t *tracker, id ntp.SourceID) int {
+		return cmp.Compare(t.id, id)
+	})
+}
+
+// toDuration rounds to nanoseconds and saturates at ± 292 years.
+func toDuration(sec float64) time.Duration {
+	const limit = float64(math.MaxInt64) / 1e9
+	switch {
+	case math.IsNaN(sec):
+		return 0
+	case sec >= limit:
+		return math.MaxInt64
+	case sec <= -limit:
+		return math.MinInt64 + 1
+	}
+	return time.Duration(math.Round(sec * 1e9))
+}

@@ -63,6 +63,25 @@ func WithoutEffect() []string {
 	}
 }
 
+// kernelMaxFrequency is the largest frequency that adjtimex takes, s/s.
+const kernelMaxFrequency = 500e-6
+
+// tuning is Params with what follows from them, computed once.
+type tuning struct {
+	Params
+	goodFit, badFit, noFit float64 // sigmas: better than good lowers the wander, worse than bad raises it
+}
+
+func newTuning(p Params) tuning {
+	p = p.sane()
+	return tuning{
+		Params:  p,
+		goodFit: centralQuantile(p.PrecisionLowProbability),
+		badFit:  centralQuantile(p.PrecisionHighProbability),
+		noFit:   centralQuantile(1 - p.PollIntervalStepThreshold),
+	}
+}
+
 // sane returns p with every value that is not finite or outside its range replaced by the default or the
 // nearest bound (reliability row K08): whatever comes in, no command leaves the range of the kernel.
 func (p Params) sane() Params {
@@ -73,8 +92,8 @@ func (p Params) sane() Params {
 		}
 		*v = min(max(*v, lo), hi)
 	}
-	fix(&p.PrecisionLowProbability, d.PrecisionLowProbability, 0, maxCentral)
-	fix(&p.PrecisionHighProbability, d.PrecisionHighProbability, 0, maxCentral)
+	fix(&p.PrecisionLowProbability, d.PrecisionLowProbability, 0, 1)
+	fix(&p.PrecisionHighProbability, d.PrecisionHighProbability, 0, 1)
 	fix(&p.PrecisionMinimumWeight, d.PrecisionMinimumWeight, 0, 1)
 	fix(&p.PollIntervalLowWeight, d.PollIntervalLowWeight, 0, 1)
 	fix(&p.PollIntervalHighWeight, d.PollIntervalHighWeight, 0, 1)

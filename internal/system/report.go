@@ -1,9 +1,11 @@
 package system
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
+	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -113,4 +115,63 @@ type Report struct {
 	LoopsDetected      uint64
 	Sources            []SourceRow // by SourceID
 	WrongEpoch, InLeap uint64      // samples dropped: other clock epoch, near a leap second
+}
+
+// Report returns the state for the snapshot.
+func (s *System) Report() Report {
+	e := &s.estimate
+	r := Report{
+		State: s.state, Selected: s.decision.Selected, Candidates: s.decision.Candidates, View: s.view,
+		EstimateKnown: e.Known, Offset: e.Offset, Frequency: e.Frequency, Applied: s.clock.Frequency,
+		OffsetSigma: time.Duration(math.Sqrt(e.VarOffset) * 1e9), FreqSigma: math.Sqrt(e.VarFreq),
+		RootVariance: [4]float64{e.VarOffset, 2 * e.Cov, e.VarFreq, e.Wander * e.Wander / 3},
+		Steps:        s.limits.steps, AccumulatedSteps: s.limits.sum, AccumulatedLimit: s.limits.accumulated,
+		StartupAllowance: !s.limits.spent, ConsensusLost: s.lost, LoopsDetected: s.loops,
+		WrongEpoch: s.wrongEpoch, InLeap: s.inLeapWindow,
+	}
+	r.Sources = make([]SourceRow, len(s.sources))
+	peer := s.peer()
+	for i, src := range s.sources {
+		r.Sources[i] = s.row(src, src == peer)
+	}
+	return r
+}
+
+func (s *System) row(src *source, peer bool) SourceRow {
+	a := s.disc.Report(src.ID)
+	row := SourceRow{
+		ID: src.ID, Name: src.Name, Address: src.Address, NTS: src.NTS,
+		Stratum: src.last.Stratum, Leap: src.last.Leap, RefID: src.last.RefID, Version: src.last.Version,
+		Reach: src.status.Reach, Unanswered: src.status.Unanswered, Poll: src.status.Poll,
+		Cookies: src.status.Cookies, Known: a.Known,
+		Offset: a.Offset, Uncertainty: a.Uncertainty, Delay: a.Delay, Jitter: a.Jitter, Frequency: a.Frequency,
+		RootDelay: src.last.RootDelay, RootDispersion: src.last.RootDispersion, Updated: src.updated,
+	}
+	row.Role, row.Reason = src.role()
+	if peer && s.state == Synchronized {
+		row.Role = RolePeer
+	}
+	return row
+}
+
+// role is the verdict on one source in the words of status output.
+func (src *source) role() (Role, string) {
+	switch {
+	case src.status.Unusable:
+		return RoleExcluded, "association stopped"
+	case src.bar != barNone:
+		return RoleExcluded, src.bar.String()
+	case !src.judging:
+		return RoleExcluded, algorithm.ReasonNoSample.String()
+	}
+	reason := src.judged.Reason.String()
+	switch src.judged.Verdict {
+	case algorithm.Selected:
+		return RoleSelected, ""
+	case algorithm.Candidate:
+		return RoleCandidate, reason
+	case algorithm.Falseticker:
+		return RoleFalseticker, reason
+	}
+	return RoleExcluded, reason
 }

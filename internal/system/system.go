@@ -7,6 +7,24 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
+const (
+	// defaultHoldOver is MAXDIST of RFC 5905 §7.2: the root distance at which clients would refuse us anyway.
+	defaultHoldOver = 1500 * time.Millisecond
+	// localAfter is how long a selection may be missing before the local stratum is served (design.md 0).
+	localAfter = 10 * time.Second
+	// startupPatience is how long the first decision waits for sources that have not answered yet: long enough
+	// for a burst, short enough for a first update within 8 s.
+	startupPatience = 6 * time.Second
+	// lateAfter tells a stopped process (reliability row K11) from a busy machine.
+	lateAfter = 10 * time.Second
+	// minWait and idleWait bound how soon and how late the next Tick comes.
+	minWait  = time.Millisecond
+	idleWait = 16 * time.Second
+)
+
+// defaultPivot decides eras when no build date is given.
+var defaultPivot = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Unlimited is a step limit that allows everything.
 const Unlimited time.Duration = 1<<63 - 1
 
@@ -47,22 +65,142 @@ func Defaults() Params {
 
 // System is the system process. Not safe for concurrent use; owned by the timekeeper.
 type System struct {
-	params Params
-	disc   *algorithm.Discipline
+	params  Params
+	disc    *algorithm.Discipline
+	limits  limits
+	sources []*source // by SourceID
+	own     ownAddresses
+
+	decision algorithm.Decision
+	estimate algorithm.Estimate // the last one that was followed
+	state    State
+	view     ntp.View
+	clock    ntp.LedgerEntry // newest change of the clock
+
+	born         time.Time // first event
+	measured     time.Time // first sample
+	selected     time.Time // last decision with a consensus; zero: none since start or a foreign step
+	due          time.Time // when the caller promised to be back
+	unsettled    bool      // a consensus was missed long enough to have been told of
+	leap         leap
+	lines        offsetLines
+	lost, loops  uint64
+	wrongEpoch   uint64
+	inLeapWindow uint64
 }
 
 // New returns a system process without sources; its View is unsynchronised. Call Applied with the ledger's
 // first entry before the first event.
-func New(p Params) *System { return &System{params: p, disc: algorithm.New(p.Algorithm)} }
+func New(p Params) *System {
+	if p.HoldOver <= 0 {
+		p.HoldOver = defaultHoldOver
+	}
+	if p.Pivot.IsZero() {
+		p.Pivot = defaultPivot
+	}
+	s := &System{params: p, disc: algorithm.New(p.Algorithm), limits: newLimits(&p)}
+	s.view = s.unsynchronizedView()
+	return s
+}
 
 // Handle takes in one event and returns what follows from it. The order of work for the caller: steer the
 // clock and report each ledger entry through Applied, publish the View, send the Advice, log the Notices, and
 // send Tick after Wait.
-func (s *System) Handle(now Now, ev Event) Effects { return Effects{Wait: time.Second} }
+func (s *System) Handle(now Now, ev Event) Effects {
+	fx := Effects{}
+	if s.born.IsZero() {
+		s.born = now.Mono
+		fx.View = s.publish()
+	}
+	if !s.due.IsZero() && now.Mono.Sub(s.due) > lateAfter {
+		s.pollNow(&fx)
+	}
+	fresh := s.take(now, ev, &fx)
+	s.decide(now, fresh, &fx)
+	s.tell(now, &fx)
+	fx.Wait = min(max(fx.Wait, minWait), idleWait)
+	s.due = now.Mono.Add(fx.Wait)
+	return fx
+}
+
+// take enters an event in the tables and reports whether it brought a sample that counts.
+func (s *System) take(now Now, ev Event, fx *Effects) bool {
+	switch e := ev.(type) {
+	case Added:
+		s.add(e)
+	case Removed:
+		s.remove(e.ID)
+	case Status:
+		if src := s.find(e.ID); src != nil {
+			src.status = e
+			if e.Unusable {
+				s.disc.Forget(e.ID)
+			}
+		}
+	case Measured:
+		return s.measure(now, &e.Measurement, fx)
+	case ForeignStep:
+		s.foreign(fx)
+	case Addresses:
+		s.own = newOwnAddresses(e.List)
+	}
+	return false
+}
+
+// measure gives a sample to the discipline unless something about it forbids that.
+func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
+	src := s.find(m.Source)
+	if src == nil {
+		return false
+	}
+	if m.Epoch != now.Epoch {
+		s.wrongEpoch++
+		return false
+	}
+	if s.leap.near(now.Clock, s.params.Pivot) {
+		s.inLeapWindow++
+		return false
+	}
+	if s.measured.IsZero() {
+		s.measured = now.Mono
+	}
+	src.last, src.known, src.updated = *m, true, now.Clock
+	if bar := s.barred(src); bar != src.bar {
+		src.bar = bar
+		if bar == barLoop || bar == barSelf {
+			s.loops++
+			fx.note(Warn, targetSystem, "source %v (%s): %s, not used", src.ID, src.Name, bar)
+		}
+	}
+	if src.bar != barNone {
+		s.disc.Forget(m.Source)
+		return false
+	}
+	s.disc.Absorb(*m)
+	return true
+}
+
+// foreign is what follows from a change of the clock that was not ours: nothing is known of its offset now.
+func (s *System) foreign(fx *Effects) {
+	fx.note(Warn, targetSystem, "the clock was changed by another program or the machine was suspended: measuring anew")
+	s.selected = time.Time{}
+	s.pollNow(fx)
+}
+
+// pollNow asks every association for a measurement as soon as the rate rules allow.
+func (s *System) pollNow(fx *Effects) {
+	for _, src := range s.sources {
+		fx.Advice = append(fx.Advice, ntp.Advice{Source: src.ID, Poll: src.wanted(), PollNow: true})
+	}
+}
 
 // Applied tells of a change of the clock that the kernel confirmed: the ledger's newest entry. It must be
 // called once with the first entry at start, and before the next Handle after every change.
-func (s *System) Applied(e ntp.LedgerEntry) { s.disc.Applied(e) }
-
-// Report returns the state for the snapshot.
-func (s *System) Report() Report { return Report{} }
+func (s *System) Applied(e ntp.LedgerEntry) {
+	s.clock = e
+	s.disc.Applied(e)
+	if !e.Foreign && e.Step != 0 {
+		s.limits.stepped(e.Step)
+		s.estimate.Offset -= e.Step
+	}
+}

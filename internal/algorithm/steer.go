@@ -1,0 +1,66 @@
+package algorithm
+
+import (
+	"math"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+const (
+	// frequencyResolution is half of the kernel's unit of 2^-16 ppm, s/s: smaller changes are not worth a call.
+	frequencyResolution = 7e-12
+	// stepSettle is the pause between a step and the decision that follows it.
+	stepSettle = 10 * time.Millisecond
+	// maxSlewWait bounds the Wait of a very long slew.
+	maxSlewWait = time.Hour
+)
+
+// steer turns the estimate into a command. The frequency is corrected fully at every decision. The offset is
+// removed by a constant rate that reaches the target after slew-minimum-duration, or later when the limit says
+// so; the caller asks again at that moment, and then the rate ends. With samples more often than that the rate
+// is renewed each time, so that the offset decays exponentially. There is no loop that could oscillate: the
+// estimate is about the oscillator and does not know what was commanded.
+func (d *Discipline) steer(e *Estimate) (Steer, time.Duration) {
+	p := &d.params
+	offset := e.Offset.Seconds()
+	if math.Abs(offset) > p.StepThreshold && math.Abs(offset) > float64(p.SteerOffsetThreshold*math.Sqrt(e.VarOffset)) {
+		d.slewing = false
+		return Steer{Kind: SteerStep, Step: e.Offset}, stepSettle
+	}
+	limit := p.SlewMaximumFrequencyOffset
+	rate := clamp(offset/p.SlewMinimumDuration, limit)
+	total := clamp(clamp(e.Frequency, p.MaximumFrequencySteer)+rate, p.MaximumFrequencySteer)
+	rate = total - clamp(e.Frequency, p.MaximumFrequencySteer)
+	var wait time.Duration
+	d.slewing = math.Abs(rate) > frequencyResolution
+	if d.slewing {
+		wait = min(max(toDuration(offset/rate), stepSettle), maxSlewWait)
+		d.slewEnd = e.At.Add(wait)
+	}
+	if math.Abs(total-d.clock.Frequency) < frequencyResolution {
+		return Steer{}, wait
+	}
+	return Steer{Kind: SteerSlew, Frequency: total}, wait
+}
+
+// endSlew is what happens without a consensus: nothing, except that a slew that was under way ends on target
+// at the last known frequency.
+func (d *Discipline) endSlew(now ntp.Local) (Steer, time.Duration) {
+	if !d.slewing {
+		return Steer{}, 0
+	}
+	if now < d.slewEnd {
+		return Steer{}, max(d.slewEnd.Sub(now), stepSettle)
+	}
+	d.slewing = false
+	return Steer{Kind: SteerSlew, Frequency: clamp(d.y, d.params.MaximumFrequencySteer)}, 0
+}
+
+// clamp limits v to ± limit; what is not a number becomes 0 (row K08).
+func clamp(v, limit float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return min(max(v, -limit), limit)
+}

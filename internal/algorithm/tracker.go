@@ -1,0 +1,218 @@
+package algorithm
+
+import (
+	"math"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+const (
+	// minSamples is how many samples a new source needs before it has a vote: with one the path is unknown,
+	// with three a single lie about delay or time shows.
+	minSamples = 3
+	// settled is the number of samples after which a surprise is the sample's fault, not the filter's.
+	settled = 8
+	// staleAfter is the number of poll intervals without a sample that cost a source its vote: the length of
+	// the reach register (RFC 5905 §9.2).
+	staleAfter = 8
+	// staleSlack is added to them, for the jitter of polls and short intervals.
+	staleSlack = 5 * time.Second
+
+	// outlierVariance: an innovation beyond three sigma counts as one of three.
+	outlierVariance = 9
+	// misfitVariance: beyond five sigma with an ordinary delay, the source's time itself has changed…
+	misfitVariance = 25
+	// misfitLimit: …if that many samples in a row say so, on the same side.
+	misfitLimit = 3
+	// misfitDoubt multiplies the frequency variance then.
+	misfitDoubt = 16
+
+	// minWander and maxWander bound the adaptive wander, s/s per sqrt(s): an oven-controlled oscillator, and
+	// a virtual machine under changing load (accuracy.md 2.3).
+	minWander = 1e-11
+	maxWander = 1e-5
+	// wanderFactor is one change of the wander's variance (ntpd-rs.md 7.4).
+	wanderFactor = 4
+)
+
+// tracker follows one source: a Kalman filter of the gap between true time, as this source has it, and Local.
+type tracker struct {
+	id ntp.SourceID
+	s  state
+
+	samples int // taken in since birth
+	fresh   int // since the offset was last seeded; 0 means the offset is unknown
+
+	intensity float64 // (s/s)² per s: the square of the wander
+	fit       int     // score of the wander, see adapt
+	misfits   int     // surprises in a row, signed by their side
+
+	noise delayNoise
+	last  ntp.Measurement // newest sample: claims and poll interval
+
+	poll      ntp.PollExp // interval wanted
+	pollScore int
+}
+
+// newTracker starts with the frequency that others have found, at the uncertainty of the unknown.
+func newTracker(m *ntp.Measurement, y float64, p *tuning) *tracker {
+	v := p.InitialFrequencyUncertainty
+	w := p.InitialWander
+	return &tracker{
+		id: m.Source, s: state{y: y, pyy: float64(v * v)}, intensity: float64(w * w), poll: m.Poll,
+	}
+}
+
+// absorb takes in one measurement. Samples not newer than the last are ignored.
+func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
+	if t.samples > 0 && m.At <= t.last.At {
+		return
+	}
+	before := t.last
+	t.noise.add(m.RTT)
+	r := t.noise.variance(m.RTT, m.Precision)
+	t.last = *m
+	t.samples++
+	if t.fresh == 0 {
+		t.seed(m, r)
+		return
+	}
+	t.fresh++
+	s := t.s.predict(m.At, t.intensity)
+	z := -s.above(m.Gap)
+	v := s.pxx + r
+	if t.fresh > settled {
+		if t.misfit(z, v, m.RTT) {
+			t.s = s
+			t.seed(m, r)
+			t.s.pyy = min(float64(s.pyy*misfitDoubt), float64(p.InitialFrequencyUncertainty*p.InitialFrequencyUncertainty))
+			return
+		}
+		if surprise := float64(z * z / outlierVariance); surprise > v {
+			r += surprise - v
+		}
+	}
+	t.adapt(fitOf(z, v, r), p)
+	t.advisePoll(fitOf(z, v, r), before.At, p)
+	if s = s.update(z, r); s.finite() {
+		t.s = s
+	} else {
+		t.unseed()
+		t.s.y = 0
+	}
+}
+
+// seed starts the offset anew at one sample; the frequency stays.
+func (t *tracker) seed(m *ntp.Measurement, r float64) {
+	if m.At > t.s.at && t.samples > 1 {
+		t.s = t.s.predict(m.At, t.intensity)
+	}
+	t.s.at, t.s.origin, t.s.x = m.At, m.Gap, 0
+	t.s.pxx, t.s.pxy = r, 0
+	t.fresh, t.misfits = 1, 0
+}
+
+// unseed forgets the offset, not the frequency, wander or path.
+func (t *tracker) unseed() {
+	t.fresh, t.misfits = 0, 0
+	t.s.pxx, t.s.pxy = 0, 0
+}
+
+// misfit reports whether this sample is the last of a row that says the source's time itself has changed.
+func (t *tracker) misfit(z, v float64, rtt time.Duration) bool {
+	ordinary := rtt <= t.noise.floor+3*t.noise.excess
+	if !ordinary {
+		return false
+	}
+	if float64(z*z) <= float64(v*misfitVariance) {
+		t.misfits = 0
+		return false
+	}
+	side := 1
+	if z < 0 {
+		side = -1
+	}
+	if t.misfits*side < 0 {
+		t.misfits = 0
+	}
+	t.misfits += side
+	return t.misfits*side >= misfitLimit
+}
+
+// fit describes how well a sample met the prediction.
+type fit struct {
+	sigmas float64 // size of the innovation in its own sigmas, ≥ 0
+	weight float64 // share of the innovation that the filter believes, 0…1
+}
+
+func fitOf(z, v, r float64) fit {
+	return fit{sigmas: math.Abs(z) / math.Sqrt(v), weight: min(max(1-r/v, 0), 1)}
+}
+
+// adapt moves the wander: innovations that are too large too often mean that the oscillator wanders more than
+// assumed, and the other way round (ntpd-rs.md 7.4).
+func (t *tracker) adapt(f fit, p *tuning) {
+	switch {
+	case f.sigmas > p.badFit:
+		t.fit++
+	case f.sigmas < p.goodFit && f.weight > p.PrecisionMinimumWeight:
+		t.fit--
+	default:
+		t.fit -= sign(t.fit)
+	}
+	switch {
+	case t.fit >= p.PrecisionHysteresis:
+		t.intensity, t.fit = min(float64(t.intensity*wanderFactor), maxWander*maxWander), 0
+	case t.fit <= -p.PrecisionHysteresis:
+		t.intensity, t.fit = max(t.intensity/wanderFactor, minWander*minWander), 0
+	}
+}
+
+// advisePoll wants an interval at which a sample carries about half of the knowledge (ntpd-rs.md 7.5).
+func (t *tracker) advisePoll(f fit, before ntp.Local, p *tuning) {
+	ratio := t.last.At.Sub(before).Seconds() / t.last.Poll.Duration().Seconds()
+	if t.fresh > settled && f.sigmas > p.noFit {
+		t.poll, t.pollScore = ntp.MinPollExp, 0
+		return
+	}
+	switch {
+	case f.weight < p.PollIntervalLowWeight && ratio > 0.75:
+		t.pollScore--
+	case f.weight > p.PollIntervalHighWeight && ratio < 1.4:
+		t.pollScore++
+	default:
+		t.pollScore -= sign(t.pollScore)
+	}
+	switch {
+	case t.pollScore <= -p.PollIntervalHysteresis:
+		t.poll, t.pollScore = (t.last.Poll + 1).Clamp(), 0
+	case t.pollScore >= p.PollIntervalHysteresis:
+		t.poll, t.pollScore = (t.last.Poll - 1).Clamp(), 0
+	}
+}
+
+// stale reports whether the source has been silent for too long to vote.
+func (t *tracker) stale(now ntp.Local) bool {
+	return now.Sub(t.last.At) > staleAfter*t.last.Poll.Duration()+staleSlack
+}
+
+// radius is the half width of the interval that the source vouches for, in s.
+func (t *tracker) radius(s *state, p *tuning) float64 {
+	r := float64(p.RangeStatisticalWeight*math.Sqrt(s.pxx)) +
+		float64(p.RangeDelayWeight*(t.noise.floor+t.last.RootDelay).Seconds())
+	if !p.IgnoreServerDispersion {
+		r += t.last.RootDispersion.Seconds()
+	}
+	return r
+}
+
+func sign(n int) int {
+	switch {
+	case n > 0:
+		return 1
+	case n < 0:
+		return -1
+	}
+	return 0
+}

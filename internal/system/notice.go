@@ -1,0 +1,58 @@
+package system
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"ntp-daemon/internal/algorithm"
+)
+
+// The log targets are those of the reference suite, where users' filters look for these lines (ntpd-rs.md 4.2).
+const (
+	targetKalman = "ntp_proto::algorithm::kalman"
+	targetSystem = "ntpd::daemon::system"
+)
+
+const (
+	// loudLines is the number of offset lines at the start that are told at Info.
+	loudLines = 10
+	// lineInterval is the pause between such lines after that; the ones between are Debug.
+	lineInterval = time.Minute
+)
+
+func (fx *Effects) note(level Level, target, format string, args ...any) {
+	fx.Notices = append(fx.Notices, Notice{Level: level, Target: target, Text: fmt.Sprintf(format, args...)})
+}
+
+// offsetLines writes one line per update in the reference suite's wording.
+type offsetLines struct {
+	n    int
+	loud time.Time // of the last Info line
+	told int       // times that a gained consensus was told
+}
+
+func (o *offsetLines) add(now time.Time, e *algorithm.Estimate, applied float64, fx *Effects) {
+	level := Debug
+	if o.n < loudLines || now.Sub(o.loud) >= lineInterval {
+		level, o.loud = Info, now
+	}
+	o.n++
+	fx.note(level, targetKalman, "Offset: %s+-%sms, frequency: %s+-%sppm",
+		milliseconds(e.Offset.Seconds()), milliseconds(math.Sqrt(e.VarOffset)),
+		ppm(e.Frequency-applied), ppm(math.Sqrt(e.VarFreq)))
+}
+
+// milliseconds and ppm print the shortest digits that identify the number, without exponent.
+func milliseconds(sec float64) string { return strconv.FormatFloat(sec*1e3, 'f', -1, 64) }
+func ppm(rate float64) string         { return strconv.FormatFloat(rate*1e6, 'f', -1, 64) }
+
+// whyNot explains a missing consensus to the operator in half a line.
+func (s *System) whyNot() string {
+	voters, need := s.decision.Candidates, max(s.params.Algorithm.MinimumAgreeing, 1)
+	if voters < need {
+		return fmt.Sprintf("%d of %d sources usable, minimum-agreeing-sources is %d", voters, len(s.sources), need)
+	}
+	return fmt.Sprintf("the %d usable sources disagree", voters)
+}

@@ -1,0 +1,86 @@
+package system
+
+import (
+	"math"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+const (
+	// boundSigmas turns one sigma into what is told as a bound.
+	boundSigmas = 3
+	// wanderFloor is the least growth of the bound that is told, s/s: what a quiet oscillator may do unseen.
+	wanderFloor = 1e-6
+	// localRefresh is how often the local clock renews its reference time.
+	localRefresh = 64 * time.Second
+)
+
+// localClock is the reference identifier of a local clock above stratum 1: 127.127.1.1, which every
+// implementation knows.
+const localClock ntp.RefID = 0x7f7f0101
+
+// unsynchronizedName is what the reference suite shows (ntpd-rs.md 6.6); it is not a kiss code (row S11).
+const unsynchronizedName = "XNON"
+
+func (s *System) unsynchronizedView() ntp.View {
+	return ntp.View{
+		Leap: ntp.LeapUnknown, Stratum: ntp.MaxStratum, RefID: ntp.RefIDFromString(unsynchronizedName),
+		Precision: s.params.Precision,
+	}
+}
+
+// localView serves our own clock as it is.
+func (s *System) localView(now Now) ntp.View {
+	id := localClock
+	if s.params.LocalStratum == 1 {
+		id = s.params.LocalReference
+	}
+	return ntp.View{
+		Stratum: s.params.LocalStratum, RefID: id, Reference: now.Clock, Precision: s.params.Precision,
+		Dispersion: ntp.PrecisionExp(s.params.Precision).Duration(), Leap: s.leap.armed, Synchronized: true,
+	}
+}
+
+// synchronizedView follows from the estimate and the peer. The dispersion is a bound: what is left to be
+// slewed, three sigma, and what the source claims; half the root delay bounds the asymmetry of the path beside it.
+func (s *System) synchronizedView(now Now, peer *source) ntp.View {
+	e := &s.decision.Estimate
+	r := s.disc.Report(peer.ID)
+	sigma := time.Duration(boundSigmas * math.Sqrt(e.VarOffset) * 1e9)
+	return ntp.View{
+		Leap: s.leap.armed, Stratum: peer.last.Stratum + 1,
+		RefID: ntp.RefIDFromAddr(peer.Address.Addr()), Reference: now.Clock,
+		RootDelay:  max(r.Delay, 0) + peer.last.RootDelay,
+		Dispersion: e.Offset.Abs() + sigma + peer.last.RootDispersion,
+		Wander:     boundSigmas*math.Sqrt(e.VarFreq) + wanderFloor,
+		Precision:  s.params.Precision, Synchronized: true,
+	}
+}
+
+// holdsOver reports whether the last view may still be served: its root distance at now stays below the limit.
+func (s *System) holdsOver(now Now) bool {
+	return !s.selected.IsZero() && s.view.Synchronized &&
+		s.view.RootDelay/2+s.view.RootDispersion(now.Clock) < s.params.HoldOver
+}
+
+// localDue reports whether the local stratum applies, and if not yet, in how long.
+func (s *System) localDue(now Now) (bool, time.Duration) {
+	if s.params.LocalStratum == 0 || s.params.LocalStratum >= ntp.MaxStratum {
+		return false, 0
+	}
+	since := s.selected
+	if since.IsZero() {
+		since = s.born
+	}
+	if left := localAfter - now.Mono.Sub(since); left > 0 && !s.params.NoSources {
+		return false, left
+	}
+	return true, localRefresh
+}
+
+// publish returns a copy of the view for the Effects.
+func (s *System) publish() *ntp.View {
+	v := s.view
+	return &v
+}
