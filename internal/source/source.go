@@ -221,6 +221,9 @@ func (s *Source) answered() {
 	s.kiss = kissMemory{}
 }
 
+// Waiting reports whether a reply to the latest request would still count.
+func (s *Source) Waiting() bool { return s.out.open }
+
 // Lapse ends the open request, if any, without a valid reply: its window closed, or it could not be sent.
 func (s *Source) Lapse(now time.Time) {
 	if s.out.open {

@@ -1,0 +1,84 @@
+package assoc
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/resolve"
+)
+
+// keyExchangeTimeout bounds a key exchange from dial to close (KC14).
+const keyExchangeTimeout = 5 * time.Second
+
+// found is what one search yields: where to ask, and for the NTS modes with which keys.
+type found struct {
+	purpose purpose
+	session *nts.Session // nil in the plain modes
+	name    string       // server name given by the key exchange; empty in the plain modes
+	port    uint16       // NTP port
+	addrs   []netip.AddrPort
+	refused []resolve.Refusal
+	err     error // no addresses; with a session it is the look-up after a good key exchange that failed
+	step    string
+}
+
+// search runs one look-up or key exchange, without touching the supervisor. denied are the names that a pool is
+// asked not to return.
+func search(ctx context.Context, spec *Spec, d *Deps, p purpose, denied []string) found {
+	f := found{purpose: p, port: spec.Port}
+	host := spec.Host
+	var remote netip.Addr
+	if spec.Mode.secure() {
+		res, err := exchangeKeys(ctx, spec, d, denied)
+		if err != nil {
+			f.step, f.err = "key exchange", err
+			return f
+		}
+		f.session, f.name, f.port = res.Session, res.Server, res.Port
+		host = absolute(res)
+		if !res.ServerGiven {
+			remote = res.Remote.Unmap() // NTP is served where the keys came from (RFC 8915 §4.1.7)
+		}
+	}
+	a, err := d.Resolve.Lookup(ctx, host, f.port)
+	f.addrs, f.refused = a.Addrs, a.Refused
+	switch {
+	case remote.IsValid():
+		first := netip.AddrPortFrom(remote, f.port)
+		f.addrs = append([]netip.AddrPort{first}, slices.DeleteFunc(a.Addrs, func(o netip.AddrPort) bool { return o == first })...)
+	case err != nil:
+		f.step, f.err = "name look-up", err
+	}
+	return f
+}
+
+// absolute returns the name to look up: one that a server sent is absolute, so that no search domain of ours can
+// turn it into another (RFC 8915 §4.1.7).
+func absolute(res ke.Result) string {
+	if _, err := netip.ParseAddr(res.Server); err == nil || !res.ServerGiven || strings.HasSuffix(res.Server, ".") {
+		return res.Server
+	}
+	return res.Server + "."
+}
+
+// exchangeKeys runs one NTS key exchange with the configured host. Failing that there is no source: plain NTP is
+// never tried instead (KC18).
+func exchangeKeys(ctx context.Context, spec *Spec, d *Deps, denied []string) (ke.Result, error) {
+	// The exchange keeps its own deadline; this one only makes sure that an injected one does.
+	ctx, cancel := context.WithTimeout(ctx, keyExchangeTimeout+time.Second)
+	defer cancel()
+	res, err := d.Exchange(ctx, ke.ClientConfig{
+		Address: spec.Host, Port: spec.Port, Roots: spec.Roots, Time: d.Time,
+		Denied: denied, Timeout: keyExchangeTimeout,
+	})
+	if err != nil {
+		return res, fmt.Errorf("key exchange with %s: %w", spec.Name(), err)
+	}
+	return res, nil
+}

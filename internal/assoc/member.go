@@ -1,0 +1,117 @@
+package assoc
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/system"
+)
+
+// logTarget is the part of the program that announces sources, in the reference suite's words.
+const logTarget = "ntpd::daemon::system"
+
+// maxStartDelay spreads the first polls of sources that start together, and of hosts that boot together (C36).
+const maxStartDelay = 500 * time.Millisecond
+
+// member is one running association as its supervisor sees it.
+type member struct {
+	id   ntp.SourceID
+	addr netip.AddrPort
+	name string // server name given by the key exchange; empty in the plain modes
+
+	session int         // number of the session in use
+	need    source.Need // as last reported for that session
+	good    bool        // that session has had a good reply
+
+	heir *member // started in its place, not proven yet; nil: none
+
+	swap chan *nts.Session
+	stop context.CancelFunc
+	done chan struct{} // closed when the task has ended
+}
+
+// start puts an association to work, or returns nil if the address is in use elsewhere in this process.
+func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string, session *nts.Session) *member {
+	if !s.d.Claims.take(addr) {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	m := &member{
+		id: s.d.NextID(), addr: addr, name: name, swap: make(chan *nts.Session, 1), stop: cancel, done: make(chan struct{}),
+	}
+	log := logging.Target(s.d.Log, logTarget)
+	log.Info().Stringer("source_id", m.id).Stringer("addr", addr).Str("spawner", s.label()).Msg("new source")
+	t := &task{
+		d: s.d, id: m.id, addr: addr, tell: s.reports, swap: m.swap,
+		log:    log.With().Stringer("source_id", m.id).Stringer("addr", addr).Logger(),
+		advice: make(chan ntp.Advice, adviceDepth),
+		news:   report{id: m.id},
+		told:   report{id: m.id},
+		buf:    make([]byte, ntp.MaxPacket),
+		kissed: make(map[source.Verdict]time.Time),
+		src: source.New(source.Config{
+			ID: m.id, Server: addr, Version: s.spec.Version, Session: session, Burst: s.spec.burst(),
+			PollMin: s.spec.PollMin, PollMax: s.spec.PollMax, PollInitial: s.spec.PollInitial,
+			Delay: time.Duration(luck(s.d.Rand) * float64(maxStartDelay)),
+		}, time.Now()),
+	}
+	s.tasks.Go(func() {
+		defer close(m.done)
+		t.post(ctx, Message{
+			Event:  system.Added{ID: m.id, Name: s.spec.Name(), Address: addr, NTS: session != nil},
+			Advice: t.advice,
+		})
+		t.run(ctx)
+	})
+	s.members = append(s.members, m)
+	return m
+}
+
+// end stops an association, waits for its task and tells everybody why.
+func (s *supervisor) end(ctx context.Context, m *member, reason string) {
+	m.stop()
+	<-m.done
+	s.d.Claims.release(m.addr)
+	s.forget(m)
+	log := logging.Target(s.d.Log, logTarget)
+	log.Info().Stringer("source_id", m.id).Stringer("addr", m.addr).Str("reason", reason).Msg("source removed")
+	select {
+	case s.d.Inbox <- Message{Event: system.Removed{ID: m.id, Reason: reason}}:
+	case <-ctx.Done():
+	}
+}
+
+// forget takes a member off the list and out of the line of succession.
+func (s *supervisor) forget(m *member) {
+	kept := s.members[:0]
+	for _, o := range s.members {
+		if o == m {
+			continue
+		}
+		if o.heir == m {
+			o.heir = nil
+		}
+		kept = append(kept, o)
+	}
+	clear(s.members[len(kept):])
+	s.members = kept
+	if m.name != "" {
+		s.roster.Remove(m.name)
+	}
+}
+
+// renew puts a fresh session into the running association; the latest wins.
+func (m *member) renew(n *nts.Session) {
+	select {
+	case <-m.swap:
+	default:
+		m.session++ // the task counts only the sessions that it takes out
+	}
+	m.swap <- n
+	m.need, m.good = source.NeedNothing, false
+}

@@ -1,0 +1,151 @@
+package assoc
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/source"
+)
+
+// apply takes in what a search yielded.
+func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
+	s.warnRefused(&f)
+	m := s.find(f.purpose.id)
+	if f.purpose.goal != fill && m == nil {
+		return // ended meanwhile; what is wanted now is planned anew
+	}
+	switch {
+	case f.err != nil && f.session != nil && m != nil && s.sameServer(m, &f):
+		// The keys are good and the server is the one we know: its address need not be looked up to use them.
+		m.renew(f.session)
+	case f.err != nil:
+		s.searchFailed(now, &f)
+	case s.spec.Mode == ModePool:
+		s.known, s.knownAt = f.addrs, now
+		if !s.placeKnown(ctx, now, f.purpose) {
+			s.shortage(now, "pool has no further servers")
+		}
+	case f.purpose.goal == fill:
+		s.fill(ctx, now, &f)
+	default:
+		s.refresh(ctx, now, &f, m)
+	}
+}
+
+// fill starts one source more.
+func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
+	if s.spec.Mode == ModeNTSPool {
+		if err := s.roster.Check(f.name); err != nil {
+			s.shortage(now, err.Error())
+			return
+		}
+	}
+	if s.startAny(ctx, now, f.addrs, f.name, f.session) == nil {
+		if s.spec.Mode == ModeNTSPool {
+			s.roster.Fail(now, f.name) // ask for another one next time
+		}
+		s.shortage(now, "every address of the source is in use, ignored or was given up")
+	}
+}
+
+// refresh gives member m what a search for it yielded: keys if it stays where it is, otherwise an heir. A server
+// that answers is kept as long as its address is still right; one that does not is left for any other address.
+func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *member) {
+	same := s.sameServer(m, f) && slices.Contains(f.addrs, m.addr)
+	if same && f.purpose.goal == rekey && f.session != nil {
+		m.renew(f.session)
+		return
+	}
+	if s.spec.Mode == ModeNTSPool && !s.sameServer(m, f) && s.roster.Check(f.name) != nil {
+		s.shortage(now, pool.ErrNameHeld.Error())
+		return
+	}
+	others := slices.DeleteFunc(slices.Clone(f.addrs), func(a netip.AddrPort) bool { return a == m.addr })
+	if heir := s.startAny(ctx, now, others, f.name, f.session); heir != nil {
+		m.heir = heir
+		return
+	}
+	if same && f.session != nil {
+		m.renew(f.session)
+		return
+	}
+	// Nothing better: the source goes on trying where it is, and the gaps between our searches grow.
+	s.retry.fail(now, luck(s.d.Rand))
+}
+
+// placeKnown starts a source at one of the addresses left from the latest look-up of a pool.
+func (s *supervisor) placeKnown(ctx context.Context, now time.Time, p purpose) bool {
+	if now.Sub(s.knownAt) > knownAge {
+		s.known = nil
+	}
+	for len(s.known) > 0 {
+		addr := s.known[0]
+		s.known = s.known[1:]
+		m := s.startAny(ctx, now, []netip.AddrPort{addr}, "", nil)
+		if m == nil {
+			continue
+		}
+		if old := s.find(p.id); old != nil && p.goal == replace {
+			old.heir = m
+		}
+		return true
+	}
+	return false
+}
+
+// startAny starts a source at the first address that may be used, nil if there is none.
+func (s *supervisor) startAny(ctx context.Context, now time.Time, addrs []netip.AddrPort, name string, n *nts.Session) *member {
+	for _, a := range addrs {
+		if slices.Contains(s.spec.Ignore, a.Addr()) || s.avoid.has(now, a) {
+			continue
+		}
+		if m := s.start(ctx, a, name, n); m != nil {
+			if s.spec.Mode == ModeNTSPool {
+				// Addresses are compared with the port by Claims; the roster keeps the names.
+				_ = s.roster.Add(name, netip.Addr{})
+			}
+			return m
+		}
+	}
+	return nil
+}
+
+// sameServer reports whether a key exchange led to the server that m already uses.
+func (s *supervisor) sameServer(m *member, f *found) bool {
+	return pool.CanonicalName(m.name) == pool.CanonicalName(f.name) && m.addr.Port() == f.port
+}
+
+// searchFailed makes the next attempt wait longer.
+func (s *supervisor) searchFailed(now time.Time, f *found) {
+	wait := s.retry.fail(now, luck(s.d.Rand))
+	s.log.Warn().Err(f.err).Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
+}
+
+// shortage makes the search for more sources wait: the answer was fine and held nothing new.
+func (s *supervisor) shortage(now time.Time, why string) {
+	wait := stretch(shortageHold, luck(s.d.Rand))
+	s.growAt = now.Add(wait)
+	have := 0
+	for _, m := range s.members {
+		if m.need != source.NeedReplace {
+			have++
+		}
+	}
+	s.log.Warn().Int("have", have).Int("want", s.spec.count()).Stringer("retry_in", wait.Round(time.Second)).Msg(why)
+}
+
+// warnRefused logs addresses that a name must not stand for, once as long as they stay the same (C28).
+func (s *supervisor) warnRefused(f *found) {
+	text := ""
+	for _, r := range f.refused {
+		text += r.Addr.String() + " (" + r.Reason.String() + ") "
+	}
+	if text != "" && text != s.warned {
+		s.log.Warn().Str("refused", text).Msg("name stands for addresses that must not be asked for time")
+	}
+	s.warned = text
+}

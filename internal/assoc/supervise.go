@@ -1,0 +1,263 @@
+package assoc
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/system"
+)
+
+const (
+	// deniedHold is how long a server that denied us is left alone (ntpd-rs.md defect 8: after hours, never each
+	// second).
+	deniedHold = 4 * time.Hour
+	// unreachableHold is how long an address that proved dead is not tried again while there are others.
+	unreachableHold = time.Hour
+	// shortageHold is the wait after an answer that holds nothing new: the pool is smaller than what is wanted
+	// (nts-pool.md E8).
+	shortageHold = 15 * time.Minute
+	// knownAge is how long the unused addresses of a look-up remain candidates.
+	knownAge = time.Hour
+	// idle is a wait that only an event ends.
+	idle = 24 * time.Hour
+)
+
+// goal says what a search is for.
+type goal uint8
+
+const (
+	fill    goal = iota // one source more
+	replace             // another server for one that is unreachable
+	rekey               // fresh keys for one that works or did
+)
+
+// purpose is the goal of a search and the member it is about; 0 with fill.
+type purpose struct {
+	goal goal
+	id   ntp.SourceID
+}
+
+// supervisor keeps the sources of one [[source]] block.
+type supervisor struct {
+	spec Spec
+	d    Deps
+	log  zerolog.Logger
+
+	members []*member // in the order of their start
+	roster  pool.Roster
+	avoid   shunned
+	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
+	knownAt time.Time
+
+	retry     backoff   // after failures
+	growAt    time.Time // no search for more or other servers before; keys are renewed all the same
+	searching bool      // a search is under way
+	warned    string    // refused addresses as last logged
+
+	reports chan report
+	results chan found
+	tasks   sync.WaitGroup // tasks and the search
+}
+
+// Supervise runs the sources of one [[source]] block until ctx ends, and returns when everything it started has
+// ended: nil, or at once an error if the Spec cannot be run.
+func Supervise(ctx context.Context, spec Spec, d Deps) error {
+	if err := spec.check(); err != nil {
+		return err
+	}
+	s := &supervisor{
+		spec: spec, d: d.withDefaults(), reports: make(chan report), results: make(chan found, 1),
+		retry: backoff{pace: lookupPace},
+	}
+	s.log = logging.Target(d.Log, "ntpd::daemon::spawn").With().Str("spawner", s.label()).Str("source", spec.Name()).Logger()
+	if spec.Mode.secure() {
+		s.retry.pace = keyExchangePace
+	}
+	s.run(ctx)
+	return nil
+}
+
+// label names the supervisor as the reference suite's logs do.
+func (s *supervisor) label() string { return fmt.Sprintf("SpawnerId(%d)", s.spec.Spawner) }
+
+// run owns the list of members, the retry schedule and the roster; tasks talk to it through reports, the one
+// search under way through results. It stops when ctx ends, and leaves nothing behind that runs.
+func (s *supervisor) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		timer.Reset(s.plan(ctx, time.Now()))
+		select {
+		case <-ctx.Done():
+		case r := <-s.reports:
+			s.heard(ctx, time.Now(), r)
+		case f := <-s.results:
+			s.searching = false
+			s.apply(ctx, time.Now(), f)
+		case <-timer.C:
+		}
+	}
+	s.tasks.Wait()
+	for _, m := range s.members {
+		s.d.Claims.release(m.addr)
+		select { // a reader that outlives us may care; one that does not must not hold us up
+		case s.d.Inbox <- Message{Event: system.Removed{ID: m.id, Reason: "stopped"}}:
+		default:
+		}
+	}
+}
+
+// plan starts the next search if one is wanted and due, and returns how long to wait otherwise.
+func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
+	for !s.searching {
+		p, ok := s.wanted()
+		if !ok {
+			return idle
+		}
+		at := s.retry.at
+		if p.goal != rekey && s.growAt.After(at) {
+			at = s.growAt
+		}
+		if wait := at.Sub(now); wait > 0 {
+			return wait
+		}
+		if p.goal != rekey && s.placeKnown(ctx, now, p) {
+			continue
+		}
+		s.searching = true
+		denied := s.denied(now, p)
+		s.tasks.Go(func() { s.results <- search(ctx, &s.spec, &s.d, p, denied) })
+	}
+	return idle
+}
+
+// wanted says what is missing, most urgent first: keys, then sources, then better servers.
+func (s *supervisor) wanted() (purpose, bool) {
+	standing := 0
+	for _, m := range s.members {
+		if !s.isHeir(m) {
+			standing++
+		}
+		if m.need == source.NeedKeyExchange && m.heir == nil {
+			return purpose{rekey, m.id}, true
+		}
+	}
+	if standing < s.spec.count() {
+		return purpose{goal: fill}, true
+	}
+	for _, m := range s.members {
+		if m.need == source.NeedReplace && m.heir == nil {
+			return purpose{replace, m.id}, true
+		}
+	}
+	return purpose{}, false
+}
+
+// denied lists the names that a pool is asked not to return; a source that needs keys would rather stay.
+func (s *supervisor) denied(now time.Time, p purpose) []string {
+	if s.spec.Mode != ModeNTSPool {
+		return nil
+	}
+	names := s.roster.Deny(now)
+	if m := s.find(p.id); m != nil && p.goal == rekey {
+		names = slices.DeleteFunc(names, func(n string) bool { return pool.CanonicalName(n) == pool.CanonicalName(m.name) })
+	}
+	return names
+}
+
+// heard takes in what a task says about its source.
+func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
+	m := s.find(r.id)
+	if m == nil || r.session != m.session {
+		return
+	}
+	before := m.need
+	m.need = r.need
+	if r.good && !m.good {
+		m.good = true
+		s.retry.succeed()
+		s.proven(ctx, now, m)
+	}
+	switch {
+	case r.need == source.NeedStop:
+		s.refused(ctx, now, m)
+	case r.need == source.NeedNothing:
+		if m.heir != nil && before != source.NeedNothing {
+			s.end(ctx, m.heir, "not needed")
+		}
+	case before == source.NeedNothing && !m.good:
+		// It never worked with these keys or at this address, so finding it was one more failure.
+		s.retry.fail(now, luck(s.d.Rand))
+		if s.isHeir(m) {
+			s.discard(ctx, now, m, unreachableHold, "unreachable")
+		}
+	}
+}
+
+// proven ends the member in whose place m was started.
+func (s *supervisor) proven(ctx context.Context, now time.Time, m *member) {
+	for _, old := range s.members {
+		if old.heir != m {
+			continue
+		}
+		if old.need == source.NeedReplace {
+			s.discard(ctx, now, old, unreachableHold, "unreachable")
+		} else {
+			s.end(ctx, old, "replaced by a server at another address")
+		}
+		return
+	}
+}
+
+// refused ends a source whose server wants none of us, and keeps away for hours.
+func (s *supervisor) refused(ctx context.Context, now time.Time, m *member) {
+	hold := stretch(deniedHold, luck(s.d.Rand))
+	if !m.good {
+		s.retry.fail(now, luck(s.d.Rand))
+	}
+	s.discard(ctx, now, m, hold, source.NeedStop.String())
+	if !s.spec.Mode.plural() {
+		s.growAt = now.Add(hold)
+		s.log.Warn().Stringer("addr", m.addr).Stringer("retry_in", hold.Round(time.Second)).Msg("server denied service")
+	}
+}
+
+// discard ends a member and remembers its address, and its name for the pool, as bad.
+func (s *supervisor) discard(ctx context.Context, now time.Time, m *member, hold time.Duration, reason string) {
+	s.avoid.add(m.addr, now.Add(hold))
+	s.end(ctx, m, reason)
+	if s.spec.Mode == ModeNTSPool && !s.named(m.name) {
+		s.roster.Fail(now, m.name)
+	}
+}
+
+// find returns the member with that identity, nil if it is gone.
+func (s *supervisor) find(id ntp.SourceID) *member {
+	for _, m := range s.members {
+		if m.id == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// isHeir reports whether m stands in for another member.
+func (s *supervisor) isHeir(m *member) bool {
+	return slices.ContainsFunc(s.members, func(o *member) bool { return o.heir == m })
+}
+
+// named reports whether a running member has that server name.
+func (s *supervisor) named(name string) bool {
+	name = pool.CanonicalName(name)
+	return slices.ContainsFunc(s.members, func(o *member) bool { return pool.CanonicalName(o.name) == name })
+}

@@ -1,0 +1,205 @@
+package assoc
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/system"
+)
+
+const (
+	// adviceDepth holds the advice that comes while a reply is awaited, at most one per event of the system.
+	adviceDepth = 4
+	// maxDatagrams bounds the work for one request, however many datagrams are thrown at its port.
+	maxDatagrams = 256
+	// kissQuiet is the least time between two log lines about the same kiss code of one source.
+	kissQuiet = time.Hour
+)
+
+// task is one association at work.
+type task struct {
+	spec Spec
+	d    Deps
+	log  zerolog.Logger
+	id   ntp.SourceID
+	addr netip.AddrPort
+
+	src    *source.Source
+	advice chan ntp.Advice
+	swap   chan *nts.Session // latest wins; written by the supervisor
+	tell   chan<- report     // to the supervisor
+	buf    []byte
+
+	news   report        // for the supervisor
+	told   report        // news as last told
+	shown  system.Status // as last posted
+	mute   bool          // a send failure was logged and none has succeeded since
+	kissed map[source.Verdict]time.Time
+}
+
+// report tells the supervisor that the need of a source changed, or that a session had its first good reply.
+type report struct {
+	id      ntp.SourceID
+	session int // counts the sessions swapped in, so that old news is not taken for new
+	need    source.Need
+	good    bool // the present session has had a good reply
+}
+
+// run owns the association, its NTS session and its sockets; the timekeeper may talk to it through the Advice
+// channel and the supervisor through swap. It stops when ctx ends, never by itself: a source that was denied
+// waits, silent, for its supervisor.
+func (t *task) run(ctx context.Context) {
+	timer := time.NewTimer(time.Until(t.src.Next()))
+	defer timer.Stop()
+	for {
+		stopped := t.publish(ctx)
+		var due <-chan time.Time
+		if !stopped {
+			timer.Reset(time.Until(t.src.Next()))
+			due = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-t.advice:
+			t.src.Advise(time.Now(), a)
+		case s := <-t.swap:
+			t.src.SwapSession(s)
+			t.src.PollSoon(time.Now())
+			t.news.session++
+			t.news.good = false
+		case <-due:
+			t.exchange(ctx)
+		}
+	}
+}
+
+// exchange sends one request and waits for its reply, at most until the next request is due.
+func (t *task) exchange(ctx context.Context) {
+	conn, err := t.d.Dial(t.addr)
+	if err == nil {
+		defer conn.Close()
+	}
+	// The epoch comes first: a step between the two readings then voids the measurement instead of spoiling it.
+	epoch := t.d.Clock.Epoch()
+	req, pollErr := t.src.Poll(time.Now(), ntp.Stamp{Time: t.d.Clock.Now()}, epoch, t.d.Rand)
+	if pollErr != nil {
+		t.log.Debug().Err(pollErr).Msg("poll message could not be built")
+		return
+	}
+	if err == nil {
+		err = conn.Send(req.Packet)
+	}
+	if err != nil {
+		t.sendFailed(err)
+		t.src.Lapse(time.Now())
+		return
+	}
+	t.mute = false
+	deadline := req.Deadline
+	if next := t.src.Next(); next.Before(deadline) {
+		deadline = next
+	}
+	wait, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	t.await(ctx, wait, conn, req)
+	if now := time.Now(); !now.Before(req.Deadline) {
+		t.src.Lapse(now)
+	}
+}
+
+// await reads until the request has its reply or wait, which is within ctx, ends. A refused datagram never ends
+// the wait, so that noise cannot suppress the reply that comes after it.
+func (t *task) await(ctx, wait context.Context, conn Conn, req source.Request) {
+	for range maxDatagrams {
+		n, from, rx, err := conn.Receive(wait, t.buf)
+		if err != nil {
+			if wait.Err() == nil {
+				t.log.Debug().Err(err).Msg("could not receive packet")
+			}
+			break
+		}
+		if tx, ok := conn.TxStamp(); ok {
+			t.src.Sent(req.ID, tx)
+		}
+		out := t.src.Receive(time.Now(), t.buf[:n], from, rx)
+		switch out.Verdict {
+		case source.Accepted:
+			t.news.good = true
+			t.post(ctx, Message{Event: system.Measured{Measurement: out.Measurement}})
+			return
+		case source.KissRate, source.KissDeny, source.KissNAK:
+			t.logKiss(out)
+		default:
+			t.log.Debug().Stringer("verdict", out.Verdict).Msg("ignored packet")
+		}
+		if !t.src.Waiting() {
+			return
+		}
+	}
+	<-wait.Done() // a socket that fails or is flooded is of no more use: this poll is lost
+}
+
+// publish tells the timekeeper and the supervisor what changed, and reports whether polling is over.
+func (t *task) publish(ctx context.Context) (stopped bool) {
+	st := t.src.Status()
+	stopped = st.Need == source.NeedStop
+	status := system.Status{
+		ID: t.id, Reach: st.Reach, Unanswered: st.Unanswered, Poll: st.Poll, Cookies: st.Cookies,
+		Unusable: stopped || st.NTS && st.Cookies == 0,
+	}
+	if status != t.shown {
+		t.shown = status
+		t.post(ctx, Message{Event: status})
+	}
+	t.news.need = st.Need
+	if t.news != t.told {
+		select {
+		case t.tell <- t.news:
+			t.told = t.news
+		case <-ctx.Done():
+		}
+	}
+	return stopped
+}
+
+// post hands an event to the timekeeper; it waits for room as long as ctx lasts.
+func (t *task) post(ctx context.Context, m Message) {
+	select {
+	case t.d.Inbox <- m:
+	case <-ctx.Done():
+	}
+}
+
+// sendFailed logs the first of a row of failures loudly and the others quietly (C31).
+func (t *task) sendFailed(err error) {
+	level := zerolog.WarnLevel
+	if t.mute {
+		level = zerolog.DebugLevel
+	}
+	t.mute = true
+	t.log.WithLevel(level).Err(err).Msg("poll message could not be sent")
+}
+
+// logKiss logs a kiss code once in a while: the packet is not authenticated, so it must not fill a disk.
+func (t *task) logKiss(o source.Outcome) {
+	now := time.Now()
+	if last, ok := t.kissed[o.Verdict]; ok && now.Sub(last) < kissQuiet {
+		return
+	}
+	t.kissed[o.Verdict] = now
+	switch o.Verdict {
+	case source.KissRate:
+		t.log.Warn().Msg("source requested rate limit")
+	case source.KissDeny:
+		t.log.Warn().Str("kiss", o.Kiss.Text()).Msg("source denied service")
+	default:
+		t.log.Warn().Msg("source does not recognise our cookies")
+	}
+}
