@@ -17,7 +17,7 @@ type ReadOnly struct {
 }
 
 // OpenReadOnly needs no privilege.
-func OpenReadOnly() *ReadOnly { return newReadOnly(readSample) }
+func OpenReadOnly() *ReadOnly { return newReadOnly(sampler()) }
 
 func newReadOnly(read func() sample) *ReadOnly {
 	s := narrowest(read)

@@ -11,11 +11,12 @@ import (
 // minJump is large here: on these systems the runtime's monotonic clock may drift against the steered one.
 const minJump = 100 * time.Millisecond
 
-// processStart is the origin of the monotonic readings.
-var processStart = time.Now()
-
-func readSample() sample {
-	now := time.Now()
-	m := now.Sub(processStart)
-	return sample{real: ntp.FromTime(now), boot: m, mono: m, raw: m}
+// sampler returns a reader of the system clock and the runtime's monotonic clock.
+func sampler() func() sample {
+	start := time.Now()
+	return func() sample {
+		now := time.Now()
+		m := now.Sub(start)
+		return sample{real: ntp.FromTime(now), boot: m, mono: m, raw: m}
+	}
 }

@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,6 @@ type Virtual struct {
 
 	// The timekeeper's.
 	freq, base float64
-	status     Status
 	seen       sample // of the kernel's clocks at the last look
 	entered    sample // at the last ledger entry
 }
@@ -37,7 +37,7 @@ const keptSegments = 16
 // NewVirtual starts a clock that is ahead of the kernel's by offset and whose oscillator runs frequency s/s
 // too fast; both may be negative. The frequency must be finite and below ±10 %, otherwise it counts as zero.
 func NewVirtual(offset time.Duration, frequency float64) *Virtual {
-	return newVirtual(offset, frequency, readSample)
+	return newVirtual(offset, frequency, sampler())
 }
 
 func newVirtual(offset time.Duration, frequency float64, read func() sample) *Virtual {
@@ -53,7 +53,12 @@ func newVirtual(offset time.Duration, frequency float64, read func() sample) *Vi
 // at maps a kernel reading within or after the segment.
 func (g *segment) at(kernel ntp.Timestamp) ntp.Timestamp {
 	d := kernel.Sub(g.kernel)
-	return g.virtual.Add(d + time.Duration(float64(d)*g.rate))
+	return g.virtual.Add(d + gain(d, g.rate))
+}
+
+// gain is what a rate of s/s makes of d, rounded: thousands of segments must not add up to a drift.
+func gain(d time.Duration, rate float64) time.Duration {
+	return time.Duration(math.Round(float64(d) * rate))
 }
 
 // Now implements Clock.
@@ -123,11 +128,8 @@ func (v *Virtual) change(d time.Duration, f float64) (ntp.LedgerEntry, error) {
 	return ntp.LedgerEntry{Time: v.extend(s.real, d), Step: d, Frequency: f}, nil
 }
 
-// SetStatus implements Clock; it is remembered and has no effect.
-func (v *Virtual) SetStatus(s Status) error {
-	v.status = s
-	return nil
-}
+// SetStatus implements Clock; there is no kernel to tell.
+func (v *Virtual) SetStatus(Status) error { return nil }
 
 // CheckForeign implements Clock: a step of the kernel's clock steps this one too, and a suspend leaves its
 // offset as uncertain as the kernel's.
@@ -140,7 +142,7 @@ func (v *Virtual) CheckForeign() (Foreign, bool) {
 	f := Foreign{Jump: jump(v.seen, s), Sleep: sleep(v.seen, s)}
 	// The oscillator ran as the kernel's clock did without the step, times its own error.
 	steady := s.real.Sub(v.entered.real) - f.Jump - f.Sleep
-	f.Elapsed = steady + time.Duration(float64(steady)*v.rate)
+	f.Elapsed = steady + gain(steady, v.rate)
 	v.epoch.Add(1)
 	v.seen, v.entered = s, s
 	f.Entry = ntp.LedgerEntry{Time: v.extend(s.real, 0), Step: f.Jump, Frequency: v.freq, Foreign: true}
