@@ -143,15 +143,15 @@ func ask(conn *tls.Conn, deadline time.Time, c *ClientConfig) (Result, error) {
 		return Result{}, fmt.Errorf("key exchange response: %w", fault)
 	}
 	cs := conn.ConnectionState()
-	session, err := newSession(&cs, &resp)
+	session, err := startSession(&cs, &resp)
 	if err != nil {
 		return Result{}, err
 	}
 	return result(conn, c, &resp, session), nil
 }
 
-// newSession exports the keys and copies the cookies out of the message.
-func newSession(cs *tls.ConnectionState, resp *record.Response) (*nts.Session, error) {
+// startSession exports the keys and copies the cookies out of the message.
+func startSession(cs *tls.ConnectionState, resp *record.Response) (*nts.Session, error) {
 	first, alternate, two := nts.ClientContexts(resp.Algorithm, resp.CompliantExport)
 	keys, err := ExportKeys(cs, resp.Protocol, resp.Algorithm, first)
 	if err != nil {

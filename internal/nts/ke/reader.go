@@ -35,9 +35,7 @@ func NewReader(r io.Reader, limits record.Limits) *Reader { return &Reader{r: r,
 // messages; record.Truncated if it closed inside one; record.TooLong or record.TooMany as soon as the message
 // is announced to be so; otherwise what the connection says, a timeout included.
 func (r *Reader) Next() ([]byte, error) {
-	rest := copy(r.buf, r.buf[r.used:])
-	clear(r.buf[rest:]) // keys of the last message
-	r.buf, r.used = r.buf[:rest], 0
+	r.compact()
 	f := record.Framer{Limits: r.limits}
 	for {
 		n, fault := f.Scan(r.buf)
@@ -57,10 +55,28 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
-// fill reads once.
+// Wait returns when a byte of the next message is there, or with the error of the connection; io.EOF is the
+// peer's orderly end. The message handed out last is no longer valid.
+func (r *Reader) Wait() error {
+	if r.Surplus() > 0 {
+		return nil
+	}
+	r.compact()
+	return r.fill()
+}
+
+// compact drops the message handed out last, keys and all.
+func (r *Reader) compact() {
+	rest := copy(r.buf, r.buf[r.used:])
+	clear(r.buf[rest:])
+	r.buf, r.used = r.buf[:rest], 0
+}
+
+// fill reads once; nothing that was handed out is in the buffer any more.
 func (r *Reader) fill() error {
 	if len(r.buf) == cap(r.buf) {
-		// Doubling by hand, so that the old array, which may hold keys, can be cleared.
+		// Doubling by hand, so that the old array, which may hold keys, can be cleared. The framer complains
+		// before the limit is outgrown.
 		bigger := make([]byte, len(r.buf), min(max(firstBuffer, 2*cap(r.buf)), r.limits.Bytes+firstBuffer))
 		copy(bigger, r.buf)
 		clear(r.buf)

@@ -1,0 +1,216 @@
+package ke
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/accept"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/secret"
+)
+
+// Defaults of ServerConfig.
+const (
+	serverTimeout     = 5 * time.Second   // one exchange, handshake included (reliability.md KS10, KS13)
+	handshakeTimeout  = 2 * time.Second   // part of it that TLS may take (nts-pool.md E10)
+	requestTimeout    = 5 * time.Second   // kept connection: from the first byte of a request (B11)
+	idleTimeout       = 300 * time.Second // kept connection: between requests (B11)
+	maxAge            = time.Hour         // kept connection (B11)
+	maxRequests       = 100_000           // kept connection: then it is closed (B11)
+	maxRate           = 5000              // kept connection: requests per second, beyond which it is slowed (D3-15)
+	maxConnections    = 512               // ntpd-rs's default
+	longLivedShare    = 10                // kept connections are a tenth of the others, as in ntpd-rs
+	prefixShare       = 4                 // one prefix gets at most a quarter of the permits
+	leastPrefix       = 16                // but never fewer than this
+	drainTimeout      = 2 * time.Second   // shutdown: what running exchanges get
+	lingerTime        = 250 * time.Millisecond
+	lingerBytes       = 64 << 10
+	cookiesPerRequest = record.MaxCookies // RFC 8915 §4.1.6
+)
+
+// ServerConfig is what a time source's key exchange server needs. Certificate, KeySet and Rand are required;
+// functions are called per handshake or request, so what they return can be replaced while the server runs.
+// They must be safe for concurrent use.
+type ServerConfig struct {
+	Certificate func() *tls.Certificate
+	KeySet      func() *nts.KeySet // the master keys that cookies are sealed with
+	Rand        io.Reader          // for the nonces of cookies; safe for concurrent use
+
+	// PoolLeaves are the DER forms of the certificates of pools (key authorized-pool-server-certificates). A
+	// pool is known by exactly this leaf; neither chain, names nor dates matter. Client certificates are
+	// asked for only if the list is not empty. Tokens are the other way for a pool to prove itself
+	// (accepted-pool-authentication-tokens). With both empty or nil every pool request is refused.
+	PoolLeaves func() [][]byte
+	Tokens     func() []secret.Bytes
+
+	// NTPServer and NTPPort go into the answers if set: where NTP is served, unless it is this address, 123.
+	NTPServer string
+	NTPPort   uint16
+	// Names are the names that answers may carry, for pools that ask; nil means NTPServer if set, else none.
+	Names func() []string
+	// Algorithms are accepted; nil is all that are built. The client's order decides.
+	Algorithms []aead.Algorithm
+	// NoOldNumbers switches the pool dialects of before June 2026 off.
+	NoOldNumbers bool
+
+	Timeout        time.Duration // one exchange from accept to answer; 0 is 5 s
+	MaxConnections int           // at one time; 0 is 512
+	PerPrefix      int           // of them from one IPv4 address or IPv6 /64; 0 is a quarter, at least 16; negative no limit
+	Rate           float64       // connections per second from one prefix; 0 is no limit
+	LongLived      int           // connections kept for pools; 0 is a tenth of MaxConnections, negative none
+
+	IdleTimeout time.Duration // kept connections: between requests; 0 is 300 s
+	MaxAge      time.Duration // kept connections; 0 is 1 h. Up to a tenth is added by lot, against stampedes
+	MaxRequests int           // kept connections; 0 is 100000
+
+	Log zerolog.Logger   // debug level only, apart from panics and accept errors
+	Now func() time.Time // for certificates; nil is the system's clock
+}
+
+// Server answers key exchanges: one request per connection for clients, many for pools that proved themselves
+// (nts-pool.md B11).
+type Server struct {
+	cfg       ServerConfig
+	loop      *accept.Loop
+	tls       *tls.Config
+	gate      Gate
+	longLived chan struct{} // one element per kept connection
+	counts    counts
+}
+
+// NewServer fills in the defaults.
+func NewServer(c ServerConfig) *Server {
+	orInt := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orTime := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	orTime(&c.Timeout, serverTimeout)
+	orTime(&c.IdleTimeout, idleTimeout)
+	orTime(&c.MaxAge, maxAge)
+	orInt(&c.MaxRequests, maxRequests)
+	orInt(&c.MaxConnections, maxConnections)
+	orInt(&c.PerPrefix, max(leastPrefix, c.MaxConnections/prefixShare))
+	orInt(&c.LongLived, max(1, c.MaxConnections/longLivedShare))
+	if c.Algorithms == nil {
+		c.Algorithms = []aead.Algorithm{aead.SIVCMAC256, aead.SIVCMAC512, aead.GCMSIV128, aead.SIVCMAC384}
+	}
+	s := &Server{cfg: c, gate: NewGate(), longLived: make(chan struct{}, max(0, c.LongLived))}
+	s.tls = s.tlsConfig()
+	s.loop = accept.New(accept.Config{
+		Permits: c.MaxConnections, PerPrefix: max(0, c.PerPrefix), Rate: c.Rate,
+		Drain: drainTimeout, Handle: s.handle, Log: c.Log,
+	})
+	return s
+}
+
+// tlsConfig asks for a client certificate only while there is a list to compare it with. The certificate is
+// not verified at all: possession of its key is what TLS proves, and the list says whose key it is
+// (nts-pool.md A5).
+func (s *Server) tlsConfig() *tls.Config {
+	plain := ServerTLS(s.cfg.Certificate, s.cfg.Now)
+	asking := plain.Clone()
+	asking.ClientAuth = tls.RequestClientCert
+	plain.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if s.cfg.PoolLeaves != nil && len(s.cfg.PoolLeaves()) > 0 {
+			return asking, nil
+		}
+		return nil, nil
+	}
+	return plain
+}
+
+// Serve accepts connections on ln until ctx ends, then lets running exchanges finish for two seconds. The
+// only error is a listener that became unusable. It may be called for several listeners; they share the
+// limits.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error { return s.loop.Serve(ctx, ln) }
+
+// Counters reads the counters.
+func (s *Server) Counters() Counters {
+	c := s.counts.read()
+	c.Accept = s.loop.Counters()
+	return c
+}
+
+// handle serves one connection.
+func (s *Server) handle(ctx context.Context, c *accept.Conn) {
+	start := time.Now()
+	conn, outcome, err := s.handshake(c, start)
+	if err != nil {
+		s.done(c, outcome, err)
+		return
+	}
+	x := newSession(s, c, conn)
+	defer x.close()
+	if !x.first(ctx, start.Add(s.cfg.Timeout)) {
+		return
+	}
+	// The connection is a pool's from now on: it counts against the other limit.
+	c.Release()
+	x.keep(ctx, start)
+}
+
+// handshake shakes hands and demands ntske/1. The one exception are the pools of the seed era, which send no
+// ALPN but a certificate that is listed (reliability.md KS11).
+func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome, error) {
+	// Its own context: a shutdown lets handshakes finish, as it does exchanges.
+	ctx, cancel := context.WithDeadline(context.Background(), start.Add(min(s.cfg.Timeout, handshakeTimeout)))
+	defer cancel()
+	gated := s.gate.Conn(c)
+	defer gated.Done()
+	conn := tls.Server(gated, s.tls)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, HandshakeTimeout, err
+		}
+		return nil, HandshakeFailed, err
+	}
+	cs := conn.ConnectionState()
+	if err := CheckALPN(cs); err != nil && (cs.NegotiatedProtocol != "" || !s.listed(leafOf(&cs))) {
+		_ = conn.Close()
+		return nil, NoALPN, err
+	}
+	return conn, 0, nil
+}
+
+// done counts an outcome and, at debug level, says what happened. Peers can cause any number of these lines,
+// hence the level.
+func (s *Server) done(c *accept.Conn, o Outcome, err error) {
+	s.counts.outcomes[o].Add(1)
+	e := s.cfg.Log.Debug()
+	if !e.Enabled() {
+		return
+	}
+	e = e.Str("peer", c.Remote().String()).Str("outcome", o.String())
+	if err != nil {
+		e = e.Str("error", printable(err.Error()))
+	}
+	e.Msg("key exchange")
+}
+
+// leafOf is the DER form of the first certificate the peer presented, nil without one.
+func leafOf(cs *tls.ConnectionState) []byte {
+	if len(cs.PeerCertificates) == 0 {
+		return nil
+	}
+	return cs.PeerCertificates[0].Raw
+}
+
+// isTimeout tells a deadline from other errors of a connection.
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}

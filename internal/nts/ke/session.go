@@ -1,0 +1,326 @@
+package ke
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"time"
+
+	"ntp-daemon/internal/accept"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/record"
+)
+
+// exporter derives the keys of this TLS session.
+type exporter func(p record.Protocol, a aead.Algorithm) (nts.Keys, error)
+
+// session is the server's side of one connection after the handshake. One goroutine owns it.
+type session struct {
+	s      *Server
+	c      *accept.Conn
+	conn   net.Conn // the TLS connection; its state is out of reach on purpose, see export
+	finish func()   // close_notify
+	leaf   []byte   // the peer's certificate, DER
+	reader *Reader
+	sealer *nts.Sealer
+	reply  []byte
+
+	// export is nil from the moment on that the connection is kept: a connection that ever carried Keep Alive
+	// must not yield keys of its own (nts-pool.md B1).
+	export exporter
+	// held says that this connection has one of the places for kept ones.
+	held bool
+	// last says that the next answer is the last, so Keep Alive is not granted any more.
+	last bool
+}
+
+// newSession prepares for the first request.
+func newSession(s *Server, c *accept.Conn, conn *tls.Conn) *session {
+	cs := conn.ConnectionState()
+	x := &session{
+		s: s, c: c, conn: conn, leaf: leafOf(&cs), sealer: nts.NewSealer(),
+		finish: func() { _ = conn.CloseWrite() },
+		reader: NewReader(conn, record.RequestLimits),
+	}
+	x.export = func(p record.Protocol, a aead.Algorithm) (nts.Keys, error) {
+		s.counts.exports.Add(1)
+		return ExportKeys(&cs, p, a, a)
+	}
+	return x
+}
+
+// first serves the one request that every connection has, and says whether to keep the connection.
+func (x *session) first(ctx context.Context, deadline time.Time) bool {
+	if err := x.conn.SetReadDeadline(deadline); err != nil {
+		x.s.done(x.c, ClosedEarly, err)
+		return false
+	}
+	return x.request(ctx)
+}
+
+// keep serves a pool until it is quiet for too long, goes away, errs, or the connection is too old. It owns
+// the connection; the end of ctx makes the answer under way the last.
+func (x *session) keep(ctx context.Context, born time.Time) {
+	end := born.Add(x.s.cfg.MaxAge + x.jitter())
+	pace := pacer{window: time.Now()}
+	for served := 1; ; served++ {
+		if err := x.wait(ctx, end); err != nil {
+			outcome := KeptExpired
+			if !isTimeout(err) {
+				outcome = KeptClosed
+			}
+			x.s.done(x.c, outcome, err)
+			return
+		}
+		if !pace.next(ctx) {
+			x.s.done(x.c, KeptExpired, ctx.Err())
+			return
+		}
+		now := time.Now()
+		x.last = served >= x.s.cfg.MaxRequests || !now.Before(end)
+		if err := x.conn.SetReadDeadline(now.Add(requestTimeout)); err != nil {
+			x.s.done(x.c, KeptClosed, err)
+			return
+		}
+		if !x.request(ctx) {
+			return
+		}
+	}
+}
+
+// jitter is up to a tenth of the age limit, so that the connections of a pool do not all end together.
+func (x *session) jitter() time.Duration {
+	var b [1]byte
+	if _, err := io.ReadFull(x.s.cfg.Rand, b[:]); err != nil {
+		return 0
+	}
+	return x.s.cfg.MaxAge / 10 * time.Duration(b[0]) / 255
+}
+
+// wait waits for the first byte of the next request. Idle time, age and the end of ctx end it with a timeout.
+func (x *session) wait(ctx context.Context, end time.Time) error {
+	deadline := time.Now().Add(x.s.cfg.IdleTimeout)
+	if end.Before(deadline) {
+		deadline = end
+	}
+	if err := x.conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = x.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return x.reader.Wait()
+}
+
+// request reads and answers one request, and says whether the connection goes on.
+func (x *session) request(ctx context.Context) bool {
+	msg, err := x.reader.Next()
+	if err != nil {
+		x.unreadable(err)
+		return false
+	}
+	x.last = x.last || ctx.Err() != nil
+	keep, outcome, err := x.answer(msg)
+	if werr := WriteMessage(x.conn, time.Time{}, x.reply); werr != nil {
+		keep, outcome, err = false, WriteFailed, werr
+	}
+	x.s.done(x.c, outcome, err)
+	return keep
+}
+
+// unreadable deals with a request that did not arrive. Whoever is still there is told: a timeout is a bad
+// request (RFC 8915 §4.1.3, reliability.md KS16).
+func (x *session) unreadable(err error) {
+	var fault record.Fault
+	outcome := ClosedEarly
+	switch {
+	case errors.As(err, &fault):
+		outcome = faultOutcome(fault)
+	case isTimeout(err):
+		outcome = TimedOut
+	}
+	if outcome != ClosedEarly {
+		_ = WriteMessage(x.conn, time.Time{}, record.AppendError(nil, record.CodeBadRequest))
+	}
+	x.s.done(x.c, outcome, err)
+}
+
+// answer judges the message, leaves the answer in x.reply and says whether the connection goes on after it.
+func (x *session) answer(msg []byte) (keep bool, o Outcome, err error) {
+	req, fault := record.ParseRequest(msg, record.Rules{NoOldNumbers: x.s.cfg.NoOldNumbers})
+	if fault != record.None {
+		x.fail(fault.Code())
+		return false, faultOutcome(fault), fault
+	}
+	if req.Kind == record.Plain {
+		o, err = x.plain(&req)
+		return false, o, err
+	}
+	if !x.s.privileged(&req, x.leaf) {
+		x.fail(refusal(req.Dialect))
+		return false, Unprivileged, nil
+	}
+	if req.Kind == record.Support {
+		keep = x.mayKeep(&req)
+		x.support(&req, keep)
+		return keep, SupportServed, nil
+	}
+	if !slices.Contains(req.Protocols, record.NTPv4) || !slices.Contains(x.s.cfg.Algorithms, req.Algorithms[0]) {
+		x.fail(record.CodeBadRequest) // nts-pool.md B11
+		return false, BadRequest, record.NotOffered
+	}
+	return x.fixed(&req)
+}
+
+// fail makes the answer an error.
+func (x *session) fail(code record.ErrorCode) { x.reply = record.AppendError(x.reply[:0], code) }
+
+// plain answers a client (RFC 8915 §4).
+func (x *session) plain(req *record.Request) (Outcome, error) {
+	if x.export == nil {
+		x.fail(record.CodeBadRequest)
+		return PlainOnKept, nil
+	}
+	client := nts.Offer{Algorithms: req.Algorithms, CompliantGCMSIV: req.CompliantExport}
+	for _, p := range req.Protocols {
+		client.Protocols = append(client.Protocols, uint16(p))
+	}
+	choice, agreement := nts.Negotiate(client, nts.Offer{
+		Protocols: []uint16{nts.ProtocolNTPv4}, Algorithms: x.s.cfg.Algorithms,
+	})
+	switch agreement {
+	case nts.NoProtocol:
+		x.reply = record.AppendNoProtocol(x.reply[:0])
+		return NoProtocol, nil
+	case nts.NoAlgorithm:
+		x.reply = record.AppendNoAlgorithm(x.reply[:0], record.Protocol(choice.Protocol))
+		return NoAlgorithm, nil
+	}
+	keys, err := x.export(record.Protocol(choice.Protocol), choice.Algorithm)
+	if err != nil {
+		x.fail(record.CodeInternal)
+		return Internal, err
+	}
+	defer wipe(&keys)
+	resp := record.Response{
+		Protocol: record.Protocol(choice.Protocol), Algorithm: choice.Algorithm, CompliantExport: choice.EchoCompliant,
+	}
+	return x.cookies(&keys, &resp, Served)
+}
+
+// fixed answers a pool that brings the keys of its user.
+func (x *session) fixed(req *record.Request) (keep bool, o Outcome, err error) {
+	n := len(req.Keys) / 2
+	keys := nts.Keys{Algorithm: req.Algorithms[0], C2S: req.Keys[:n:n], S2C: req.Keys[n:]}
+	defer wipe(&keys)
+	keep = x.mayKeep(req)
+	resp := record.Response{
+		Protocol: record.NTPv4, Algorithm: keys.Algorithm, KeepAlive: keep, Dialect: req.Dialect,
+		CompliantExport: req.CompliantExport && keys.Algorithm == aead.GCMSIV128,
+	}
+	o, err = x.cookies(&keys, &resp, FixedServed)
+	return keep && o == FixedServed, o, err
+}
+
+// cookies completes an answer with cookies for the keys, sealed with the master keys of this moment.
+func (x *session) cookies(keys *nts.Keys, resp *record.Response, ok Outcome) (Outcome, error) {
+	ks := x.s.cfg.KeySet()
+	if ks == nil {
+		x.fail(record.CodeInternal)
+		return Internal, errors.New("no cookie keys loaded")
+	}
+	for range cookiesPerRequest {
+		resp.Cookies = append(resp.Cookies, x.sealer.Seal(nil, ks, keys, x.s.cfg.Rand))
+	}
+	resp.Server, resp.Port = x.s.cfg.NTPServer, x.s.cfg.NTPPort
+	x.reply = resp.Append(x.reply[:0])
+	return ok, nil
+}
+
+// support answers a pool that wants to know what we can do. Keys play no part in it.
+func (x *session) support(req *record.Request, keep bool) {
+	resp := record.SupportResponse{KeepAlive: keep, Dialect: req.Dialect}
+	if req.WantAlgorithms {
+		resp.Algorithms = x.s.cfg.Algorithms
+	}
+	if req.WantProtocols {
+		resp.Protocols = []record.Protocol{record.NTPv4}
+	}
+	if req.WantNames {
+		switch {
+		case x.s.cfg.Names != nil:
+			resp.Names = x.s.cfg.Names()
+		case x.s.cfg.NTPServer != "":
+			resp.Names = []string{x.s.cfg.NTPServer}
+		}
+	}
+	x.reply = resp.Append(x.reply[:0])
+}
+
+// mayKeep says whether the answer to a privileged request grants Keep Alive, which needs one of the places for
+// kept connections. From then on no keys are exported here.
+func (x *session) mayKeep(req *record.Request) bool {
+	if !req.KeepAlive || x.last {
+		return false
+	}
+	if !x.held {
+		select {
+		case x.s.longLived <- struct{}{}:
+			x.held, x.export = true, nil
+			x.s.counts.kept.Add(1)
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// wipe clears keys that are in cookies now.
+func wipe(k *nts.Keys) {
+	k.C2S.Wipe()
+	k.S2C.Wipe()
+}
+
+// close says goodbye and waits a moment for the peer to do the same: closing a socket with unread bytes would
+// reset the connection and could destroy the answer on its way.
+func (x *session) close() {
+	if x.held {
+		<-x.s.longLived
+		x.s.counts.kept.Add(-1)
+	}
+	x.reader.Wipe()
+	_ = x.conn.SetWriteDeadline(time.Now().Add(lingerTime))
+	x.finish()
+	raw := x.c.Conn
+	if half, ok := raw.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_ = raw.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, raw, lingerBytes)
+}
+
+// pacer slows a peer down to maxRate requests per second.
+type pacer struct {
+	window time.Time
+	n      int
+}
+
+// next waits until one more request is in order; false if ctx ended meanwhile.
+func (p *pacer) next(ctx context.Context) bool {
+	now := time.Now()
+	if now.Sub(p.window) >= time.Second {
+		p.window, p.n = now, 0
+	}
+	if p.n++; p.n <= maxRate {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Second - now.Sub(p.window)):
+		return true
+	}
+}
