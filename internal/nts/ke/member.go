@@ -9,10 +9,10 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
@@ -89,7 +89,7 @@ func NewMember(c MemberConfig) *Member {
 		c.AnswerTimeout = memberAnswerTimeout
 	}
 	if c.Dial == nil {
-		c.Dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+		c.Dial = accept.Dialer().DialContext
 	}
 	if len(c.Dialects) == 0 {
 		c.Dialects = []record.Dialect{record.IANA, record.Token4000, record.Cert4000}
@@ -126,7 +126,7 @@ func (m *Member) FixedKey(ctx context.Context, s Support, p record.Protocol, tak
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.AnswerTimeout)
 	defer cancel()
 	resp, err := m.fixedKey(ctx, c, s, p, take)
-	if !c.deadOnArrival(err) {
+	if !c.deadOnArrival() {
 		return resp, err
 	}
 	if c, err = m.connection(ctx, false); err != nil {
@@ -177,24 +177,19 @@ func memberFault(f record.Fault, code record.ErrorCode) error {
 	return f
 }
 
-// memberTLS is the pool's side of TLS towards a time source: TLS 1.3, chain and name verified, our
-// certificate shown to whoever asks (crypto/tls on its own withholds it if the hints do not match).
+// memberTLS is the pool's side of TLS towards a time source: chain and name verified, weak keys
+// refused, our certificate shown to whoever asks (crypto/tls on its own withholds it if the time
+// source's hints do not match).
 func memberTLS(c *MemberConfig) *tls.Config {
-	return &tls.Config{
-		MinVersion:                  tls.VersionTLS13,
-		NextProtos:                  []string{memberALPN},
-		ServerName:                  strings.TrimSuffix(c.Domain, "."),
-		RootCAs:                     c.Roots,
-		Time:                        c.Time,
-		DynamicRecordSizingDisabled: true,
-		VerifyConnection:            checkMemberKey,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			if c.Certificate != nil {
-				if cert := c.Certificate(); cert != nil {
-					return cert, nil
-				}
+	conf := ClientTLS(c.Domain, c.Roots, c.Time)
+	conf.VerifyConnection = checkMemberKey
+	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if c.Certificate != nil {
+			if cert := c.Certificate(); cert != nil {
+				return cert, nil
 			}
-			return &tls.Certificate{}, nil
-		},
+		}
+		return &tls.Certificate{}, nil
 	}
+	return conf
 }

@@ -9,15 +9,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"ntp-daemon/internal/nts/record"
 )
-
-// memberALPN is what a time source must choose before it gets a token (RFC 8915 section 4).
-const memberALPN = "ntske/1"
 
 // What a time source's public key must have at least (nts-pool.md E11).
 const (
@@ -25,22 +22,19 @@ const (
 	minCurveBits = 256
 )
 
-// readChunk is the first read buffer; an answer with eight cookies of AEAD 17 fits.
-const readChunk = 2048
-
 // errWeakKey: the certificate is valid, but its key is too small to trust it with a user's keys.
 var errWeakKey = errors.New("certificate has a weak public key")
 
 // memberConn is one TLS connection to a time source, used by one request at a time.
 type memberConn struct {
-	tls *tls.Conn
-	raw net.Conn
+	tls    *tls.Conn
+	raw    net.Conn
+	reader *Reader
 
-	alpn     bool // ntske/1 was negotiated
-	reused   bool // it was idle before this request
-	kept     bool // the time source agreed to keep it open
-	answered bool // bytes of an answer to the present request arrived
-	dirty    bool // bytes behind the answer: not to be used again
+	alpn   bool // ntske/1 was negotiated
+	reused bool // it was idle before this request
+	kept   bool // the time source agreed to keep it open
+	silent bool // the last exchange ended with the peer hanging up before it sent a byte
 
 	born, used time.Time
 }
@@ -71,11 +65,13 @@ func (m *Member) connect(ctx context.Context) (*memberConn, error) {
 	conn := tls.Client(raw, m.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, fmt.Errorf("TLS with %s: %w", m, err)
+		return nil, fmt.Errorf("TLS with %s: %w", m, quoted(err))
 	}
 	now := time.Now()
-	alpn := conn.ConnectionState().NegotiatedProtocol == memberALPN
-	return &memberConn{tls: conn, raw: raw, alpn: alpn, born: now, used: now}, nil
+	return &memberConn{
+		tls: conn, raw: raw, reader: NewReader(conn, record.UpstreamLimits),
+		alpn: CheckALPN(conn.ConnectionState()) == nil, born: now, used: now,
+	}, nil
 }
 
 // dial opens TCP to the first address that answers.
@@ -99,60 +95,41 @@ func (m *Member) dial(ctx context.Context) (net.Conn, error) {
 	return nil, first
 }
 
-// exchange sends one request in one write and reads its answer, which the caller owns. The deadline
-// is that of ctx, whose end also interrupts. After an error the connection is of no more use.
+// exchange sends one request and reads its answer, which the caller owns. ctx has a deadline and
+// interrupts. After an error the connection is of no more use.
 func (c *memberConn) exchange(ctx context.Context, request []byte) ([]byte, error) {
-	c.answered = false
+	c.silent = false
 	deadline, _ := ctx.Deadline()
-	if err := c.tls.SetDeadline(deadline); err != nil {
-		return nil, err
+	if err := c.tls.SetReadDeadline(deadline); err != nil {
+		return nil, fmt.Errorf("set read deadline: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.tls.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := c.tls.Write(request); err != nil {
-		return nil, fmt.Errorf("send: %w", err)
+	if err := WriteMessage(c.tls, deadline, request); err != nil {
+		c.silent = hungUp(err)
+		return nil, quoted(err)
 	}
-	return c.read()
-}
-
-// read collects one message under the caps of nts-pool.md E10.
-func (c *memberConn) read() ([]byte, error) {
-	framer := record.Framer{Limits: record.UpstreamLimits}
-	buf := make([]byte, 0, readChunk)
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
-		}
-		n, err := c.tls.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		c.answered = c.answered || n > 0
-		end, fault := framer.Scan(buf)
-		switch {
-		case fault == record.None:
-			c.dirty = end < len(buf)
-			return buf[:end:end], nil
-		case fault != record.Truncated:
-			return nil, fmt.Errorf("answer: %w", fault)
-		case errors.Is(err, io.EOF) && c.answered:
-			return nil, fmt.Errorf("answer: %w", fault)
-		case err != nil:
-			return nil, fmt.Errorf("read answer: %w", err)
-		}
+	msg, err := c.reader.Next()
+	if err != nil {
+		c.silent = hungUp(err) && c.reader.Surplus() == 0
+		return nil, fmt.Errorf("read answer: %w", quoted(err))
 	}
+	return append([]byte(nil), msg...), nil // the next user of the connection overwrites the original
 }
 
 // deadOnArrival reports that a kept connection was found dead before a byte of the answer: the one
 // case in which a request, keys included, may be sent again to the same time source.
-func (c *memberConn) deadOnArrival(err error) bool {
-	return err != nil && c.reused && !c.answered && hungUp(err)
-}
+func (c *memberConn) deadOnArrival() bool { return c.reused && c.silent }
 
-// hungUp tells a peer that closed or reset from one that is silent or answers nonsense.
+// hungUp tells a peer that closed or reset from one that stays silent, answers nonsense or sends a
+// TLS alert.
 func hungUp(err error) bool {
-	var op *net.OpError
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.As(err, &op) && !errors.Is(err, os.ErrDeadlineExceeded) && op.Op != "remote error" && op.Op != "local error"
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
 }
 
 // close says good-bye (close_notify) and closes.
-func (c *memberConn) close() { _ = c.tls.Close() }
+func (c *memberConn) close() {
+	c.reader.Wipe()
+	_ = c.tls.Close()
+}

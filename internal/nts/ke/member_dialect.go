@@ -97,7 +97,7 @@ func (m *Member) ask(ctx context.Context, a attempt, connected func()) (Support,
 	}
 	connected()
 	s, v, err := m.askOn(ctx, c, a)
-	if !c.deadOnArrival(err) {
+	if !c.deadOnArrival() {
 		return s, v, err
 	}
 	if c, err = m.connection(ctx, false); err != nil {
@@ -121,7 +121,7 @@ func (m *Member) askOn(ctx context.Context, c *memberConn, a attempt) (Support, 
 	if err != nil {
 		c.close()
 		v := failed
-		if !c.answered && hungUp(err) {
+		if c.silent {
 			v = unknown // ntpd-rs up to 1.2.1 hangs up where it means error 0
 		}
 		return Support{}, v, fmt.Errorf("ask %s for its algorithms: %w", m, err)

@@ -58,7 +58,7 @@ func (m *Member) stack(c *memberConn, now time.Time) bool {
 	c.used = now
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || c.dirty || len(m.idle) >= memberMaxIdle || now.Sub(c.born) >= memberMaxAge {
+	if m.closed || c.reader.Surplus() > 0 || len(m.idle) >= memberMaxIdle || now.Sub(c.born) >= memberMaxAge {
 		return false
 	}
 	m.idle = append(m.idle, c)
