@@ -1,0 +1,7 @@
+// Package sim is a virtual world for tests: true time, imperfect oscillators, a network that delays and loses,
+// and nodes that run the production source, system, algorithm, server and nts code over them.
+//
+// One goroutine, an event heap ordered by (time, sequence), no sleeping, one random stream per link, oscillator
+// and association: the same seed gives the same bytes. It supplies clocks and links and nothing else; what a
+// node decides is decided by production code. Only _test.go files may import it.
+package sim

@@ -1,0 +1,64 @@
+package sim
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// Law is the shape of a link's jitter.
+type Law uint8
+
+// The laws; Jitter is their scale.
+const (
+	Exponential Law = iota // one-sided, mean Jitter
+	Uniform                // within ± Jitter
+	Normal                 // standard deviation Jitter
+)
+
+// Link describes one direction of a path.
+type Link struct {
+	Delay  time.Duration // of every packet
+	Jitter time.Duration // scale of what is added
+	Law    Law
+	Loss   float64 // probability that a packet is lost
+	// Down lists when no packet passes, in time since the start of the world, by departure.
+	Down []Window
+}
+
+// Window is a time span since the start of the world.
+type Window struct{ From, To time.Duration }
+
+// minDelay keeps packets from arriving before they leave when symmetric jitter exceeds the delay.
+const minDelay = time.Microsecond
+
+// link is a Link with its own random stream.
+type link struct {
+	Link
+	rng *rand.Rand
+}
+
+// transit returns how long a packet that leaves at t takes, and whether it arrives. It draws the same number of
+// random values for every packet, so that one lost packet does not change the fate of the others.
+func (l *link) transit(t int64) (int64, bool) {
+	luck := l.rng.Float64()
+	var j float64
+	switch l.Law {
+	case Uniform:
+		j = 2*l.rng.Float64() - 1
+	case Normal:
+		j = l.rng.NormFloat64()
+	default:
+		j = l.rng.ExpFloat64()
+	}
+	if luck < l.Loss {
+		return 0, false
+	}
+	for _, w := range l.Down {
+		if t >= int64(w.From) && t < int64(w.To) {
+			return 0, false
+		}
+	}
+	d := l.Delay + time.Duration(math.Round(j*float64(l.Jitter)))
+	return int64(max(d, minDelay)), true
+}
