@@ -43,7 +43,9 @@ func splitAddress(s string) (host string, port uint16, what, remedy string) {
 		if end < 0 {
 			end = len(s) - 1
 		} else {
-			digits = s[end+2:]
+			if digits = s[end+2:]; digits == "" {
+				return "", 0, " has no port after the colon", "write a port or remove the colon"
+			}
 		}
 		a, err := netip.ParseAddr(s[1:end])
 		if err != nil || !a.Is6() {

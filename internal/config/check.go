@@ -4,6 +4,9 @@ import "fmt"
 
 // check looks at what only shows across tables (ntpd-rs.md 2.16, reliability row F05).
 func (l *loader) check(c *Config, sync *table) {
+	if l.blocks == 0 {
+		l.warnings = append(l.warnings, Warning{Info: true, Problem: Problem{File: l.file, What: "there are no sources, the clock is not steered"}})
+	}
 	if c.Synchronization.Clock == ClockVirtual && !c.Synchronization.ClockControl {
 		l.warn(sync.node.children["clock"].val, "synchronization.clock", "a virtual clock without clock control stays wrong", "remove clock-control = false")
 	}
@@ -18,11 +21,7 @@ func (l *loader) check(c *Config, sync *table) {
 func (l *loader) checkSources(c *Config, sync *table) {
 	const key = "minimum-agreeing-sources"
 	need := c.Synchronization.MinimumAgreeingSources
-	if len(c.Sources) == 0 && l.blocks == 0 {
-		l.note(0, "source", "there are no sources, the clock is not steered", "")
-		return
-	}
-	if l.possible >= need {
+	if l.blocks == 0 || l.possible >= need {
 		return
 	}
 	what := fmt.Sprintf("%d sources must agree and at most %d can", need, l.possible)

@@ -83,7 +83,7 @@ func (l *loader) poolServer(t *table, p *Pool) {
 	for _, s := range t.each("key-exchange-servers") {
 		p.Servers = append(p.Servers, l.poolUpstream(s))
 	}
-	if len(p.Servers) == 0 {
+	if n := t.node.children["key-exchange-servers"]; n == nil || len(n.items) == 0 {
 		l.warn(t.node.key, t.name("key-exchange-servers"), "there are no time sources, every client is refused",
 			`write key-exchange-servers = [{ domain = "…", port = 4460 }]`)
 	}

@@ -82,7 +82,7 @@ func (l *loader) listensOnce(t *table, network string, a netip.AddrPort) {
 // default action ignore; an absent list keeps ours.
 func (t *table) accessList(key string, dst *AccessList) {
 	at := t.sub(key)
-	if !t.has(key) {
+	if n := t.node.children[key]; n == nil || n.kind != kindTable {
 		return
 	}
 	if at.has("filter") {
@@ -115,7 +115,7 @@ func (t *table) prefixes(key string) []netip.Prefix {
 
 func parsePrefix(s string) (p netip.Prefix, what, remedy string) {
 	addr, bits, found := strings.Cut(s, "/")
-	if !found {
+	if !found || bits == "" {
 		return p, " has no prefix length", "write an address and a length, as 192.0.2.0/24 or 192.0.2.1/32"
 	}
 	a, err := netip.ParseAddr(addr)
@@ -166,10 +166,12 @@ func (t *table) versions(dst *[]uint8, nts bool) {
 	var has [5]bool
 	for _, item := range n.items {
 		switch {
-		case item.kind == kindInteger && item.text == "5":
+		case item.is(5):
 			t.l.notBuilt(item.val, t.name(key), "NTP version 5")
-		case item.kind == kindInteger && item.text == "4", item.kind == kindInteger && item.text == "3" && !nts:
-			has[item.text[0]-'0'] = true
+		case item.is(4):
+			has[4] = true
+		case item.is(3) && !nts:
+			has[3] = true
 		default:
 			t.fail(key, item, item.shown()+" is no version of NTP for a server", remedy)
 		}

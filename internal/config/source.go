@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"net/netip"
 
 	"ntp-daemon/internal/ntp"
@@ -173,14 +172,20 @@ func (t *table) ntpVersion() {
 	n := t.get(key)
 	switch {
 	case n == nil:
-	case n.kind == kindInteger && n.text == "4":
-	case n.kind == kindInteger && n.text == "5":
+	case n.is(4):
+	case n.is(5):
 		t.l.notBuilt(n.val, t.name(key), "NTP version 5")
 	case n.kind == kindString && n.text == "auto" && key == "ntp-version":
 		t.l.note(n.val, t.name(key), `NTP version 5 is not built yet, "auto" is version 4`, "")
 	default:
 		t.fail(key, n, n.shown()+" is no version of NTP for a source", `use 4, 5 or "auto"`)
 	}
+}
+
+// is reports whether the value is this whole number, in whatever base it is written.
+func (n *node) is(v float64) bool {
+	f, ok := n.float()
+	return ok && n.kind == kindInteger && f == v
 }
 
 // shown is the value as a message shows it.
@@ -219,7 +224,7 @@ func (t *table) addresses(key string) []netip.Addr {
 // refclock checks the keys of the modes sock and pps (ntpd-rs.md 2.8, 2.9) and returns how many sources the
 // block counts for in minimum-agreeing-sources.
 func (t *table) refclock(mode int) int {
-	positive := span{min: math.SmallestNonzeroFloat64, max: 1e9, unit: "s"}
+	positive, variance := span{min: 1e-12, max: 1e9, unit: "s"}, span{min: 1e-24, max: 1e18, unit: "s²"}
 	var path string
 	var f float64
 	if t.file("path", "/run/chrony.ttyS0.sock", &path); !t.has("path") {
@@ -228,7 +233,7 @@ func (t *table) refclock(mode int) int {
 	t.number("precision", positive, &f)
 	t.number("accuracy", positive, &f)
 	if n := t.get("measurement_noise_estimate"); n != nil {
-		t.numberOf("measurement_noise_estimate", n, positive, &f)
+		t.numberOf("measurement_noise_estimate", n, variance, &f)
 		if t.has("precision") {
 			t.fail("measurement_noise_estimate", n, "is given besides precision", "remove it")
 		} else {

@@ -92,8 +92,12 @@ func (t *table) file(key, example string, dst *string) bool {
 
 // oneOf reads a string out of a fixed list and returns its place in it.
 func (t *table) oneOf(key string, list ...string) (int, bool) {
-	n := t.typed(key, kindString, key+" = "+strconv.Quote(list[0]))
+	n := t.get(key)
 	if n == nil {
+		return 0, false
+	}
+	if n.kind != kindString {
+		t.fail(key, n, fmt.Sprintf("needs %v, not %v", kindString, n.kind), "use "+alternatives(list))
 		return 0, false
 	}
 	for i, s := range list {
