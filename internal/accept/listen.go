@@ -3,6 +3,7 @@ package accept
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -14,7 +15,11 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interv
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	lc.SetMultipathTCP(false)
-	return lc.Listen(ctx, "tcp", address)
+	network := "tcp"
+	if ap, err := netip.ParseAddrPort(address); err == nil && ap.Addr().Is4() {
+		network = "tcp4" // with "tcp", Go would open 0.0.0.0 as [::], for both families
+	}
+	return lc.Listen(ctx, network, address)
 }
 
 // Dialer is the counterpart for clients: the same settings for connections that we open.
