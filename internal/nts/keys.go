@@ -19,6 +19,9 @@ var (
 	ErrKeyFile = errors.New("damaged cookie key file")
 )
 
+// hidden stands for types full of key material wherever text is made of them.
+const hidden = "[secret]"
+
 // Keys is one association's key pair, as the TLS exporter gave it.
 type Keys struct {
 	Algorithm aead.Algorithm
@@ -29,4 +32,13 @@ type Keys struct {
 func (k *Keys) Valid() bool {
 	n, known := k.Algorithm.KeySize()
 	return known && k.Algorithm.Supported() && len(k.C2S) == n && len(k.S2C) == n
+}
+
+// clone returns a copy that shares no memory with k.
+func (k *Keys) clone() Keys {
+	return Keys{
+		Algorithm: k.Algorithm,
+		C2S:       append(secret.Bytes(nil), k.C2S...),
+		S2C:       append(secret.Bytes(nil), k.S2C...),
+	}
 }

@@ -1,6 +1,10 @@
 package nts
 
-import "ntp-daemon/internal/nts/aead"
+import (
+	"slices"
+
+	"ntp-daemon/internal/nts/aead"
+)
 
 // ExporterLabel is the TLS exporter label of NTS (RFC 8915 §4.2).
 const ExporterLabel = "EXPORTER-network-time-security"
@@ -43,11 +47,43 @@ const (
 	NoAlgorithm           // answer with the protocol and an empty AEAD record (KS03)
 )
 
-// Negotiate picks the first protocol and algorithm in the client's order that accept also has.
-func Negotiate(client, accept Offer) (Choice, Agreement) { return Choice{}, NoProtocol }
+// Negotiate picks the first protocol and the first algorithm, in the client's order, that accept also has. One
+// exception: AEAD 30 comes last for a client that did not send record 1024. chrony 4.4 to 4.6 is such a client,
+// it always offers 15 besides and would derive keys of AEAD 30 with the wrong context (nts-pool.md B6). Where
+// nothing but 30 is common, it is used as RFC 8915 demands, without an echo.
+func Negotiate(client, accept Offer) (Choice, Agreement) {
+	at := slices.IndexFunc(client.Protocols, func(p uint16) bool { return slices.Contains(accept.Protocols, p) })
+	if at < 0 {
+		return Choice{}, NoProtocol
+	}
+	choice := Choice{Protocol: client.Protocols[at]}
+	late := false
+	for _, a := range client.Algorithms {
+		if _, known := a.KeySize(); !known || !slices.Contains(accept.Algorithms, a) {
+			continue
+		}
+		if a == aead.GCMSIV128 && !client.CompliantGCMSIV {
+			late = true
+			continue
+		}
+		choice.Algorithm = a
+		choice.EchoCompliant = a == aead.GCMSIV128
+		return choice, Agreed
+	}
+	if late {
+		choice.Algorithm = aead.GCMSIV128
+		return choice, Agreed
+	}
+	return choice, NoAlgorithm
+}
 
 // ClientContexts returns which algorithm ids a client puts into the exporter context: the one to try first and,
-// for AEAD 30 without an echo of record 1024, the one for SessionParams.Alternate (reliability 4.6).
+// for AEAD 30 without an echo of record 1024, the one for SessionParams.Alternate. A server that knows the record
+// and sent no echo is a chrony that derives with id 15; one that never heard of it follows the RFC
+// (reliability 4.6).
 func ClientContexts(a aead.Algorithm, echoed bool) (first, alternate aead.Algorithm, hasAlternate bool) {
-	return a, a, false
+	if a == aead.GCMSIV128 && !echoed {
+		return aead.SIVCMAC256, aead.GCMSIV128, true
+	}
+	return a, 0, false
 }

@@ -1,43 +1,96 @@
 package nts
 
 import (
-	"io"
+	"encoding/binary"
 
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/aead"
 )
 
-// RequestVerdict says what a server does with a request.
-type RequestVerdict uint8
-
-// The verdicts of Request.Open.
 const (
-	NotNTS  RequestVerdict = iota // answer plainly; AppendUID echoes a unique identifier if there is one
-	Valid                         // authenticated: answer with AppendResponse
-	SendNAK                       // answer with AppendNAK
-	Drop                          // say nothing
+	fieldHeader = 4 // type and length of an extension field, in bytes
+	// maxNonce is the longest nonce we send, in bytes, and N_REQ of RFC 8915 §5.6.
+	maxNonce = 16
+	// lengths is the size of the two length fields in front of nonce and ciphertext.
+	lengths = 4
 )
 
-// Request is a verified NTS request. The zero value is ready; reuse it, it keeps its buffers.
-type Request struct {
-	UID        []byte // unique identifier to echo, aliases the packet; nil without one
-	Keys       Keys   // from the cookie
-	Cookies    int    // wanted: 1 for the one spent and 1 for each placeholder, at most 8
-	CookieSize int    // length of the spent cookie, and of each placeholder, in bytes
+// authenticator is the content of an NTS Authenticator and Encrypted Extension Fields field (RFC 8915 §5.6):
+//
+//	| Nonce Length (16)      | Ciphertext Length (16)    |
+//	| Nonce, padded to 4     | Ciphertext, padded to 4   |
+//	| additional padding                                 |
+type authenticator struct {
+	nonce, sealed []byte // alias the packet
+	// reserved is how many bytes nonce, its padding and the additional padding take: room that a client must
+	// leave so that the reply, with our longer nonce, is not longer than the request.
+	reserved int
 }
 
-// Open judges the request pkt, whose trailer f holds.
-func (r *Request) Open(pkt []byte, f *ntp.Fields, ks *KeySet, s *Sealer) RequestVerdict {
-	return NotNTS
+// parseAuthenticator reads the value of the field. Every length is compared with what is left before it is
+// used, as an int, so that no sum wraps (CVE-2026-102486). False: malformed, a nonce of no bytes, or less than a
+// tag.
+func parseAuthenticator(value []byte) (a authenticator, ok bool) {
+	if len(value) < lengths {
+		return a, false
+	}
+	nonce, sealed := int(binary.BigEndian.Uint16(value)), int(binary.BigEndian.Uint16(value[2:]))
+	left := value[lengths:]
+	if nonce == 0 || sealed < aead.Overhead || pad4(nonce) > len(left) || pad4(sealed) > len(left)-pad4(nonce) {
+		return a, false
+	}
+	a.nonce = left[:nonce]
+	a.sealed = left[pad4(nonce):][:sealed]
+	a.reserved = len(left) - pad4(sealed)
+	return a, true
 }
 
-// AppendResponse appends the NTS fields of a reply to dst, which holds the reply from its first byte. The
-// whole packet will not be longer than max; false if not even an authenticator without cookies fits.
-func (r *Request) AppendResponse(dst []byte, ks *KeySet, s *Sealer, rnd io.Reader, max int) ([]byte, bool) {
-	return dst, false
+// authenticatorSize is the length of the whole field that appendAuthenticator makes.
+func authenticatorSize(a aead.Algorithm, plaintext int) int {
+	return fieldHeader + lengths + pad4(a.NonceSize()) + pad4(plaintext+aead.Overhead)
 }
 
-// AppendNAK appends a whole NTSN packet in answer to the request with header h.
-func (r *Request) AppendNAK(dst []byte, h *ntp.Header) []byte { return dst }
+// appendAuthenticator seals plaintext and appends the field to packet, all of which so far is associated data.
+func appendAuthenticator(packet []byte, c *aead.Cipher, nonce, plaintext []byte) []byte {
+	ad := packet
+	size := authenticatorSize(c.Algorithm(), len(plaintext))
+	packet = binary.BigEndian.AppendUint16(packet, uint16(ntp.FieldAuthenticator))
+	packet = binary.BigEndian.AppendUint16(packet, uint16(size))
+	packet = binary.BigEndian.AppendUint16(packet, uint16(len(nonce)))
+	packet = binary.BigEndian.AppendUint16(packet, uint16(len(plaintext)+aead.Overhead))
+	packet = append(packet, nonce...) // 12 or 16 bytes: no padding
+	packet = c.Seal(packet, nonce, plaintext, ad)
+	for len(packet) < len(ad)+size {
+		packet = append(packet, 0)
+	}
+	return packet
+}
 
-// AppendUID appends the unique identifier field of the request, if it had one, to a plain reply.
-func (r *Request) AppendUID(dst []byte) []byte { return dst }
+// splitFields returns the fields in front of the first authenticator, which are authenticated but not
+// encrypted, and that authenticator. What follows it is neither and is dropped here (row N10). ok: there is one.
+func splitFields(f *ntp.Fields) (outer []ntp.Field, at ntp.Field, ok bool) {
+	all := f.All()
+	for i := range all {
+		if all[i].Type == ntp.FieldAuthenticator {
+			return all[:i], all[i], true
+		}
+	}
+	return all, ntp.Field{}, false
+}
+
+// count returns how many of the fields have type t, and the value of the first.
+func count(fields []ntp.Field, t ntp.FieldType) (n int, first []byte) {
+	for i := range fields {
+		if fields[i].Type != t {
+			continue
+		}
+		if n == 0 {
+			first = fields[i].Value
+		}
+		n++
+	}
+	return n, first
+}
+
+// pad4 rounds up to a multiple of four.
+func pad4(n int) int { return (n + 3) &^ 3 }

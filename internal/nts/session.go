@@ -1,10 +1,20 @@
 package nts
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
+)
+
+const (
+	// minUID is the shortest unique identifier in bytes (RFC 8915 §5.3).
+	minUID = 32
+	// maxRequest bounds a request in bytes: the smallest IPv6 MTU less IP and UDP headers, so that no packet is
+	// ever fragmented (row N18). It leaves room for eight cookies of 104 bytes or six of 168.
+	maxRequest = 1232
 )
 
 // SessionParams is what a key exchange yields.
@@ -16,20 +26,111 @@ type SessionParams struct {
 	Cookies   [][]byte
 }
 
-// Session is the client side of one association: keys and cookies. It is not safe for concurrent use.
+// Format hides keys and cookies from every verb.
+func (SessionParams) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
+
+// MarshalText hides keys and cookies from encoders.
+func (SessionParams) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Session is the client side of one association: its keys and its cookies. It is not safe for concurrent use.
 type Session struct {
 	algorithm aead.Algorithm
+	c2s, s2c  aead.Cipher
+	alternate *Keys
+	jar       jar
+	plain     []byte     // decrypted fields of a reply, reused
+	inner     ntp.Fields // what they are
 }
 
 // NewSession checks the keys and fills the jar: cookies of 4 to 350 bytes, a multiple of 4, the first 8 of
-// them; the rest is skipped (KC10). Errors: ErrKeys, ErrNoCookies.
-func NewSession(p SessionParams) (*Session, error) { return nil, ErrNoCookies }
+// them; the rest is skipped (KC10). Nothing of p is kept. Errors: ErrKeys, ErrNoCookies.
+func NewSession(p SessionParams) (*Session, error) {
+	if p.Alternate != nil && !p.Alternate.Valid() {
+		return nil, ErrKeys
+	}
+	s := new(Session)
+	if err := s.rekey(&p.Keys); err != nil {
+		return nil, err
+	}
+	if p.Alternate != nil {
+		alternate := p.Alternate.clone()
+		s.alternate = &alternate
+	}
+	for _, cookie := range p.Cookies {
+		if s.jar.count == jarSize {
+			break
+		}
+		s.jar.put(cookie)
+	}
+	if s.jar.count == 0 {
+		return nil, ErrNoCookies
+	}
+	return s, nil
+}
 
-// Cookies returns how many cookies are in the jar.
-func (s *Session) Cookies() int { return 0 }
+// rekey sets both ciphers.
+func (s *Session) rekey(k *Keys) error {
+	if !k.Valid() {
+		return ErrKeys
+	}
+	if err := s.c2s.Rekey(k.Algorithm, k.C2S); err != nil {
+		return err
+	}
+	s.algorithm = k.Algorithm
+	return s.s2c.Rekey(k.Algorithm, k.S2C)
+}
+
+// Format hides keys and cookies from every verb.
+func (s *Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
+
+// Cookies returns how many cookies are in the jar, 0 to 8.
+func (s *Session) Cookies() int { return s.jar.count }
 
 // Algorithm returns the negotiated algorithm.
 func (s *Session) Algorithm() aead.Algorithm { return s.algorithm }
+
+// SwitchAlternate changes to the alternate key pair after a NAK, once; false if there is none or it is used up.
+// The cookies stay: they hold whatever keys the server derived.
+func (s *Session) SwitchAlternate() bool {
+	if s.alternate == nil {
+		return false
+	}
+	err := s.rekey(s.alternate)
+	s.alternate.C2S.Wipe()
+	s.alternate.S2C.Wipe()
+	s.alternate = nil
+	return err == nil
+}
+
+// AppendRequest appends the NTS fields of a request to dst, which holds the packet from its first byte: the
+// unique identifier uid (32 bytes or more, fresh for every request), one cookie, which is spent, a placeholder
+// for each cookie that the jar lacked before, as far as 1232 bytes allow, and the authenticator over all of it
+// with a nonce from rnd. Errors: ErrNoCookies, ErrUniqueID, those of rnd; then dst is returned as it was and no
+// cookie is spent.
+func (s *Session) AppendRequest(dst []byte, uid []byte, rnd io.Reader) ([]byte, error) {
+	if len(uid) < minUID {
+		return dst, ErrUniqueID
+	}
+	if s.jar.count == 0 {
+		return dst, ErrNoCookies
+	}
+	var nonce [maxNonce]byte
+	n := s.algorithm.NonceSize()
+	if _, err := io.ReadFull(rnd, nonce[:n]); err != nil {
+		return dst, fmt.Errorf("draw NTS nonce: %w", err)
+	}
+	placeholders := jarSize - s.jar.count
+	cookie := s.jar.at(0)
+	packet := ntp.AppendField(dst, ntp.FieldUniqueID, uid)
+	packet = ntp.AppendField(packet, ntp.FieldCookie, cookie)
+	room := maxRequest - len(packet) - authenticatorSize(s.algorithm, 0)
+	clear(cookie) // its bytes are in the packet; what follows are the zeros of the placeholders
+	for range min(placeholders, room/(fieldHeader+len(cookie))) {
+		packet = ntp.AppendField(packet, ntp.FieldCookiePlaceholder, cookie)
+	}
+	s.jar.drop()
+	return appendAuthenticator(packet, &s.c2s, nonce[:n], nil), nil
+}
 
 // Verdict says what a reply is to an NTS client.
 type Verdict uint8
@@ -43,13 +144,68 @@ const (
 	WrongUID                   // answers another request
 )
 
-// AppendRequest appends the NTS fields to dst, which holds the packet from its first byte.
-func (s *Session) AppendRequest(dst []byte, uid []byte, rnd io.Reader) ([]byte, error) {
-	return dst, ErrNoCookies
+// String names the verdict for logs and metrics.
+func (v Verdict) String() string {
+	switch v {
+	case Authentic:
+		return "authentic"
+	case NAK:
+		return "NTS NAK"
+	case Unauthentic:
+		return "not authentic"
+	case Malformed:
+		return "malformed NTS fields"
+	case WrongUID:
+		return "wrong unique identifier"
+	}
+	return "unknown"
 }
 
-// OpenResponse judges the reply pkt, whose trailer f holds, to the request that carried uid.
-func (s *Session) OpenResponse(pkt []byte, f *ntp.Fields, uid []byte) Verdict { return Unauthentic }
+// OpenResponse judges the reply pkt, whose trailer f holds, to the request that carried uid. Authentic puts the
+// fresh cookies into the jar, at most 8 and only those usable; cookies outside the encrypted part are ignored
+// (row N16). The caller checks header and origin timestamp, for a NAK too, which anyone on the path can forge.
+func (s *Session) OpenResponse(pkt []byte, f *ntp.Fields, uid []byte) Verdict {
+	outer, at, ok := splitFields(f)
+	ids, id := count(outer, ntp.FieldUniqueID)
+	switch {
+	case len(pkt) < ntp.HeaderLen || ids > 1:
+		return Malformed
+	case ids == 0:
+		return Unauthentic
+	case !bytes.Equal(id, uid):
+		return WrongUID
+	case !ok && isNAK(pkt):
+		return NAK
+	case !ok:
+		return Unauthentic
+	}
+	auth, ok := parseAuthenticator(at.Value)
+	if !ok {
+		return Malformed
+	}
+	plain, err := s.s2c.Open(s.plain[:0], auth.nonce, auth.sealed, pkt[:at.Offset])
+	if err != nil {
+		return Unauthentic
+	}
+	s.plain = plain
+	if s.inner.Inner(plain) != nil {
+		return Malformed
+	}
+	if nested, _ := count(s.inner.All(), ntp.FieldAuthenticator); nested > 0 {
+		return Malformed
+	}
+	left := jarSize
+	for _, field := range s.inner.All() {
+		if field.Type == ntp.FieldCookie && left > 0 {
+			s.jar.put(field.Value)
+			left--
+		}
+	}
+	return Authentic
+}
 
-// SwitchAlternate changes to the alternate key pair after a NAK; false if there is none or it is used up.
-func (s *Session) SwitchAlternate() bool { return false }
+// isNAK reports whether the header is a kiss with code NTSN (RFC 8915 §5.7).
+func isNAK(pkt []byte) bool {
+	h, err := ntp.ParseHeader(pkt)
+	return err == nil && h.IsKiss() && h.RefID == ntp.KissNTSN
+}
