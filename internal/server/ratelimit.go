@@ -27,6 +27,7 @@ const (
 	maxPrefixes = 1 << 24 // 128 MiB
 	maxInterval = 1 << 17 * time.Second
 	maxBurst    = 1 << 10
+	maxReach    = timeMask / 4
 )
 
 // RateLimiter is a token bucket for each prefix in a table of fixed size, shared by the workers of one listen
@@ -66,7 +67,7 @@ func NewRateLimiter(c RateLimit) *RateLimiter {
 		slots:    make([]atomic.Uint64, n),
 		seed:     c.Seed,
 		interval: interval,
-		reach:    interval * uint64(min(max(c.Burst, 1), maxBurst)-1),
+		reach:    min(interval*uint64(min(max(c.Burst, 1), maxBurst)-1), maxReach),
 	}
 }
 
