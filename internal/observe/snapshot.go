@@ -96,6 +96,7 @@ type ServerStats struct {
 // Suite is what ntpd-rs does not report.
 type Suite struct {
 	Synchronized   bool              `json:"synchronized"`
+	State          string            `json:"state"`             // synchronised, hold-over, local, unsynchronised, refused
 	Clock          string            `json:"clock"`             // system, virtual, observed (no clock control)
 	Frequency      float64           `json:"frequency"`         // correction in force, s/s
 	Offset         float64           `json:"offset"`            // estimated error of our clock, s; > 0: slow

@@ -1,0 +1,208 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/assoc"
+	"ntp-daemon/internal/clock"
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/system"
+)
+
+// Daemon is one running ntp-daemon. Build it with New, which opens everything that can fail at start; Run runs it.
+type Daemon struct {
+	cfg     *config.Config
+	deps    Deps
+	log     zerolog.Logger
+	started time.Time
+
+	steers  bool
+	tk      *timekeeper
+	state   *stateKeeper
+	keys    *keyring // nil without a server
+	servers []*listener
+	ke      []*keListener
+	observe *observer // nil without a socket
+	unlock  func()
+	claims  *assoc.Claims
+	truth   func() *observe.VirtualTruth // only with a virtual clock
+
+	view    atomic.Pointer[ntp.View]
+	report  atomic.Pointer[system.Report]
+	keySet  atomic.Pointer[nts.KeySet]
+	rotated atomic.Int64
+	nextID  atomic.Uint64
+}
+
+// New opens the clock, the state directory, the sockets, certificates and keys of cfg. On error nothing stays open
+// and the clock is as it was.
+func New(cfg *config.Config, deps Deps) (d *Daemon, err error) {
+	d = &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims()}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	// What can fail without touching anything comes first, the clock last.
+	if err := d.openState(); err != nil {
+		return nil, err
+	}
+	if err := d.openServers(); err != nil {
+		return nil, err
+	}
+	if err := d.openObserver(); err != nil {
+		return nil, err
+	}
+	if err := d.openTimekeeper(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Run runs every goroutine of the daemon until ctx ends or one of them fails, and waits for all of them. hup asks
+// for a reload. The error is the first failure's; nil after an orderly end.
+func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
+	defer d.close()
+	g := newGroup(ctx)
+	// The state keeper outlives the others, so that the timekeeper's last offer is written.
+	stateCtx, endState := context.WithCancel(context.WithoutCancel(ctx))
+	stateDone := make(chan struct{})
+	go func() { defer close(stateDone); _ = d.state.run(stateCtx) }()
+	defer func() { endState(); <-stateDone }()
+
+	g.start("timekeeper", d.tk.run)
+	if d.keys != nil {
+		g.start("keyring", d.keys.run)
+	}
+	for _, s := range d.servers {
+		for _, w := range s.workers {
+			g.start("server "+s.address.String(), w.run)
+		}
+	}
+	for _, k := range d.ke {
+		g.start("NTS key exchange on "+k.cfg.Listen.String(), k.run)
+	}
+	if d.observe != nil {
+		g.start("observation socket", d.observe.run)
+	}
+	d.startWatchers(g)
+	for i, src := range d.cfg.Sources {
+		spec := sourceSpec(src, i+1)
+		g.start("source "+src.Host, func(ctx context.Context) error {
+			return assoc.Supervise(ctx, spec, d.assocDeps())
+		})
+	}
+	g.start("reload", func(ctx context.Context) error { return d.reloadLoop(ctx, hup) })
+	d.deps.Ready()
+	return g.wait()
+}
+
+// openTimekeeper takes the clock. With sources and clock control that needs CAP_SYS_TIME; the error says what to do
+// without it.
+func (d *Daemon) openTimekeeper() error {
+	c, steers, err := d.deps.OpenClock(d.cfg, d.log)
+	if err != nil {
+		return err
+	}
+	d.steers = steers
+	stored, haveDrift := drift{}, false
+	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
+		stored, haveDrift = d.state.load(time.Now())
+	}
+	if haveDrift {
+		if err := restoreFrequency(c, stored.Frequency); err != nil {
+			return err
+		}
+	}
+	params := systemParams(d.cfg, stored.StartupSpent)
+	params.Precision = clock.Precision(c.Now)
+	params.Observe = !steers
+	drifts := make(chan drift, 1)
+	d.state.drifts = drifts
+	d.tk = &timekeeper{
+		clock: c, steers: steers, log: d.log,
+		ledger: ntp.NewLedger(c.Now(), c.Frequency()),
+		sys:    system.New(params),
+		inbox:  make(chan assoc.Message, inboxDepth),
+		advice: map[ntp.SourceID]chan<- ntp.Advice{},
+		view:   &d.view, report: &d.report,
+	}
+	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
+		d.tk.saved = drifts
+	}
+	d.tk.sys.Applied(d.tk.ledger.Last())
+	if d.cfg.Synchronization.Clock == config.ClockVirtual {
+		d.truth = d.virtualTruth
+	}
+	d.view.Store(&ntp.View{Leap: ntp.LeapUnknown, Stratum: ntp.MaxStratum, Precision: params.Precision})
+	return nil
+}
+
+// restoreFrequency puts the stored frequency in force before the first measurement.
+func restoreFrequency(c clock.Clock, f float64) error {
+	if _, err := c.SetFrequency(f); err != nil {
+		return fmt.Errorf("restore the stored frequency: %w", err)
+	}
+	if err := c.SetBase(f); err != nil {
+		return fmt.Errorf("restore the stored frequency: %w", err)
+	}
+	return nil
+}
+
+// close releases what New opened; it may be called twice and on a half-built daemon.
+func (d *Daemon) close() {
+	for _, s := range d.servers {
+		s.close()
+	}
+	for _, k := range d.ke {
+		k.close()
+	}
+	if d.observe != nil {
+		d.observe.close()
+	}
+	if d.unlock != nil {
+		d.unlock()
+		d.unlock = nil
+	}
+}
+
+// startWatchers starts what tells the timekeeper of the world: steps by others, resumes, changed addresses.
+func (d *Daemon) startWatchers(g *group) {
+	jumped := make(chan struct{}, 1)
+	d.tk.jumped = jumped
+	g.start("step watcher", func(ctx context.Context) error {
+		err := clock.WatchSteps(ctx, func() {
+			select {
+			case jumped <- struct{}{}:
+			default:
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			// Without the watcher steps are still noticed at the next turn, only later.
+			target(d.log, "ntpd::daemon::system").Warn().Err(err).Msg("steps by other programs are noticed late")
+		}
+		return nil
+	})
+	if len(d.cfg.Servers) > 0 {
+		g.start("address watcher", d.watchAddresses)
+	}
+}
+
+// virtualTruth compares the virtual clock with the machine's, for trials: nobody else can know.
+func (d *Daemon) virtualTruth() *observe.VirtualTruth {
+	kernel := ntp.FromTime(time.Now())
+	t := &observe.VirtualTruth{Offset: kernel.Sub(d.tk.clock.Map(kernel)).Seconds()}
+	if rep := d.report.Load(); rep != nil {
+		t.Frequency = (1+d.cfg.Synchronization.VirtualFrequency)*(1+rep.Applied) - 1
+	}
+	return t
+}

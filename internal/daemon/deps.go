@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/assoc"
+	"ntp-daemon/internal/clock"
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/nts/ke"
+)
+
+// Deps is the outside world: the only seam between the daemon and a test.
+type Deps struct {
+	Log       zerolog.Logger
+	Rand      io.Reader
+	OpenClock func(*config.Config, zerolog.Logger) (c clock.Clock, steers bool, err error)
+	Resolve   assoc.Resolver                                            // nil: the system's
+	Exchange  func(context.Context, ke.ClientConfig) (ke.Result, error) // nil: over TCP
+	Dial      func(netip.AddrPort) (assoc.Conn, error)                  // nil: UDP
+	Ready     func()                                                    // everything is open and running
+}
+
+// RealDeps is the outside world of a process.
+func RealDeps(log zerolog.Logger) Deps {
+	return Deps{
+		Log: log, Rand: rand.Reader, OpenClock: openClock,
+		Ready: func() { _, _ = sd.SdNotify(false, sd.SdNotifyReady) },
+	}
+}
+
+// openClock opens the clock that the configuration names. Only a daemon with sources and clock control needs the
+// right to set it.
+func openClock(cfg *config.Config, log zerolog.Logger) (clock.Clock, bool, error) {
+	s := cfg.Synchronization
+	switch {
+	case s.Clock == config.ClockVirtual:
+		return clock.NewVirtual(s.VirtualOffset, s.VirtualFrequency), true, nil
+	case !s.ClockControl || len(cfg.Sources) == 0:
+		return clock.OpenReadOnly(), false, nil
+	}
+	k, left, err := clock.OpenKernel()
+	if errors.Is(err, clock.ErrPermission) {
+		return nil, false, fmt.Errorf("take the clock: %w; run as root or with AmbientCapabilities=CAP_SYS_TIME, "+
+			"or observe only with --no-clock-control", err)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("take the clock: %w", err)
+	}
+	if len(left.Fixed) > 0 {
+		target(log, "ntpd::daemon::system").Warn().Strs("fixed", left.Fixed).
+			Msg("another time program left the kernel clock in this state; put right")
+	}
+	return k, true, nil
+}

@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	driftName    = "drift" // file in the state directory
+	driftMagic   = "ntp-daemon drift 1"
+	maxDriftFile = 4096                 // bytes; ours has under 200
+	maxDriftFreq = 500e-6               // s/s, what the kernel can apply
+	maxDriftAge  = 400 * 24 * time.Hour // an older frequency says nothing about this oscillator today
+	driftSpacing = time.Minute          // between two writes at most, see keepState
+	driftRefresh = time.Hour            // a drift that did not change is still written this often: its time is used
+)
+
+// drift is what survives a restart: the oscillator's frequency and whether the start-up step allowance of this
+// boot is spent (CVE-2015-5300: a restart must not give it back).
+type drift struct {
+	Frequency    float64   // correction of the bare oscillator, s/s
+	Sigma        float64   // s/s
+	Saved        time.Time // wall clock at the time of writing
+	StartupSpent bool
+	Boot         string // the kernel's boot id; the allowance belongs to a boot
+}
+
+var errDrift = errors.New("drift file")
+
+// marshal writes the file's text, one key and value per line.
+func (d drift) marshal() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\nfrequency_ppm %s\nsigma_ppm %s\nsaved %d\nstartup_spent %t\nboot %s\nend\n", driftMagic,
+		strconv.FormatFloat(d.Frequency*1e6, 'f', 6, 64), strconv.FormatFloat(d.Sigma*1e6, 'f', 6, 64),
+		d.Saved.Unix(), d.StartupSpent, d.Boot)
+	return b.Bytes()
+}
+
+// parseDrift reads the file. Whatever is odd makes the whole file invalid (row K14); a half-written one lacks "end".
+func parseDrift(text []byte, now time.Time) (drift, error) {
+	sc := bufio.NewScanner(bytes.NewReader(text))
+	if !sc.Scan() || sc.Text() != driftMagic {
+		return drift{}, fmt.Errorf("%w: first line is not %q", errDrift, driftMagic)
+	}
+	values := map[string]string{}
+	for sc.Scan() {
+		key, value, _ := strings.Cut(sc.Text(), " ")
+		values[key] = value
+	}
+	if _, ended := values["end"]; !ended {
+		return drift{}, fmt.Errorf("%w: incomplete", errDrift)
+	}
+	freq, err1 := strconv.ParseFloat(values["frequency_ppm"], 64)
+	sigma, err2 := strconv.ParseFloat(values["sigma_ppm"], 64)
+	saved, err3 := strconv.ParseInt(values["saved"], 10, 64)
+	spent, err4 := strconv.ParseBool(values["startup_spent"])
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return drift{}, fmt.Errorf("%w: not a number", errDrift)
+	}
+	d := drift{Frequency: freq * 1e-6, Sigma: sigma * 1e-6, Saved: time.Unix(saved, 0), StartupSpent: spent, Boot: values["boot"]}
+	if math.IsNaN(freq) || math.Abs(d.Frequency) > maxDriftFreq || math.IsNaN(sigma) || math.IsInf(sigma, 0) || sigma < 0 {
+		return drift{}, fmt.Errorf("%w: frequency outside ±500 ppm", errDrift)
+	}
+	if age := now.Sub(d.Saved); age > maxDriftAge {
+		return drift{}, fmt.Errorf("%w: older than 400 days", errDrift)
+	}
+	return d, nil
+}
+
+// bootID returns the kernel's identifier of this boot, empty where there is none.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+func TestDriftRoundTrip(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	want := drift{Frequency: -12.345678e-6, Sigma: 0.25e-6, Saved: now, StartupSpent: true, Boot: "b-1"}
+	got, err := parseDrift(want.marshal(), now.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := got.Frequency - want.Frequency; d > 1e-13 || d < -1e-13 || !got.StartupSpent || got.Boot != "b-1" || !got.Saved.Equal(now) {
+		t.Fatalf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestK14_DriftFile(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	good := string(drift{Frequency: 1e-6, Sigma: 1e-7, Saved: now}.marshal())
+	for name, text := range map[string]string{
+		"empty":       "",
+		"garbage":     "\x00\xff\x13",
+		"other magic": strings.Replace(good, driftMagic, "ntp-daemon drift 9", 1),
+		"half":        good[:len(good)-4],
+		"NaN":         strings.Replace(good, "frequency_ppm 1.000000", "frequency_ppm NaN", 1),
+		"infinite":    strings.Replace(good, "sigma_ppm 0.100000", "sigma_ppm +Inf", 1),
+		"1e9":         strings.Replace(good, "frequency_ppm 1.000000", "frequency_ppm 1e9", 1),
+		"no number":   strings.Replace(good, "frequency_ppm 1.000000", "frequency_ppm x", 1),
+		"too old":     string(drift{Saved: now.Add(-500 * 24 * time.Hour)}.marshal()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, driftName), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var log strings.Builder
+			k := stateKeeper{dir: dir, log: zerolog.New(&log)}
+			if _, ok := k.load(now); ok {
+				t.Fatal("accepted")
+			}
+			if n := strings.Count(log.String(), "\n"); n != 1 {
+				t.Errorf("%d log lines, want one warning:\n%s", n, log.String())
+			}
+		})
+	}
+	t.Run("absent", func(t *testing.T) {
+		var log strings.Builder
+		k := stateKeeper{dir: t.TempDir(), log: zerolog.New(&log)}
+		if _, ok := k.load(now); ok || log.Len() > 0 {
+			t.Fatalf("ok %v, log %q", ok, log.String())
+		}
+	})
+	t.Run("unwritable", func(t *testing.T) {
+		var log strings.Builder
+		k := stateKeeper{dir: filepath.Join(t.TempDir(), "missing"), log: zerolog.New(&log)}
+		for range 3 {
+			k.write(drift{})
+		}
+		if n := strings.Count(log.String(), "\n"); n != 1 {
+			t.Errorf("%d log lines, want one error:\n%s", n, log.String())
+		}
+	})
+}
+
+func TestK02_AllowanceBelongsToTheBoot(t *testing.T) {
+	now, dir := time.Now(), t.TempDir()
+	w := stateKeeper{dir: dir, boot: "one"}
+	w.write(drift{Frequency: 1e-6, StartupSpent: true})
+	same := stateKeeper{dir: dir, boot: "one"}
+	if d, ok := same.load(now); !ok || !d.StartupSpent {
+		t.Errorf("a restart gave the allowance back: %+v", d)
+	}
+	next := stateKeeper{dir: dir, boot: "two"}
+	if d, ok := next.load(now); !ok || d.StartupSpent {
+		t.Errorf("a new boot has no allowance: %+v", d)
+	}
+}

@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/accept"
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/secret"
+)
+
+// keListener is one [[nts-ke-server]]: its socket, its certificate and who may ask as a pool.
+type keListener struct {
+	cfg    config.KEServer
+	ln     net.Listener
+	server *ke.Server
+	log    zerolog.Logger
+
+	cert   atomic.Pointer[tls.Certificate]
+	leaves atomic.Pointer[[][]byte]
+	tokens atomic.Pointer[[]secret.Bytes]
+}
+
+func (d *Daemon) openKE(c config.KEServer) (*keListener, error) {
+	k := &keListener{cfg: c, log: logging.Target(d.log, "ntpd::daemon::keyexchange")}
+	if err := k.load(c, time.Now()); err != nil {
+		return nil, err
+	}
+	k.server = ke.NewServer(ke.ServerConfig{
+		Certificate: k.cert.Load,
+		PoolLeaves:  func() [][]byte { return *k.leaves.Load() },
+		Tokens:      func() []secret.Bytes { return *k.tokens.Load() },
+		NTPServer:   c.NTPServer, NTPPort: c.NTPPort, Timeout: c.Timeout,
+		MaxConnections: c.MaxConnections, LongLived: c.LongLived,
+		KeySet: func() *nts.KeySet { return d.keySet.Load() },
+		Rand:   d.deps.Rand, Log: k.log, Now: time.Now,
+	})
+	ln, err := accept.Listen(context.Background(), c.Listen.String())
+	if err != nil {
+		return nil, fmt.Errorf("NTS key exchange: %w", err)
+	}
+	k.ln = ln
+	return k, nil
+}
+
+// load reads the certificate and takes over who may ask; on error everything stays as it was (row KS19).
+func (k *keListener) load(c config.KEServer, now time.Time) error {
+	cert, err := loadCertificate(c.CertificateChainPath, c.PrivateKeyPath, now)
+	if err != nil {
+		return fmt.Errorf("nts-ke-server %s: %w", c.Listen, err)
+	}
+	for _, w := range keyFileWarnings(c.PrivateKeyPath) {
+		k.log.Warn().Str("path", c.PrivateKeyPath).Msg(w)
+	}
+	k.cert.Store(cert)
+	k.leaves.Store(&c.PoolCertificates)
+	k.tokens.Store(&c.PoolTokens)
+	return nil
+}
+
+func (k *keListener) run(ctx context.Context) error {
+	k.log.Info().Str("addr", k.cfg.Listen.String()).Msg("NTS key exchange listening")
+	err := k.server.Serve(ctx, k.ln)
+	if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (k *keListener) close() { _ = k.ln.Close() }
+
+// addCounters adds the outcomes of this listener to the sum over all.
+func (k *keListener) addCounters(sum map[string]uint64) {
+	c := k.server.Counters()
+	for _, o := range ke.AllOutcomes() {
+		sum[o.String()] += c.Of(o)
+	}
+}

@@ -1,0 +1,160 @@
+package daemon
+
+import (
+	"context"
+	"math"
+	"net"
+	"time"
+
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/server"
+	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/version"
+)
+
+// observer is the observation socket and the snapshot behind it. It reads atomic pointers and counters only.
+type observer struct {
+	ln net.Listener
+	d  *Daemon
+}
+
+func (d *Daemon) openObserver() error {
+	path := d.cfg.Observability.ObservationPath
+	if path == "" {
+		return nil
+	}
+	ln, err := observe.Listen(path, d.cfg.Observability.ObservationPermissions)
+	if err != nil {
+		return err
+	}
+	d.observe = &observer{ln: ln, d: d}
+	return nil
+}
+
+func (o *observer) run(ctx context.Context) error { return observe.Serve(ctx, o.ln, o.snapshot) }
+
+func (o *observer) close() { _ = o.ln.Close() }
+
+// snapshot composes what readers see.
+func (o *observer) snapshot() *observe.Snapshot {
+	d := o.d
+	now, rep := d.tk.clock.Now(), system.Report{}
+	if p := d.report.Load(); p != nil {
+		rep = *p
+	}
+	view := d.view.Load()
+	s := &observe.Snapshot{
+		Program: observe.Program{
+			Version: version.Version, BuildCommit: version.Commit, BuildCommitDate: version.CommitDate,
+			UptimeSeconds: time.Since(d.started).Seconds(), Now: observe.At(now),
+		},
+		System:  systemSnapshot(view, &rep),
+		Sources: make([]observe.Source, 0, len(rep.Sources)),
+		Servers: make([]observe.Server, 0, len(d.servers)),
+		Suite:   o.suite(view, &rep, now),
+	}
+	for i := range rep.Sources {
+		s.Sources = append(s.Sources, sourceSnapshot(&rep.Sources[i]))
+	}
+	for _, l := range d.servers {
+		s.Servers = append(s.Servers, observe.Server{Address: l.address.String(), Stats: l.stats()})
+	}
+	return s
+}
+
+func systemSnapshot(v *ntp.View, rep *system.Report) observe.System {
+	s := observe.System{
+		Stratum: uint8(v.Stratum), ReferenceID: uint32(v.RefID),
+		Precision: ntp.PrecisionExp(v.Precision).Duration().Seconds(),
+		RootDelay: v.RootDelay.Seconds(), RootVarianceBaseTime: observe.At(v.Reference),
+		RootVarianceBase: rep.RootVariance[0], RootVarianceLinear: rep.RootVariance[1],
+		RootVarianceQuadratic: rep.RootVariance[2], RootVarianceCubic: rep.RootVariance[3],
+		LeapIndicator:    observe.LeapName(v.Leap, v.Synchronized),
+		AccumulatedSteps: rep.AccumulatedSteps.Seconds(),
+	}
+	if rep.AccumulatedLimit > 0 && rep.AccumulatedLimit != system.Unlimited {
+		limit := rep.AccumulatedLimit.Seconds()
+		s.AccumulatedStepsThreshold = &limit
+	}
+	return s
+}
+
+func sourceSnapshot(r *system.SourceRow) observe.Source {
+	s := observe.Source{
+		Offset: r.Offset.Seconds(), Uncertainty: r.Uncertainty.Seconds(), Delay: r.Delay.Seconds(),
+		RemoteDelay: r.RootDelay.Seconds(), RemoteUncertainty: r.RootDispersion.Seconds(),
+		LastUpdate: observe.At(r.Updated), UnansweredPolls: uint32(min(max(r.Unanswered, 0), 8)),
+		PollInterval: int8(r.Poll), Name: r.Name, Address: r.Address.String(), ID: uint64(r.ID),
+		Measured: r.Known, Role: r.Role.String(), Reason: r.Reason, Stratum: uint8(r.Stratum),
+		ReferenceID: refText(r.Stratum, r.RefID), Reach: r.Reach, Version: r.Version, Frequency: r.Frequency,
+	}
+	if r.NTS {
+		n := r.Cookies
+		s.NTSCookies = &n
+	}
+	return s
+}
+
+// refText shows a reference identifier as its stratum means it: letters or an address.
+func refText(st ntp.Stratum, id ntp.RefID) string {
+	if st <= 1 {
+		return id.Text()
+	}
+	return net.IPv4(byte(id>>24), byte(id>>16), byte(id>>8), byte(id)).String()
+}
+
+func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) observe.Suite {
+	d := o.d
+	s := observe.Suite{
+		Synchronized: v.Synchronized, State: rep.State.String(), Clock: d.clockName(), Frequency: rep.Applied,
+		Offset: rep.Offset.Seconds(), Uncertainty: rep.OffsetSigma.Seconds(),
+		RootDispersion: v.RootDispersion(now).Seconds(), Reference: refText(v.Stratum, v.RefID),
+		KeyExchange: map[string]uint64{}, Verdicts: map[string]uint64{},
+	}
+	for _, k := range d.ke {
+		k.addCounters(s.KeyExchange)
+	}
+	for _, l := range d.servers {
+		t := l.totals()
+		for _, verdict := range server.Verdicts() {
+			s.Verdicts[verdict.String()] += t.ByVerdict[verdict]
+		}
+	}
+	if at := d.rotated.Load(); at != 0 && d.keys != nil {
+		s.KeySetAge = math.Max(0, time.Since(time.Unix(at, 0)).Seconds())
+	}
+	if d.truth != nil {
+		s.VirtualTruth = d.truth()
+	}
+	return s
+}
+
+// clockName says what is steered.
+func (d *Daemon) clockName() string {
+	switch {
+	case d.cfg.Synchronization.Clock == config.ClockVirtual:
+		return "virtual"
+	case !d.steers:
+		return "observed"
+	default:
+		return "system"
+	}
+}
+
+func (l *listener) totals() (t server.Totals) {
+	for _, c := range l.counters {
+		c.AddTo(&t)
+	}
+	return t
+}
+
+func (l *listener) stats() observe.ServerStats {
+	t := l.totals()
+	return observe.ServerStats{
+		Received: t.Received, Accepted: t.Accepted, Denied: t.Denied, Ignored: t.Ignored, RateLimited: t.RateLimited,
+		SendErrors: t.ResponseSendErrors, NTSReceived: t.NTSReceived, NTSAccepted: t.NTSAccepted,
+		NTSDenied: t.NTSDenied, NTSRateLimited: t.NTSRateLimited, NTSNAK: t.NTSNAK,
+	}
+}

@@ -1,0 +1,67 @@
+package daemon
+
+import (
+	"ntp-daemon/internal/assoc"
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/server"
+	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/version"
+)
+
+// systemParams translates the configuration for the system process.
+func systemParams(cfg *config.Config, startupSpent bool) system.Params {
+	s := cfg.Synchronization
+	p := system.Defaults()
+	p.Algorithm = s.Algorithm
+	p.Algorithm.MinimumAgreeing = s.MinimumAgreeingSources
+	p.SingleStep = system.StepLimit(s.SingleStep)
+	p.StartupStep = system.StepLimit(s.StartupStep)
+	p.AccumulatedSteps = s.AccumulatedStep
+	p.StartupSpent = startupSpent
+	p.QuietSteps = !s.WarnOnJump
+	p.LocalStratum = s.LocalStratum
+	p.LocalReference = s.ReferenceID
+	p.NoSources = len(cfg.Sources) == 0
+	p.Serves = len(cfg.Servers) > 0
+	p.Pivot = version.Built()
+	return p
+}
+
+// modes translates the kinds of source.
+var modes = map[config.SourceMode]assoc.Mode{
+	config.ModeServer: assoc.ModeServer, config.ModePool: assoc.ModePool,
+	config.ModeNTS: assoc.ModeNTS, config.ModeNTSPool: assoc.ModeNTSPool,
+}
+
+// sourceSpec translates one [[source]]; spawner is its number in the logs, from 1.
+func sourceSpec(s config.Source, spawner int) assoc.Spec {
+	return assoc.Spec{
+		Mode: modes[s.Mode], Host: s.Host, Port: s.Port, Count: s.Count, Ignore: s.Ignore, Roots: s.Roots,
+		Version: s.Version, PollMin: s.PollMin, PollMax: s.PollMax, PollInitial: s.PollInitial, Spawner: spawner,
+	}
+}
+
+// assocDeps is the outside world of the supervisors.
+func (d *Daemon) assocDeps() assoc.Deps {
+	return assoc.Deps{
+		Clock: d.tk.clock, Map: d.tk.clock.Map,
+		Resolve: d.deps.Resolve, Exchange: d.deps.Exchange, Dial: d.deps.Dial, Rand: d.deps.Rand,
+		Log: d.log, Inbox: d.tk.inbox, Claims: d.claims,
+		NextID: func() ntp.SourceID { return ntp.SourceID(d.nextID.Add(1)) },
+	}
+}
+
+// actions translates what a refused request gets.
+var actions = map[config.Action]server.Action{
+	config.ActionNone: server.Allow, config.ActionIgnore: server.Ignore, config.ActionDeny: server.Deny,
+}
+
+// access builds the access lists of one listen address. A missing allowlist has no filter and lets everybody in.
+func access(s config.Server) (*server.Access, error) {
+	deny := server.Rule{Prefixes: s.Deny.Filter, Action: actions[s.Deny.Action]}
+	if s.Allow.Action == config.ActionNone {
+		return server.NewAccess(deny, nil)
+	}
+	return server.NewAccess(deny, &server.Rule{Prefixes: s.Allow.Filter, Action: actions[s.Allow.Action]})
+}
