@@ -216,9 +216,13 @@ func (s *Source) measurement(h *ntp.Header, rx ntp.Stamp, authentic bool) ntp.Me
 func (s *Source) answered() {
 	s.out.open = false
 	s.last = Accepted
+	quick := s.rate.bursting()
 	s.reach.answered()
 	s.rate.answered()
 	s.kiss = kissMemory{}
+	if quick && !s.rate.bursting() {
+		s.next = s.rate.last.Add(s.rate.interval(0))
+	}
 }
 
 // Waiting reports whether a reply to the latest request would still count.

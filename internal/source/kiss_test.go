@@ -1,0 +1,141 @@
+package source
+
+import (
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// kiss polls and answers with a kiss code; the request stays open.
+func (w *world) kissReply(t testing.TB, code string) Outcome {
+	t.Helper()
+	_, q := w.poll(t)
+	return w.receive(edited(w.reply(q), kissWith(code)))
+}
+
+func TestC14_RateDoubles(t *testing.T) {
+	w := plain(Config{})
+	w.accept(t)
+	for want := ntp.PollExp(5); want <= 12; want++ {
+		if o := w.kissReply(t, "RATE"); o.Verdict != KissRate || o.Kiss != ntp.KissRATE {
+			t.Fatal(o.Verdict)
+		}
+		if d, least := w.Next().Sub(w.rate.last), min(want, 10).Duration(); d < least {
+			t.Errorf("next poll %v after the last, want %v", d, least)
+		}
+		if got := w.Status().Poll; got != min(want, 10) {
+			t.Errorf("poll %d, want %d", got, min(want, 10))
+		}
+		h := w.reply(ntp.Header{Version: 4, Transmit: w.out.origin})
+		if o := w.receive(h.AppendTo(nil)); o.Verdict != Accepted { // a good reply may still follow
+			t.Fatal(o.Verdict)
+		}
+	}
+	w.Advise(w.now, ntp.Advice{Poll: 4, PollNow: true})
+	if d := w.Next().Sub(w.rate.last); d < 1024*time.Second {
+		t.Errorf("advice overrode RATE: next %v after the last poll", d)
+	}
+}
+
+func TestC14_RateCountsOncePerRequest(t *testing.T) {
+	w := plain(Config{})
+	_, q := w.poll(t)
+	for range 5 {
+		w.receive(edited(w.reply(q), kissWith("RATE")))
+	}
+	if got := w.Status().Poll; got != 5 {
+		t.Errorf("poll %d, want 5", got)
+	}
+}
+
+func TestC14_RateEndsTheBurst(t *testing.T) {
+	w := plain(Config{Burst: 4})
+	w.kissReply(t, "RATE")
+	if d := w.Next().Sub(w.now); d < 31*time.Second {
+		t.Errorf("next in %v", d)
+	}
+	w.lapse()
+	if d := w.Next().Sub(w.rate.last); d < 32*time.Second {
+		t.Errorf("a lapse brought the next poll forward to %v", d)
+	}
+}
+
+func TestC14_RateDecaysSlowly(t *testing.T) {
+	w := plain(Config{})
+	w.kissReply(t, "RATE")
+	for n := 1; n < decayAfter; n++ {
+		w.accept(t)
+		if w.Status().Poll != 5 {
+			t.Fatalf("decayed after %d good replies", n)
+		}
+	}
+	w.accept(t)
+	if got := w.Status().Poll; got != 4 {
+		t.Errorf("poll %d after %d good replies, want 4 again", got, decayAfter)
+	}
+}
+
+func TestC16_RateWithHostilePoll(t *testing.T) {
+	w := plain(Config{PollMin: 4, PollMax: 6, PollInitial: 4})
+	for range 5 {
+		_, q := w.poll(t)
+		w.receive(edited(w.reply(q), func(h *ntp.Header) { kissWith("RATE")(h); h.Poll = 127 }))
+		if d := w.Next().Sub(w.now); d > 68*time.Second {
+			t.Errorf("next in %v, cap is 64 s and jitter", d)
+		}
+	}
+}
+
+func TestC15_KissWithWrongOrigin(t *testing.T) {
+	for _, code := range []string{"RATE", "DENY", "RSTR", "NTSN"} {
+		w := plain(Config{})
+		w.accept(t)
+		_, q := w.poll(t)
+		w.refuse(t, WrongOrigin, edited(w.reply(q), func(h *ntp.Header) { kissWith(code)(h); h.Origin = 1 }))
+		w.refuse(t, WrongOrigin, edited(w.reply(q), func(h *ntp.Header) { kissWith(code)(h); h.Origin = 0 }))
+	}
+}
+
+func TestC17_DenyNeedsThreeMoreLostPolls(t *testing.T) {
+	for _, code := range []string{"DENY", "RSTR"} {
+		w := plain(Config{})
+		w.accept(t)
+		if o := w.kissReply(t, code); o.Verdict != KissDeny {
+			t.Fatal(o.Verdict)
+		}
+		w.lapse()
+		for n := 1; n <= 3; n++ {
+			if need := w.Status().Need; need != NeedNothing {
+				t.Fatalf("%s: %s after %d further polls", code, need, n-1)
+			}
+			w.poll(t)
+			w.lapse()
+		}
+		if need := w.Status().Need; need != NeedStop {
+			t.Errorf("%s: %s after 3 further polls", code, need)
+		}
+	}
+}
+
+func TestC17_GoodReplyForgivesDeny(t *testing.T) {
+	w := plain(Config{})
+	w.accept(t)
+	w.kissReply(t, "DENY")
+	h := w.reply(ntp.Header{Version: 4, Transmit: w.out.origin})
+	if o := w.receive(h.AppendTo(nil)); o.Verdict != Accepted { // in the same window: the DENY was forged
+		t.Fatal(o.Verdict)
+	}
+	w.kissReply(t, "DENY")
+	w.lapse()
+	w.poll(t)
+	w.lapse()
+	w.accept(t)
+	for range 3 {
+		w.poll(t)
+		w.lapse()
+	}
+	if need := w.Status().Need; need != NeedNothing {
+		t.Errorf("need %s", need)
+	}
+}
