@@ -1,0 +1,122 @@
+package poolke
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/pool"
+)
+
+// Defaults of the limits (nts-pool.md E1 and E10).
+const (
+	defaultTimeout       = 5 * time.Second
+	defaultHandshake     = 2 * time.Second
+	defaultRequest       = time.Second
+	defaultConnect       = time.Second
+	defaultAnswer        = 2500 * time.Millisecond
+	defaultSupportTTL    = 300 * time.Second
+	defaultDrain         = 5 * time.Second
+	defaultConnections   = 4096
+	defaultPerPrefix     = 16
+	prefixV6             = 56                     // what providers hand out to one customer
+	reserveShare         = 10                     // a tenth of the total is kept for telling the user about a failure,
+	longestAnswerReserve = 200 * time.Millisecond // but no more than this
+)
+
+// Config is everything a pool front end is told. Zero limits mean the defaults.
+type Config struct {
+	Listen      netip.AddrPort
+	Certificate *tls.Certificate // shown to users and, as client certificate, to time sources; Leaf set
+	Roots       *x509.CertPool   // for time sources; nil: the system's
+	Backends    []pool.Backend   // may be empty: every user then gets error 2
+
+	Protocols []record.Protocol // that users may get; empty: NTPv4
+
+	Timeout          time.Duration // hard total for one user, from accept to the last byte
+	HandshakeTimeout time.Duration // TLS with the user
+	RequestTimeout   time.Duration // the user's request, after TLS
+	ConnectTimeout   time.Duration // TCP to a time source
+	AnswerTimeout    time.Duration // one answer of a time source
+	SupportTTL       time.Duration // how long a time source's lists are believed
+	DrainTimeout     time.Duration // for users under way when the pool stops
+
+	MaxConnections int // users at one time
+	PerPrefix      int // of them from one IPv4 address or IPv6 /56; negative: no limit
+}
+
+// withDefaults fills in what is zero.
+func (c Config) withDefaults() Config {
+	for _, d := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&c.Timeout, defaultTimeout}, {&c.HandshakeTimeout, defaultHandshake}, {&c.RequestTimeout, defaultRequest},
+		{&c.ConnectTimeout, defaultConnect}, {&c.AnswerTimeout, defaultAnswer}, {&c.SupportTTL, defaultSupportTTL},
+		{&c.DrainTimeout, defaultDrain},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.fallback
+		}
+	}
+	if c.MaxConnections <= 0 {
+		c.MaxConnections = defaultConnections
+	}
+	if c.PerPrefix == 0 {
+		c.PerPrefix = defaultPerPrefix
+	}
+	c.PerPrefix = max(c.PerPrefix, 0)
+	if len(c.Protocols) == 0 {
+		c.Protocols = []record.Protocol{record.NTPv4}
+	}
+	return c
+}
+
+// reserve is the part of the total that no time source may use up.
+func (c *Config) reserve() time.Duration { return min(c.Timeout/reserveShare, longestAnswerReserve) }
+
+// FromConfig turns a loaded configuration into a Config. It reads the certificate; the error names
+// the file and the key of the configuration.
+func FromConfig(c *config.Pool, now time.Time) (Config, error) {
+	cert, err := loadCertificate(c.CertificateChainPath, c.PrivateKeyPath, now)
+	if err != nil {
+		return Config{}, err
+	}
+	conf := Config{Listen: c.Listen, Certificate: cert, Roots: c.Roots, Timeout: c.Timeout}
+	for _, s := range c.Servers {
+		conf.Backends = append(conf.Backends, pool.Backend{Domain: s.Domain, Port: s.Port, Tokens: s.Tokens})
+	}
+	return conf, nil
+}
+
+// loadCertificate reads a chain and its key. An expired certificate is refused: no user would accept it.
+func loadCertificate(chain, key string, now time.Time) (*tls.Certificate, error) {
+	cert, err := tls.LoadX509KeyPair(chain, key)
+	if err != nil {
+		return nil, &ConfigError{fmt.Errorf("certificate-chain-path %s with private-key-path %s: %w; check both files, "+
+			"the key must be unencrypted PEM and belong to the first certificate", chain, key, err)}
+	}
+	if now.After(cert.Leaf.NotAfter) {
+		return nil, &ConfigError{fmt.Errorf("certificate-chain-path %s: expired on %s; renew it",
+			chain, cert.Leaf.NotAfter.UTC().Format(time.DateOnly))}
+	}
+	return &cert, nil
+}
+
+// ownNames are the names and addresses that the pool's certificate is for: where no time source may
+// send a user.
+func ownNames(cert *tls.Certificate) ([]string, error) {
+	if cert == nil || cert.Leaf == nil {
+		return nil, errors.New("no certificate")
+	}
+	names := append([]string(nil), cert.Leaf.DNSNames...)
+	for _, ip := range cert.Leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names, nil
+}

@@ -1,0 +1,51 @@
+package poolke
+
+import "sync/atomic"
+
+// Outcome names how a user's exchange ended. The names are metric labels and words of the log
+// (nts-pool.md E9).
+type Outcome uint8
+
+// The outcomes.
+const (
+	Served          Outcome = iota // cookies delivered
+	NoProtocol                     // empty Next Protocol record: no time source has one of the user's
+	NoAlgorithm                    // empty AEAD record: no time source has one of the user's
+	TLSFailed                      // handshake failed or was not finished in time
+	NoALPN                         // handshake without ntske/1: closed without a byte
+	Incomplete                     // the request never became complete: closed without record
+	BadRequest                     // error 1
+	UnknownCritical                // error 0
+	NoServer                       // error 2: no time source was usable; nobody saw the keys
+	ServerFailed                   // error 2: the one time source that got the keys did not deliver
+	TimedOut                       // error 2: the time for one user was over before keys were sent
+	UserGone                       // the answer could not be written
+	outcomes
+)
+
+// outcomeNames are the labels.
+var outcomeNames = [outcomes]string{
+	Served: "served", NoProtocol: "no common protocol", NoAlgorithm: "no common algorithm", TLSFailed: "tls",
+	NoALPN: "alpn", Incomplete: "incomplete request", BadRequest: "bad request", UnknownCritical: "unknown critical record",
+	NoServer: "no server", ServerFailed: "server failed", TimedOut: "timed out", UserGone: "user gone",
+}
+
+// String is the label.
+func (o Outcome) String() string {
+	if o >= outcomes {
+		return "unknown"
+	}
+	return outcomeNames[o]
+}
+
+// tally counts outcomes.
+type tally [outcomes]atomic.Uint64
+
+// read is the counts by label.
+func (t *tally) read() map[string]uint64 {
+	m := make(map[string]uint64, outcomes)
+	for i := range t {
+		m[Outcome(i).String()] = t[i].Load()
+	}
+	return m
+}

@@ -1,0 +1,145 @@
+package poolke
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/accept"
+	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/pool"
+)
+
+// logTarget is the part of the program that all lines come from (nts-pool.md A1).
+const logTarget = "nts_pool_ke"
+
+// Deps is the outside world. The zero value of every field but Log is useful.
+type Deps struct {
+	Log    zerolog.Logger
+	Now    func() time.Time // judges certificates; nil: the system clock
+	Listen func(ctx context.Context, address string) (net.Listener, error)
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to time sources
+
+	// Reload asks for Load to be called and its result to be used for all users from then on. Both
+	// nil: no reload.
+	Reload <-chan os.Signal
+	Load   func() (Config, error)
+}
+
+// Pool is one front end. Make it with New.
+type Pool struct {
+	deps Deps
+	log  zerolog.Logger
+
+	snap  atomic.Pointer[snapshot]
+	tls   *tls.Config
+	turn  atomic.Uint64 // users so far, which turns the list
+	tally tally
+
+	mu      sync.Mutex   // guards aliases
+	aliases pool.Aliases // learned from time sources' answers
+}
+
+// New checks the configuration as a whole. Nothing is opened.
+func New(c Config, d Deps) (*Pool, error) {
+	p := &Pool{deps: d, log: logging.Target(d.Log, logTarget)}
+	if p.deps.Listen == nil {
+		p.deps.Listen = accept.Listen
+	}
+	s, err := p.snapshot(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	p.snap.Store(s)
+	p.tls = ke.ServerTLS(func() *tls.Certificate { return p.snap.Load().cfg.Certificate }, d.Now)
+	return p, nil
+}
+
+// Run serves a configuration until ctx ends.
+func Run(ctx context.Context, c Config, d Deps) error {
+	p, err := New(c, d)
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
+}
+
+// Run listens and serves users until ctx ends; then it lets those under way finish. Errors in
+// accepting are survived; only a listener that cannot be opened, or is lost for good, is returned.
+func (p *Pool) Run(ctx context.Context) error {
+	cfg := p.snap.Load().cfg
+	ln, err := p.deps.Listen(ctx, cfg.Listen.String())
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+	}
+	loop := accept.New(accept.Config{
+		Permits: cfg.MaxConnections, PerPrefix: cfg.PerPrefix, PrefixV6: prefixV6,
+		Timeout: cfg.Timeout, Drain: cfg.DrainTimeout, Handle: p.handle, Log: p.log,
+	})
+	p.log.Info().Msgf("listening on 'Ok(%s)'", bound(ln, cfg.Listen))
+
+	stop, cancel := context.WithCancel(ctx)
+	var reloads sync.WaitGroup
+	reloads.Go(func() { p.reloadLoop(stop) })
+	err = loop.Serve(ctx, ln)
+	cancel()
+	reloads.Wait()
+	p.snap.Load().close()
+	if err != nil {
+		return fmt.Errorf("serve users: %w", err)
+	}
+	return nil
+}
+
+// bound is the address as configured, with the port that the system chose if it was 0.
+func bound(ln net.Listener, configured netip.AddrPort) netip.AddrPort {
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok && configured.Port() == 0 {
+		return netip.AddrPortFrom(configured.Addr(), addr.AddrPort().Port())
+	}
+	return configured
+}
+
+// reloadLoop owns the replacement of the snapshot; it stops when ctx ends.
+func (p *Pool) reloadLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.deps.Reload:
+		}
+		c, err := p.deps.Load()
+		if err == nil {
+			err = p.Swap(c)
+		}
+		if err != nil {
+			p.log.Error().Str("error", err.Error()).Msg("reload refused, the old configuration stays in use")
+			continue
+		}
+		p.log.Info().Int("servers", p.snap.Load().directory.Len()).Msg("configuration reloaded")
+	}
+}
+
+// Swap replaces list, certificate and time limits for all users who come from now on, or nothing if
+// the configuration is faulty. The listen address and the connection limits stay as they were.
+func (p *Pool) Swap(c Config) error {
+	old := p.snap.Load()
+	s, err := p.snapshot(c, old)
+	if err != nil {
+		return err
+	}
+	p.snap.Store(s)
+	s.retire(old)
+	return nil
+}
+
+// Counters is how many users' exchanges ended in which way.
+func (p *Pool) Counters() map[string]uint64 { return p.tally.read() }

@@ -1,0 +1,177 @@
+package poolke
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"ntp-daemon/internal/accept"
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/nts/record"
+)
+
+// After the answer the connection is read for a moment before it is closed, because closing with
+// unread bytes would reset it and might destroy the answer on its way (nts-pool.md E3).
+const (
+	lingerTime  = 250 * time.Millisecond
+	lingerBytes = 128 << 10
+)
+
+// handle serves one user and notes how it ended. One line at debug level per user beside the seed's.
+func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
+	// A pool that stops lets this user finish; time sources are not left half-way either.
+	ctx = context.WithoutCancel(ctx)
+	snap := p.snap.Load()
+	end := time.Now().Add(snap.cfg.Timeout)
+	s := &session{p: p, snap: snap, conn: tls.Server(c, p.tls), end: end}
+	outcome, err := s.serve(ctx)
+	p.tally[outcome].Add(1)
+	ev := p.log.Debug().Stringer("peer", network(c.Remote())).Stringer("outcome", outcome)
+	switch {
+	case err != nil && timeout(err):
+		ev.Str("e", printable(err)).Msg("NTS Pool KE timed out")
+	case err != nil:
+		ev.Str("e", printable(err)).Msg("NTS Pool KE failed")
+	default:
+		ev.Msg("NTS Pool KE completed")
+	}
+}
+
+// network is what the log says of a user: not the very address.
+func network(a netip.Addr) netip.Prefix {
+	bits := 24
+	if a.Is6() {
+		bits = 48
+	}
+	prefix, _ := a.Prefix(bits)
+	return prefix
+}
+
+// printable keeps a stranger's bytes out of the terminal: a TLS error may quote them.
+func printable(err error) string {
+	q := strconv.QuoteToASCII(err.Error())
+	return q[1 : len(q)-1]
+}
+
+// session is one user's connection.
+type session struct {
+	p    *Pool
+	snap *snapshot
+	conn *tls.Conn
+	end  time.Time // hard end of everything
+}
+
+// serve is the life of a session: TLS, request, answer.
+func (s *session) serve(ctx context.Context) (Outcome, error) {
+	if out, err := s.handshake(ctx); err != nil {
+		return out, err
+	}
+	reader := ke.NewReader(s.conn, record.RequestLimits)
+	defer reader.Wipe()
+	req, out, err := s.request(reader)
+	if err != nil {
+		return out, s.refuse(out, err)
+	}
+	s.p.log.Info().Msg("received records from the client")
+
+	ctx, cancel := context.WithDeadline(ctx, s.end.Add(-s.snap.cfg.reserve()))
+	defer cancel()
+	cs := s.conn.ConnectionState()
+	x := newExchange(s.p, s.snap, &req, &cs)
+	answer, out, err := x.run(ctx)
+	x.wipe()
+	if err != nil {
+		return out, s.refuse(out, err)
+	}
+	if err := s.write(answer); err != nil {
+		return UserGone, err
+	}
+	if out == Served {
+		s.p.log.Info().Msg("wrote records for client")
+	}
+	s.linger()
+	return out, nil
+}
+
+// handshake completes TLS and insists on ALPN: without it not one byte of data is sent (KS11).
+func (s *session) handshake(ctx context.Context) (Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(s.snap.cfg.HandshakeTimeout, time.Until(s.end)))
+	defer cancel()
+	if err := s.conn.HandshakeContext(ctx); err != nil {
+		return TLSFailed, fmt.Errorf("TLS handshake: %w", err)
+	}
+	if err := ke.CheckALPN(s.conn.ConnectionState()); err != nil {
+		return NoALPN, err
+	}
+	return Served, nil
+}
+
+// request reads and parses the user's message. Errors of the message itself are record.Faults.
+func (s *session) request(reader *ke.Reader) (record.Request, Outcome, error) {
+	deadline := time.Now().Add(s.snap.cfg.RequestTimeout)
+	if deadline.After(s.end) {
+		deadline = s.end
+	}
+	if err := s.conn.SetReadDeadline(deadline); err != nil {
+		return record.Request{}, Incomplete, fmt.Errorf("set read deadline: %w", err)
+	}
+	msg, err := reader.Next()
+	switch {
+	case errors.Is(err, record.TooLong), errors.Is(err, record.TooMany):
+		return record.Request{}, BadRequest, fmt.Errorf("request: %w", err)
+	case err != nil:
+		return record.Request{}, Incomplete, fmt.Errorf("read request: %w", err)
+	}
+	req, fault := record.ParseRequest(msg, record.Rules{FrontEnd: true})
+	if fault == record.None && req.UUID != "" {
+		fault = record.Forbidden // a monitor, but no monitoring key is configured (nts-pool.md B4)
+	}
+	switch {
+	case fault == record.None:
+		return req, Served, nil
+	case fault.Code() == record.CodeUnrecognizedCritical:
+		return req, UnknownCritical, fmt.Errorf("request: %w", fault)
+	}
+	return req, BadRequest, fmt.Errorf("request: %w", fault)
+}
+
+// refuse tells the user what the outcome says, if it says anything to the user, and passes the cause on.
+func (s *session) refuse(out Outcome, cause error) error {
+	code := record.CodeInternal
+	switch out {
+	case BadRequest:
+		code = record.CodeBadRequest
+	case UnknownCritical:
+		code = record.CodeUnrecognizedCritical
+	case NoServer, ServerFailed, TimedOut:
+	default:
+		return cause // nobody to tell, or nothing to say
+	}
+	if err := s.write(record.AppendError(nil, code)); err == nil {
+		s.linger()
+	}
+	return cause
+}
+
+// write sends the one message of ours.
+func (s *session) write(msg []byte) error {
+	if err := ke.WriteMessage(s.conn, s.end, msg); err != nil {
+		return err
+	}
+	return nil
+}
+
+// linger says good-bye and waits, shortly, for the user to do the same. The accept loop closes.
+func (s *session) linger() {
+	if s.conn.CloseWrite() != nil {
+		return
+	}
+	raw := s.conn.NetConn()
+	_ = raw.SetReadDeadline(time.Now().Add(min(lingerTime, max(time.Until(s.end), 0))))
+	_, _ = io.Copy(io.Discard, io.LimitReader(raw, lingerBytes))
+}

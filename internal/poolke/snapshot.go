@@ -1,0 +1,85 @@
+package poolke
+
+import (
+	"crypto/tls"
+	"fmt"
+
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/pool"
+)
+
+// snapshot is what one exchange runs on from start to end, whatever is reloaded meanwhile. Only what
+// the upstreams learn changes in it.
+type snapshot struct {
+	cfg       Config
+	directory *pool.Directory
+	upstreams []*upstream // one per backend of the directory, by index
+}
+
+// snapshot builds the next one. Connections to and knowledge of time sources that did not change are
+// taken over from old, which may be nil; with other roots or another certificate nothing is.
+func (p *Pool) snapshot(c Config, old *snapshot) (*snapshot, error) {
+	c = c.withDefaults()
+	own, err := ownNames(c.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	directory, err := pool.NewDirectory(c.Backends, own)
+	if err != nil {
+		return nil, fmt.Errorf("key-exchange-servers: %w", err)
+	}
+	s := &snapshot{cfg: c, directory: directory}
+	var spare []*upstream
+	if old != nil && old.speaksAs(&c) {
+		spare = append(spare, old.upstreams...)
+	}
+	for i := range directory.Len() {
+		s.upstreams = append(s.upstreams, p.upstream(directory.At(i), &c, spare))
+	}
+	return s, nil
+}
+
+// speaksAs reports whether time sources see the same pool and are judged by the same roots and limits.
+func (s *snapshot) speaksAs(c *Config) bool {
+	same := s.cfg.Roots == c.Roots || s.cfg.Roots != nil && c.Roots != nil && s.cfg.Roots.Equal(c.Roots)
+	return same && s.cfg.Certificate.Leaf.Equal(c.Certificate.Leaf) &&
+		s.cfg.ConnectTimeout == c.ConnectTimeout && s.cfg.AnswerTimeout == c.AnswerTimeout && s.cfg.SupportTTL == c.SupportTTL
+}
+
+// upstream takes a known one over, once, or makes a new one.
+func (p *Pool) upstream(b *pool.Backend, c *Config, spare []*upstream) *upstream {
+	for i, u := range spare {
+		if u != nil && same(u.backend, b) {
+			spare[i] = nil
+			return u
+		}
+	}
+	cert := c.Certificate
+	return &upstream{backend: b, ttl: c.SupportTTL, member: ke.NewMember(ke.MemberConfig{
+		Domain: b.Domain, Port: b.Port, Addresses: b.Addresses, Tokens: b.Tokens, Dialects: dialects(b.Era),
+		Roots: c.Roots, Certificate: func() *tls.Certificate { return cert },
+		ConnectTimeout: c.ConnectTimeout, AnswerTimeout: c.AnswerTimeout,
+		Time: p.deps.Now, Dial: p.deps.Dial,
+	})}
+}
+
+// retire closes the kept connections of old that the new snapshot does not use. Requests under way
+// on them end by themselves.
+func (s *snapshot) retire(old *snapshot) {
+	kept := make(map[*upstream]bool, len(s.upstreams))
+	for _, u := range s.upstreams {
+		kept[u] = true
+	}
+	for _, u := range old.upstreams {
+		if !kept[u] {
+			u.member.Close()
+		}
+	}
+}
+
+// close gives up every kept connection.
+func (s *snapshot) close() {
+	for _, u := range s.upstreams {
+		u.member.Close()
+	}
+}
