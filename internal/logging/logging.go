@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/term"
 )
 
 // Format is the shape of the log lines.
@@ -24,33 +25,70 @@ const (
 // TargetField is the field that says which part of the program speaks.
 const TargetField = "target"
 
-// Options of New. The zero value logs from info upwards, in the automatic format, to the standard output.
+// timeLayout is RFC 3339 with microseconds; in UTC it ends in Z.
+const timeLayout = "2006-01-02T15:04:05.000000Z07:00"
+
+// Options of New. The zero value writes everything from debug upwards to the standard output, in the
+// automatic format.
 type Options struct {
-	Level  zerolog.Level // lowest level written; the zero value of zerolog is debug, see ParseLevel
-	Format Format        // "" = Auto
-	Out    io.Writer     // nil = standard output
-	Color  bool          // colour the level; only where the format is the console's
+	Level  zerolog.Level    // the lowest level written; see ParseLevel. zerolog's zero value is debug
+	Format Format           // "" = Auto; see ParseFormat
+	Out    io.Writer        // nil = standard output
+	Color  bool             // colour the level; only in the console format
+	Now    func() time.Time // stamps the lines; nil = time.Now
 }
 
-// New builds the logger. It sets zerolog's package-wide settings, so call it once, before any goroutine logs.
+// New builds a logger. The first call also sets zerolog's package-wide settings (the layout of times and the
+// unit of durations); nothing else in the program does. A reader that goes away costs lines, never the
+// process: see lineWriter.
 func New(o Options) zerolog.Logger {
-	globals.Do(setGlobals)
-	out := o.Out
-	if out == nil {
-		out = os.Stdout
+	globals.Do(func() {
+		zerolog.TimeFieldFormat = timeLayout
+		zerolog.DurationFieldUnit = time.Second
+	})
+	if o.Out == nil {
+		o.Out = os.Stdout
 	}
-	return zerolog.New(out).Level(o.Level).With().Timestamp().Logger()
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Format == "" || o.Format == Auto {
+		o.Format = detect(o.Out, os.Getenv("JOURNAL_STREAM"))
+	}
+	var w io.Writer = newLineWriter(o.Out)
+	switch o.Format {
+	case Console:
+		w = &textWriter{out: w, prefix: consolePrefix(o.Color)}
+	case Journal:
+		w = &textWriter{out: w, prefix: journalPrefix}
+	}
+	now := o.Now
+	stamp := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
+		e.Time(zerolog.TimestampFieldName, now().UTC())
+	})
+	return zerolog.New(w).Level(o.Level).Hook(stamp)
 }
 
+// globals guards zerolog's package variables.
 var globals sync.Once
 
-func setGlobals() {
-	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000000Z"
-	zerolog.TimestampFunc = func() time.Time { return time.Now().UTC() }
-	zerolog.DurationFieldUnit = time.Second
+// detect chooses the format for a destination: people read terminals, the journal takes priorities, programs
+// read the rest.
+func detect(out io.Writer, journalStream string) Format {
+	f, ok := out.(*os.File)
+	switch {
+	case !ok:
+		return JSON
+	case term.IsTerminal(int(f.Fd())):
+		return Console
+	case isJournal(f, journalStream):
+		return Journal
+	}
+	return JSON
 }
 
-// Target returns a logger whose lines carry the name of a part of the program, such as "nts_pool_ke".
+// Target returns a logger whose lines carry the name of a part of the program, such as "nts_pool_ke". Give it
+// once, to the logger that a part starts from.
 func Target(log zerolog.Logger, name string) zerolog.Logger {
 	return log.With().Str(TargetField, name).Logger()
 }
@@ -62,4 +100,13 @@ func ParseLevel(s string) (zerolog.Level, error) {
 		return zerolog.ParseLevel(s)
 	}
 	return zerolog.NoLevel, fmt.Errorf("log level %q: want trace, debug, info, warn or error", s)
+}
+
+// ParseFormat reads auto, console, json or journal.
+func ParseFormat(s string) (Format, error) {
+	switch f := Format(s); f {
+	case Auto, Console, JSON, Journal:
+		return f, nil
+	}
+	return "", fmt.Errorf("log format %q: want auto, console, json or journal", s)
 }
