@@ -44,7 +44,7 @@ var sideways = map[string][]string{
 }
 
 // testOnly packages may be imported by _test.go files only.
-var testOnly = []string{"sim", "faultnet", "testca", "clock/clocktest"}
+var testOnly = []string{"sim", "faultnet", "testca", "suite", "clock/clocktest"}
 
 // clockUsers are the only packages that may import clock outside tests.
 var clockUsers = []string{"internal/daemon", "internal/poolke", "internal/ctl"}

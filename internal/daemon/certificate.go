@@ -41,12 +41,3 @@ func readable(path string) error {
 	}
 	return f.Close()
 }
-
-// keyFileWarnings says what is wrong with the permissions of a private key.
-func keyFileWarnings(path string) []string {
-	st, err := os.Stat(path)
-	if err == nil && st.Mode().Perm()&0o007 != 0 {
-		return []string{"the private key can be read by everybody on this host; chmod o= it"}
-	}
-	return nil
-}

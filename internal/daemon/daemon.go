@@ -45,25 +45,14 @@ type Daemon struct {
 
 // New opens the clock, the state directory, the sockets, certificates and keys of cfg. On error nothing stays open
 // and the clock is as it was.
-func New(cfg *config.Config, deps Deps) (d *Daemon, err error) {
-	d = &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims()}
-	defer func() {
-		if err != nil {
-			d.close()
-		}
-	}()
+func New(cfg *config.Config, deps Deps) (*Daemon, error) {
+	d := &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims()}
 	// What can fail without touching anything comes first, the clock last.
-	if err := d.openState(); err != nil {
-		return nil, err
-	}
-	if err := d.openServers(); err != nil {
-		return nil, err
-	}
-	if err := d.openObserver(); err != nil {
-		return nil, err
-	}
-	if err := d.openTimekeeper(); err != nil {
-		return nil, err
+	for _, open := range []func() error{d.openState, d.openServers, d.openObserver, d.openTimekeeper} {
+		if err := open(); err != nil {
+			d.close()
+			return nil, err
+		}
 	}
 	return d, nil
 }

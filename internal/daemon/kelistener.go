@@ -59,9 +59,6 @@ func (k *keListener) load(c config.KEServer, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("nts-ke-server %s: %w", c.Listen, err)
 	}
-	for _, w := range keyFileWarnings(c.PrivateKeyPath) {
-		k.log.Warn().Str("path", c.PrivateKeyPath).Msg(w)
-	}
 	k.cert.Store(cert)
 	k.leaves.Store(&c.PoolCertificates)
 	k.tokens.Store(&c.PoolTokens)

@@ -1,0 +1,185 @@
+package main_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/suite"
+)
+
+// island is a server without sources on a free port.
+func island(t *testing.T) string {
+	return fmt.Sprintf("[observability]\nlog-format = \"console\"\nobservation-path = \"{dir}/s\"\n"+
+		"[[server]]\nlisten = \"127.0.0.1:%d\"\n[synchronization]\nlocal-stratum = 10\n", suite.FreePort(t))
+}
+
+func started(s *observe.Snapshot) bool { return true }
+
+func TestCommandLine(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		out  string
+	}{
+		{"help", []string{"--help"}, 0, "Usage: ntp-daemon"},
+		{"version", []string{"-v"}, 0, "ntp-daemon 0."},
+		{"unknown option", []string{"--konfig"}, 64, "unknown option --konfig"},
+		{"bad level", []string{"-l", "loud"}, 64, `log level "loud"`},
+		{"missing file", []string{"-c", "/nonexistent/ntp.toml"}, 78, "/nonexistent/ntp.toml"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := suite.Start(t, suite.Program(t, "ntp-daemon"), tt.args...)
+			if code := p.Exit(); code != tt.code || !strings.Contains(p.Log(), tt.out) {
+				t.Fatalf("exit %d, output %q; want %d and %q", code, p.Log(), tt.code, tt.out)
+			}
+		})
+	}
+}
+
+func TestL03_SIGTERMEndsInOrder(t *testing.T) {
+	p, dir := suite.Daemon(t, island(t))
+	p.WaitSnapshot(dir+"/s", "snapshot", started)
+	begin := time.Now()
+	_ = p.Cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.Exit(); code != 0 || time.Since(begin) > 2*time.Second {
+		t.Fatalf("exit %d after %v", code, time.Since(begin))
+	}
+}
+
+func TestL04_PortInUse(t *testing.T) {
+	conf := island(t)
+	p, dir := suite.Daemon(t, conf)
+	p.WaitSnapshot(dir+"/s", "snapshot", started)
+	second, _ := suite.Daemon(t, conf)
+	if code := second.Exit(); code != 69 || !strings.Contains(second.Log(), "127.0.0.1:") || !strings.Contains(second.Log(), "in use") {
+		t.Fatalf("exit %d, %q", code, second.Log())
+	}
+}
+
+func TestL04_SecondUserOfTheStateFolder(t *testing.T) {
+	state := t.TempDir()
+	conf := func() string { return island(t) + fmt.Sprintf("[state]\ndirectory = %q\n", state) }
+	p, dir := suite.Daemon(t, conf())
+	p.WaitSnapshot(dir+"/s", "snapshot", started)
+	second, dir2 := suite.Daemon(t, conf())
+	second.WaitSnapshot(dir2+"/s", "snapshot", started)
+	if !strings.Contains(second.Log(), "another daemon uses the state directory") {
+		t.Fatalf("log %q", second.Log())
+	}
+}
+
+// A log pipe that nobody reads any more must not end timekeeping.
+func TestL08_ClosedStandardOutput(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ntp.toml")
+	suite.WriteFile(t, path, strings.ReplaceAll(island(t), "{dir}", dir))
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(suite.Program(t, "ntp-daemon"), "-c", path)
+	cmd.Stdout, cmd.Stderr = w, w
+	r.Close()
+	p := suite.StartCmd(t, cmd)
+	w.Close()
+	p.WaitSnapshot(dir+"/s", "snapshot", started)
+	_ = p.Cmd.Process.Signal(syscall.SIGHUP) // makes it log
+	time.Sleep(300 * time.Millisecond)       // the log line is written by another goroutine of another process
+	if !p.Running() || suite.Snapshot(dir+"/s") == nil {
+		t.Fatal("the daemon ended")
+	}
+}
+
+func TestK07_NoCapability(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to drop CAP_SYS_TIME")
+	}
+	if _, err := exec.LookPath("setpriv"); err != nil {
+		t.Skip("needs setpriv")
+	}
+	drop := []string{"--bounding-set", "-sys_time", "--inh-caps", "-sys_time"}
+	run := func(config string) (*suite.Proc, string) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "ntp.toml")
+		suite.WriteFile(t, path, strings.ReplaceAll(config, "{dir}", dir))
+		args := append(append([]string{}, drop...), suite.Program(t, "ntp-daemon"), "-c", path)
+		return suite.Start(t, "setpriv", args...), dir
+	}
+	t.Run("with sources", func(t *testing.T) {
+		p, _ := run("[[source]]\nmode = \"server\"\naddress = \"127.0.0.1:9\"\n[synchronization]\nminimum-agreeing-sources = 1\n")
+		if code := p.Exit(); code != 77 || !strings.Contains(p.Log(), "--no-clock-control") {
+			t.Fatalf("exit %d, %q", code, p.Log())
+		}
+	})
+	t.Run("server only", func(t *testing.T) {
+		p, dir := run(island(t))
+		p.WaitSnapshot(dir+"/s", "snapshot", started)
+	})
+}
+
+func TestKS20_Certificates(t *testing.T) {
+	keys := filepath.Join(suite.Root(), "test-keys")
+	garbage := filepath.Join(t.TempDir(), "garbage.pem")
+	suite.WriteFile(t, garbage, "no PEM")
+	for _, tt := range []struct{ name, chain, key, want string }{
+		{"missing chain", "/nonexistent/c.pem", keys + "/end.key", "/nonexistent/c.pem"},
+		{"missing key", keys + "/end.fullchain.pem", "/nonexistent/k.pem", "/nonexistent/k.pem"},
+		{"garbage key", keys + "/end.fullchain.pem", garbage, garbage},
+		{"other's key", keys + "/testca.pem", keys + "/end.key", "does not match"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, _ := suite.Daemon(t, fmt.Sprintf("[[nts-ke-server]]\nlisten = \"127.0.0.1:%d\"\ncertificate-chain-path = %q\n"+
+				"private-key-path = %q\n", suite.FreePort(t), tt.chain, tt.key))
+			if code := p.Exit(); code != 78 || !strings.Contains(p.Log(), tt.want) {
+				t.Fatalf("exit %d, %q; want 78 and %q", code, p.Log(), tt.want)
+			}
+		})
+	}
+}
+
+func TestL12_ObservationFolderMissing(t *testing.T) {
+	p, _ := suite.Daemon(t, strings.Replace(island(t), "{dir}/s", "{dir}/missing/s", 1))
+	code := p.Exit()
+	if code < 64 || code > 78 || !strings.Contains(p.Log(), "missing/s") || strings.Contains(p.Log(), "goroutine ") {
+		t.Fatalf("exit %d, %q", code, p.Log())
+	}
+}
+
+// The daemon answers NTP on the port it was given, at its local stratum.
+func TestServesLocalStratum(t *testing.T) {
+	port := suite.FreePort(t)
+	p, dir := suite.Daemon(t, fmt.Sprintf("[observability]\nobservation-path = \"{dir}/s\"\n[[server]]\nlisten = \"127.0.0.1:%d\"\n"+
+		"[synchronization]\nlocal-stratum = 7\n", port))
+	p.WaitSnapshot(dir+"/s", "snapshot", started)
+	c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	req := make([]byte, 48)
+	req[0], req[40] = 0x23, 1
+	reply := make([]byte, 100)
+	_ = c.SetDeadline(time.Now().Add(suite.Patience))
+	for {
+		if _, err := c.Write(req); err != nil {
+			t.Fatal(err)
+		}
+		n, err := c.Read(reply)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 48 && reply[0] == 0x24 && reply[1] == 7 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // until the timekeeper has published its first view
+	}
+}
