@@ -7,31 +7,31 @@ type Fault uint8
 
 // The faults. Code says what a server answers.
 const (
-	None               Fault = iota
-	Truncated                // the stream ends inside a message
-	TooLong                  // more bytes than the limit, announced or sent
-	TooMany                  // more records than the limit
-	Trailing                 // bytes behind End of Message
-	BadEnd                   // End of Message without critical bit or with a body
-	UnknownCritical          // critical record of a type that has no meaning here
-	Malformed                // length or content does not fit the record type
-	NotCritical              // Next Protocol without the critical bit
-	Duplicate                // a record that may appear once appears again
-	Forbidden                // a known record that this side must not send
-	Missing                  // a record that the message needs is absent
-	Mixed                    // records that exclude each other: two pool requests, list and negotiation, two dialects
-	Order                    // token behind the record that it is to protect
-	KeySize                  // fixed keys whose size is not that of the algorithm, or an algorithm without known size
-	ListSize                 // more than one protocol or algorithm where one is required
-	NotOffered               // the answer names a protocol or algorithm that was not asked for
-	NoCommonProtocol         // the peer shares no protocol with us
-	NoCommonAlgorithm        // the peer shares no AEAD with us
-	NoCookies                // no usable cookie
-	BadCookie                // a pool member's cookie is empty or too long
-	BadServer                // server name is neither an address nor a host name
-	BadPort                  // port 0 or not two bytes
-	PeerError                // the peer sent an Error record
-	PeerWarning              // the peer sent a Warning record; none is defined, so it is an error
+	None              Fault = iota
+	Truncated               // the stream ends inside a message
+	TooLong                 // more bytes than the limit, announced or sent
+	TooMany                 // more records than the limit
+	Trailing                // bytes behind End of Message
+	BadEnd                  // End of Message without critical bit or with a body
+	UnknownCritical         // critical record of a type that has no meaning here
+	Malformed               // length or content does not fit the record type
+	NotCritical             // Next Protocol without the critical bit
+	Duplicate               // a record that may appear once appears again
+	Forbidden               // a known record that this side must not send
+	Missing                 // a record that the message needs is absent
+	Mixed                   // records that exclude each other: two pool requests, list and negotiation, two dialects
+	Order                   // token behind the record that it is to protect
+	KeySize                 // fixed keys whose size is not that of the algorithm, or an algorithm without known size
+	ListSize                // more than one protocol or algorithm where one is required
+	NotOffered              // the answer names a protocol or algorithm that was not asked for
+	NoCommonProtocol        // the peer shares no protocol with us
+	NoCommonAlgorithm       // the peer shares no AEAD with us
+	NoCookies               // no usable cookie
+	BadCookie               // a pool member's cookie is empty or too long
+	BadServer               // server name is neither an address nor a host name
+	BadPort                 // port 0 or not two bytes
+	PeerError               // the peer sent an Error record
+	PeerWarning             // the peer sent a Warning record; none is defined, so it is an error
 	faults
 )
 

@@ -102,6 +102,7 @@ func (p *requestParser) request() Request {
 		r.Kind = FixedKey
 	case r.WantAlgorithms || r.WantProtocols || r.WantNames:
 		r.Kind = Support
+		r.CompliantExport, r.Server, r.Port = false, "", 0 // mean nothing where nothing is negotiated
 	}
 	switch {
 	case r.Kind == Plain:
