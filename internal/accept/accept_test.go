@@ -1,0 +1,462 @@
+package accept
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// fakeListener hands out what the test scripts: connections and errors.
+type fakeListener struct {
+	next   chan any // net.Conn or error
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newFakeListener(script ...any) *fakeListener {
+	l := &fakeListener{next: make(chan any, 4096), closed: make(chan struct{})}
+	for _, s := range script {
+		l.next <- s
+	}
+	return l
+}
+
+func (l *fakeListener) Accept() (net.Conn, error) {
+	select {
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case v := <-l.next:
+		if err, ok := v.(error); ok {
+			return nil, err
+		}
+		return v.(net.Conn), nil
+	}
+}
+
+func (l *fakeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *fakeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4460} }
+
+// fakeConn is a connection of a given peer; the test holds the other end.
+type fakeConn struct {
+	net.Conn
+	from netip.Addr
+}
+
+func (c fakeConn) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.from, 40000))
+}
+
+// dial makes a connection from an address: what the listener hands out, and the peer's end.
+func dial(from string) (fakeConn, net.Conn) {
+	a, b := net.Pipe()
+	return fakeConn{a, netip.MustParseAddr(from)}, b
+}
+
+// closedByServer says whether the server has closed the connection of this peer.
+func closedByServer(peer net.Conn) bool {
+	_ = peer.SetReadDeadline(time.Now().Add(time.Millisecond))
+	_, err := peer.Read(make([]byte, 1))
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// untilClosed is a handler that reads to the end.
+func untilClosed(_ context.Context, c *Conn) { _, _ = io.Copy(io.Discard, c) }
+
+// start runs a loop in the synctest bubble and returns how to stop it.
+func start(t *testing.T, c Config, ln net.Listener) (*Loop, func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	loop := New(c)
+	done := make(chan error, 1)
+	go func() { done <- loop.Serve(ctx, ln) }()
+	synctest.Wait()
+	return loop, func() error { cancel(); return <-done }
+}
+
+func TestServe_SurvivesAcceptErrors(t *testing.T) {
+	errs := []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR,
+		syscall.EPERM, syscall.ENETDOWN, syscall.EPROTO, syscall.EHOSTUNREACH, syscall.ETIMEDOUT,
+	}
+	for _, errno := range errs {
+		t.Run("KS14 and P08 "+errno.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				good, peer := dial("192.0.2.1")
+				ln := newFakeListener()
+				for range 20 {
+					ln.next <- &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
+				}
+				ln.next <- good
+				loop, stop := start(t, Config{Permits: 4, Handle: untilClosed, Log: zerolog.New(&log)}, ln)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				c := loop.Counters()
+				if c.Accepted != 1 || c.Errors != 20 || c.Open != 1 {
+					t.Errorf("%+v", c)
+				}
+				if n := strings.Count(log.String(), "\n"); n > 1 {
+					t.Errorf("%d log lines for 20 errors in a row", n)
+				}
+				_ = peer.Close()
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestServe_BacksOffInsteadOfSpinning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newFakeListener()
+		for range 100 {
+			ln.next <- syscall.EMFILE
+		}
+		loop, stop := start(t, Config{Handle: untilClosed}, ln)
+		time.Sleep(10 * time.Second)
+		if n := loop.Counters().Errors; n < 10 || n > 20 {
+			t.Errorf("%d tries in 10 s", n)
+		}
+		_ = stop()
+	})
+}
+
+func TestServe_EndsWithItsListener(t *testing.T) {
+	for _, err := range []error{net.ErrClosed, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK} {
+		if got := New(Config{Handle: untilClosed}).Serve(t.Context(), newFakeListener(err)); !errors.Is(got, err) {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+}
+
+func TestServe_FullTableOfDescriptorsEvictsTheIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		idle, peer := dial("192.0.2.1")
+		loop, stop := start(t, Config{Permits: 4, Handle: untilClosed}, newFakeListener(idle, syscall.EMFILE))
+		time.Sleep(time.Second)
+		if !closedByServer(peer) || loop.Counters().Evicted != 1 {
+			t.Errorf("%+v", loop.Counters())
+		}
+		_ = stop()
+	})
+}
+
+// TestPermits_OldestIdleMakesRoom is what keeps a server reachable under slowloris (reliability.md KS13): the
+// connections that said something stay, of the silent ones the oldest goes.
+func TestPermits_OldestIdleMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newFakeListener()
+		loop, stop := start(t, Config{Permits: 3, Handle: untilClosed}, ln)
+		peers := make([]net.Conn, 6)
+		connect := func(i int, talk bool) {
+			c, peer := dial("192.0.2.1")
+			peers[i] = peer
+			ln.next <- c
+			synctest.Wait()
+			if talk {
+				_, _ = peer.Write([]byte{1})
+				synctest.Wait()
+			}
+		}
+		connect(0, true)
+		connect(1, false)
+		connect(2, false)
+		connect(3, true) // instead of 1
+		connect(4, true) // instead of 2
+		connect(5, true) // nobody is idle
+		synctest.Wait()
+		for i, want := range []bool{false, true, true, false, false, true} {
+			if got := closedByServer(peers[i]); got != want {
+				t.Errorf("connection %d: closed %v, want %v", i, got, want)
+			}
+		}
+		c := loop.Counters()
+		if c.Evicted != 2 || c.Full != 1 || c.InUse != 3 || c.Accepted != 5 {
+			t.Errorf("%+v", c)
+		}
+		for _, p := range peers {
+			_ = p.Close()
+		}
+		synctest.Wait()
+		if c := loop.Counters(); c.Open != 0 || c.InUse != 0 {
+			t.Errorf("after all closed: %+v", c)
+		}
+		_ = stop()
+	})
+}
+
+// TestPerPrefix: KS17. One IPv4 address, one IPv6 network.
+func TestPerPrefix(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		bits   int
+		from   []string
+		closed int
+	}{
+		{"one address", 0, []string{"192.0.2.1", "192.0.2.1", "192.0.2.1"}, 1},
+		{"neighbours", 0, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}, 0},
+		{"mapped addresses are the same", 0, []string{"192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"}, 1},
+		{"one /64", 0, []string{"2001:db8::1", "2001:db8::2", "2001:db8::3"}, 1},
+		{"two of a /56, counted by /64", 64, []string{"2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"}, 0},
+		{"two of a /56, counted by /56", 56, []string{"2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"}, 1},
+		{"exempt", 0, []string{"198.51.100.1", "198.51.100.1", "198.51.100.1"}, 0},
+	} {
+		t.Run("KS17 "+tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ln := newFakeListener()
+				loop, stop := start(t, Config{
+					Permits: 10, PerPrefix: 2, PrefixV6: tc.bits, Handle: untilClosed,
+					Exempt: func(a netip.Addr) bool { return a == netip.MustParseAddr("198.51.100.1") },
+				}, ln)
+				var peers []net.Conn
+				for _, from := range tc.from {
+					c, peer := dial(from)
+					peers = append(peers, peer)
+					ln.next <- c
+					synctest.Wait()
+					go func() { _, _ = peer.Write([]byte{1}) }()
+					synctest.Wait()
+				}
+				if c := loop.Counters(); int(c.Prefix) != tc.closed || int(c.Accepted) != len(tc.from)-tc.closed {
+					t.Errorf("%+v", c)
+				}
+				for _, p := range peers {
+					_ = p.Close()
+				}
+				_ = stop()
+				if n := len(loop.prefixes.table); n != 0 {
+					t.Errorf("%d prefixes remembered for nothing", n)
+				}
+			})
+		})
+	}
+}
+
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newFakeListener()
+		loop, stop := start(t, Config{Permits: 100, Rate: 2, Handle: func(context.Context, *Conn) {}}, ln)
+		open := func(from string, n int) (accepted uint64) {
+			before := loop.Counters().Accepted
+			for range n {
+				c, _ := dial(from)
+				ln.next <- c
+			}
+			synctest.Wait()
+			return loop.Counters().Accepted - before
+		}
+		if n := open("192.0.2.1", 20); n != 8 {
+			t.Errorf("burst of %d", n)
+		}
+		if n := open("192.0.2.2", 3); n != 3 {
+			t.Errorf("another prefix: %d of 3", n)
+		}
+		time.Sleep(2 * time.Second)
+		if n := open("192.0.2.1", 20); n != 4 {
+			t.Errorf("%d after 2 s at 2 per second", n)
+		}
+		time.Sleep(time.Minute)
+		open("192.0.2.3", sweepEvery)
+		if n := len(loop.prefixes.table); n > 1 {
+			t.Errorf("%d prefixes remembered", n)
+		}
+		_ = stop()
+	})
+}
+
+func TestPrefixTable_IsCapped(t *testing.T) {
+	p := newPrefixes(Config{PerPrefix: 1, PrefixV6: 64})
+	a := netip.MustParseAddr("10.0.0.0")
+	for range maxPrefixes + 10 {
+		p.add(a)
+		a = a.Next()
+	}
+	if len(p.table) != maxPrefixes {
+		t.Errorf("%d entries", len(p.table))
+	}
+	if !p.room(a) || p.add(a).IsValid() {
+		t.Error("a stranger beyond the table must go unlimited")
+	}
+}
+
+func TestTimeout_IsOnEveryConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := dial("192.0.2.1")
+		loop, stop := start(t, Config{Timeout: 5 * time.Second, Handle: untilClosed}, newFakeListener(c))
+		time.Sleep(5*time.Second + time.Millisecond)
+		synctest.Wait()
+		if !closedByServer(peer) || loop.Counters().Open != 0 {
+			t.Error("connection outlived its deadline")
+		}
+		_ = stop()
+	})
+}
+
+func TestRelease_FreesThePermitOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newFakeListener()
+		loop, stop := start(t, Config{Permits: 1, PerPrefix: 1, Handle: func(_ context.Context, c *Conn) {
+			_, _ = c.Read(make([]byte, 1))
+			c.Release()
+			c.Release()
+			_, _ = c.Read(make([]byte, 1))
+		}}, ln)
+		c1, p1 := dial("192.0.2.1")
+		ln.next <- c1
+		_, _ = p1.Write([]byte{1})
+		synctest.Wait()
+		if c := loop.Counters(); c.InUse != 0 || c.Open != 1 {
+			t.Errorf("released: %+v", c)
+		}
+		c2, p2 := dial("192.0.2.1")
+		ln.next <- c2
+		synctest.Wait()
+		if c := loop.Counters(); c.InUse != 1 || c.Open != 2 || c.Evicted != 0 {
+			t.Errorf("second: %+v", c)
+		}
+		_, _ = p1.Close(), p2.Close()
+		synctest.Wait()
+		if c := loop.Counters(); c.InUse != 0 || c.Open != 0 {
+			t.Errorf("closed: %+v", c)
+		}
+		_ = stop()
+	})
+}
+
+func TestSetRemote_CountsThePeerBehindTheProxy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newFakeListener()
+		user := netip.MustParseAddr("::ffff:203.0.113.7")
+		results := make(chan bool, 3)
+		proxy := netip.MustParseAddr("10.0.0.1")
+		loop, stop := start(t, Config{Permits: 9, PerPrefix: 1, Exempt: func(a netip.Addr) bool { return a == proxy },
+			Handle: func(_ context.Context, c *Conn) {
+				ok := c.SetRemote(user)
+				results <- ok
+				if ok {
+					untilClosed(nil, c)
+				}
+			}}, ln)
+		var peers []net.Conn
+		for range 2 {
+			c, peer := dial("10.0.0.1")
+			peers = append(peers, peer)
+			ln.next <- c
+			synctest.Wait()
+		}
+		if a, b := <-results, <-results; !a || b {
+			t.Errorf("first %v, second %v", a, b)
+		}
+		if loop.Counters().Prefix != 1 {
+			t.Errorf("%+v", loop.Counters())
+		}
+		for _, p := range peers {
+			_ = p.Close()
+		}
+		_ = stop()
+	})
+}
+
+func TestPanic_IsContainedAndQuoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c1, _ := dial("192.0.2.1")
+		loop, stop := start(t, Config{Log: zerolog.New(&log), Handle: func(context.Context, *Conn) {
+			panic("peer sent \n\x1b[31m")
+		}}, newFakeListener(c1))
+		synctest.Wait()
+		if c := loop.Counters(); c.Panics != 1 || c.Open != 0 || c.InUse != 0 {
+			t.Errorf("%+v", c)
+		}
+		if !strings.Contains(log.String(), `\\n\\x1b[31m`) {
+			t.Errorf("log: %s", log.String())
+		}
+		_ = stop()
+	})
+}
+
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		idle, idlePeer := dial("192.0.2.1")
+		quick, quickPeer := dial("192.0.2.2")
+		stuck, stuckPeer := dial("192.0.2.3")
+		ln := newFakeListener(idle, quick, stuck)
+		loop := New(Config{Permits: 3, Drain: 2 * time.Second, Handle: func(ctx context.Context, c *Conn) {
+			if _, err := c.Read(make([]byte, 1)); err != nil {
+				return
+			}
+			<-ctx.Done()
+			if c.Remote() == netip.MustParseAddr("192.0.2.2") {
+				time.Sleep(time.Second)
+				_, _ = c.Write([]byte{7})
+				return
+			}
+			untilClosed(ctx, c)
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- loop.Serve(ctx, ln) }()
+		_, _ = quickPeer.Write([]byte{1})
+		_, _ = stuckPeer.Write([]byte{1})
+		synctest.Wait()
+		began := time.Now()
+		cancel()
+		synctest.Wait()
+		if !closedByServer(idlePeer) {
+			t.Error("idle connection not closed at once")
+		}
+		var b [1]byte
+		if _, err := quickPeer.Read(b[:]); err != nil || b[0] != 7 {
+			t.Errorf("running exchange not finished: %v", err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(began); d < 2*time.Second || d > 2100*time.Millisecond {
+			t.Errorf("drained in %v", d)
+		}
+		if !closedByServer(stuckPeer) {
+			t.Error("stuck connection not closed")
+		}
+	})
+}
+
+func TestListen_WithoutMultipath(t *testing.T) {
+	ln, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	loop := New(Config{Permits: 1, Handle: func(_ context.Context, c *Conn) {
+		_, _ = io.WriteString(c, c.Remote().String())
+	}})
+	done := make(chan error)
+	go func() { done <- loop.Serve(ctx, ln) }()
+	c, err := Dialer().DialContext(ctx, "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mp, err := c.(*net.TCPConn).MultipathTCP(); err != nil || mp {
+		t.Errorf("multipath %v, %v", mp, err)
+	}
+	if b, err := io.ReadAll(c); err != nil || string(b) != "127.0.0.1" {
+		t.Errorf("%q, %v", b, err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
