@@ -28,6 +28,10 @@ const (
 	// misfitDoubt multiplies the frequency variance then.
 	misfitDoubt = 16
 
+	// restless: two samples in a row beyond that many sigma on one side mean at once that the oscillator wanders
+	// more than assumed; by chance that happens once in ten thousand samples.
+	restless = 2.5
+
 	// minWander and maxWander bound the adaptive wander, s/s per sqrt(s): an oven-controlled oscillator, and
 	// a virtual machine under changing load (accuracy.md 2.3).
 	minWander = 1e-11
@@ -47,6 +51,7 @@ type tracker struct {
 	intensity float64 // (s/s)² per s: the square of the wander
 	fit       int     // score of the wander, see adapt
 	misfits   int     // surprises in a row, signed by their side
+	side      int     // of the last sample if that was beyond restless, else 0
 
 	noise delayNoise
 	last  ntp.Measurement // newest sample: claims and poll interval
@@ -93,8 +98,10 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 			r += surprise - v
 		}
 	}
-	t.adapt(fitOf(z, v, r), p)
-	t.advisePoll(fitOf(z, v, r), before.At, p)
+	f := fitOf(z, v, r)
+	t.adapt(f, p)
+	t.hurry(f, z)
+	t.advisePoll(f, before.At, p)
 	if s = s.update(z, r); s.finite() {
 		t.s = s
 	} else {
@@ -167,6 +174,22 @@ func (t *tracker) adapt(f fit, p *tuning) {
 	case t.fit <= -p.PrecisionHysteresis:
 		t.intensity, t.fit = max(t.intensity/wanderFactor, minWander*minWander), 0
 	}
+}
+
+// hurry raises the wander ahead of the score when the filter is plainly left behind.
+func (t *tracker) hurry(f fit, z float64) {
+	side := 0
+	if t.fresh > settled && f.sigmas > restless {
+		side = 1
+		if z < 0 {
+			side = -1
+		}
+	}
+	if side != 0 && side == t.side {
+		t.intensity, t.fit = min(float64(t.intensity*wanderFactor), maxWander*maxWander), 0
+		side = 0
+	}
+	t.side = side
 }
 
 // advisePoll wants an interval at which a sample carries about half of the knowledge (ntpd-rs.md 7.5).

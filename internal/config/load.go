@@ -98,7 +98,7 @@ func newLoader(file string, files bool) *loader {
 
 func (l *loader) at(offset int, key, what, remedy string) Problem {
 	line, column := l.doc.position(offset)
-	return Problem{File: l.file, Line: line, Column: column, Key: key, What: what, Remedy: remedy}
+	return Problem{File: l.file, Line: line, Column: column, Key: shorten(key), What: what, Remedy: remedy}
 }
 
 func (l *loader) problem(offset int, key, what, remedy string) {

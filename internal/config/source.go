@@ -194,7 +194,7 @@ func (n *node) shown() string {
 	case kindString:
 		return quote(n.text)
 	case kindInteger, kindFloat, kindBool:
-		return n.text
+		return shorten(n.text)
 	}
 	return n.kind.String()
 }

@@ -74,13 +74,16 @@ func editDistance(a, b string) int {
 	return last[len(b)]
 }
 
-// quote shows a string of the file, cut to a length that keeps a message on one line.
-func quote(s string) string {
-	const most = 60
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "…"
+// quote shows a string of the file.
+func quote(s string) string { return strconv.Quote(shorten(s)) }
+
+// shorten cuts what the file chose to a length that keeps a message on one line.
+func shorten(s string) string {
+	const most = 120
+	if len(s) <= most {
+		return s
 	}
-	return strconv.Quote(s)
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // alternatives joins a list as "a", "b" or "c".

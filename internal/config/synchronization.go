@@ -15,7 +15,7 @@ const (
 	defaultBackwardStep = 86400 * time.Second
 	defaultReferenceID  = "XNON"
 	stepLimit           = 1 << 32 // s: one era of NTP; what is larger is "inf"
-	partsPerMillion     = 1e-6
+	million             = 1e6
 )
 
 var (
@@ -94,7 +94,7 @@ func (t *table) clock(s *Synchronization) {
 	t.boolean("clock-control", &s.ClockControl)
 	t.interval("virtual-offset", offsetRange, time.Second, &s.VirtualOffset)
 	if t.number("virtual-frequency", ppmRange, &s.VirtualFrequency) {
-		s.VirtualFrequency *= partsPerMillion
+		s.VirtualFrequency /= million
 	}
 	for _, key := range []string{"virtual-offset", "virtual-frequency"} {
 		if n := t.node.children[key]; n != nil && s.Clock != ClockVirtual {
@@ -141,7 +141,7 @@ func (t *table) limit(key string, n *node, dst *time.Duration) bool {
 	case !ok:
 		t.fail(key, n, fmt.Sprintf("%s is no limit", n.shown()), "use "+wantedNumber)
 	case math.IsNaN(v) || v < stepRange.min || v > stepRange.max:
-		t.fail(key, n, n.text+" is out of range", "use "+wantedNumber)
+		t.fail(key, n, shorten(n.text)+" is out of range", "use "+wantedNumber)
 	default:
 		*dst = time.Duration(math.Round(v * float64(time.Second)))
 		return true

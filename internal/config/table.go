@@ -146,7 +146,7 @@ func (t *table) numberOf(key string, n *node, s span, dst *float64) bool {
 	case math.IsNaN(v):
 		t.fail(key, n, "nan is not a number", "use "+s.String())
 	case v < s.min || v > s.max:
-		t.fail(key, n, n.text+" is out of range", "use "+s.String())
+		t.fail(key, n, shorten(n.text)+" is out of range", "use "+s.String())
 	default:
 		*dst = v
 		return true
@@ -163,14 +163,14 @@ func (t *table) integer(key string, s span, dst *int) bool {
 	if n.kind != kindInteger {
 		what := fmt.Sprintf("needs a whole number, not %v", n.kind)
 		if n.kind == kindFloat {
-			what = n.text + " is not a whole number"
+			what = shorten(n.text) + " is not a whole number"
 		}
 		t.fail(key, n, what, "use "+s.String())
 		return false
 	}
 	v, _ := n.float()
 	if v < s.min || v > s.max {
-		t.fail(key, n, n.text+" is out of range", "use "+s.String())
+		t.fail(key, n, shorten(n.text)+" is out of range", "use "+s.String())
 		return false
 	}
 	*dst = int(v)

@@ -25,9 +25,9 @@ const (
 
 // outcomeNames are the labels.
 var outcomeNames = [outcomes]string{
-	Served: "served", NoProtocol: "no common protocol", NoAlgorithm: "no common algorithm", TLSFailed: "tls",
-	NoALPN: "alpn", Incomplete: "incomplete request", BadRequest: "bad request", UnknownCritical: "unknown critical record",
-	NoServer: "no server", ServerFailed: "server failed", TimedOut: "timed out", UserGone: "user gone",
+	Served: "served", NoProtocol: "no_protocol", NoAlgorithm: "no_algorithm", TLSFailed: "tls_failed", NoALPN: "no_alpn",
+	Incomplete: "incomplete_request", BadRequest: "bad_request", UnknownCritical: "unknown_critical",
+	NoServer: "no_server", ServerFailed: "server_failed", TimedOut: "timed_out", UserGone: "user_gone",
 }
 
 // String is the label.

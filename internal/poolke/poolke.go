@@ -42,6 +42,7 @@ type Pool struct {
 
 	snap  atomic.Pointer[snapshot]
 	tls   *tls.Config
+	gate  ke.Gate
 	turn  atomic.Uint64 // users so far, which turns the list
 	tally tally
 
@@ -51,7 +52,7 @@ type Pool struct {
 
 // New checks the configuration as a whole. Nothing is opened.
 func New(c Config, d Deps) (*Pool, error) {
-	p := &Pool{deps: d, log: logging.Target(d.Log, logTarget)}
+	p := &Pool{deps: d, gate: ke.NewGate(), log: logging.Target(d.Log, logTarget)}
 	if p.deps.Listen == nil {
 		p.deps.Listen = accept.Listen
 	}

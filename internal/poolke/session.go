@@ -28,7 +28,8 @@ func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 	ctx = context.WithoutCancel(ctx)
 	snap := p.snap.Load()
 	end := time.Now().Add(snap.cfg.Timeout)
-	s := &session{p: p, snap: snap, conn: tls.Server(c, p.tls), end: end}
+	gated := p.gate.Conn(c)
+	s := &session{p: p, snap: snap, gated: gated, conn: tls.Server(gated, p.tls), end: end}
 	outcome, err := s.serve(ctx)
 	p.tally[outcome].Add(1)
 	ev := p.log.Debug().Stringer("peer", network(c.Remote())).Stringer("outcome", outcome)
@@ -60,10 +61,11 @@ func printable(err error) string {
 
 // session is one user's connection.
 type session struct {
-	p    *Pool
-	snap *snapshot
-	conn *tls.Conn
-	end  time.Time // hard end of everything
+	p     *Pool
+	snap  *snapshot
+	gated *ke.GatedConn // under conn; shares the processors out while the handshake lasts
+	conn  *tls.Conn
+	end   time.Time // hard end of everything
 }
 
 // serve is the life of a session: TLS, request, answer.
@@ -102,7 +104,9 @@ func (s *session) serve(ctx context.Context) (Outcome, error) {
 func (s *session) handshake(ctx context.Context) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(s.snap.cfg.HandshakeTimeout, time.Until(s.end)))
 	defer cancel()
-	if err := s.conn.HandshakeContext(ctx); err != nil {
+	err := s.conn.HandshakeContext(ctx)
+	s.gated.Done()
+	if err != nil {
 		return TLSFailed, fmt.Errorf("TLS handshake: %w", err)
 	}
 	if err := ke.CheckALPN(s.conn.ConnectionState()); err != nil {
@@ -160,10 +164,7 @@ func (s *session) refuse(out Outcome, cause error) error {
 
 // write sends the one message of ours.
 func (s *session) write(msg []byte) error {
-	if err := ke.WriteMessage(s.conn, s.end, msg); err != nil {
-		return err
-	}
-	return nil
+	return ke.WriteMessage(s.conn, s.end, msg)
 }
 
 // linger says good-bye and waits, shortly, for the user to do the same. The accept loop closes.

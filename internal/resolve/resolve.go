@@ -42,8 +42,15 @@ type Resolver struct {
 // New returns a Resolver.
 func New(c Config) *Resolver {
 	res := &net.Resolver{PreferGo: true, Dial: c.Dial}
+	hostsFile := &net.Resolver{PreferGo: true, Dial: noNameServer}
 	r := &Resolver{own: c.Own, timeout: c.Timeout}
 	r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+		// Go looks up a rooted name in the DNS only; the operator's hosts file must win for it, too.
+		if name, rooted := strings.CutSuffix(host, "."); rooted {
+			if addrs, err := hostsFile.LookupNetIP(ctx, "ip", name); err == nil {
+				return addrs, nil
+			}
+		}
 		return res.LookupNetIP(ctx, "ip", host)
 	}
 	if r.own == nil {
@@ -54,6 +61,9 @@ func New(c Config) *Resolver {
 	}
 	return r
 }
+
+// noNameServer keeps a Resolver to the hosts file.
+func noNameServer(context.Context, string, string) (net.Conn, error) { return nil, errNoNameServer }
 
 // Lookup returns the addresses of host, which is a name or an address written out (with a zone, if any),
 // joined with port. The order is that of RFC 6724, addresses without a route last. An error means that there

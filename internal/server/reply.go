@@ -10,7 +10,7 @@ func (r *Responder) appendTime(dst []byte, v *ntp.View, x *exchange) []byte {
 	h := ntp.Header{
 		Version: x.header.Version,
 		Mode:    ntp.ModeServer,
-		Poll:    clampPoll(x.header.Poll),
+		Poll:    x.header.Poll,
 		Origin:  x.header.Transmit,
 	}
 	setSystem(&h, v, x.datagram.Received)
@@ -63,7 +63,7 @@ func appendKiss(dst []byte, req *ntp.Header, code ntp.KissCode, poll int8) []byt
 		Leap:     ntp.LeapUnknown,
 		Version:  req.Version,
 		Mode:     ntp.ModeServer,
-		Poll:     clampPoll(poll),
+		Poll:     poll,
 		RefID:    code,
 		Origin:   req.Transmit,
 		Receive:  req.Transmit,

@@ -33,7 +33,6 @@ type Responder struct {
 	fields  ntp.Fields
 	request nts.Request
 	coin    uint64
-	noKeys  *nts.KeySet
 }
 
 // NewResponder returns a Responder.
@@ -41,7 +40,7 @@ func NewResponder(c Config) *Responder {
 	if c.Versions == 0 {
 		c.Versions = DefaultVersions
 	}
-	return &Responder{config: c, sealer: nts.NewSealer(), coin: c.Seed, noKeys: new(nts.KeySet)}
+	return &Responder{config: c, sealer: nts.NewSealer(), coin: c.Seed}
 }
 
 // SetAccess replaces the access lists, nil lets everybody in; for a reload, between requests.
@@ -74,13 +73,14 @@ func (r *Responder) answer(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram,
 	if err != nil {
 		return nil, TooShort
 	}
+	h.Poll = clampPoll(h.Poll) // copied into every kind of answer
 	if r.config.Limiter.Limited(d.From.Addr(), d.Received) && (action == Deny || !r.leaks()) {
 		return r.limited(dst, &h, d)
 	}
 	if r.fields.Trailer(d.Data, h.Version) != nil {
 		return nil, BadTrailer
 	}
-	switch r.open(d.Data, ks) {
+	switch r.request.Open(d.Data, &r.fields, ks, r.sealer) {
 	case nts.Valid:
 		return r.authenticated(dst, v, ks, action, &exchange{&h, d, readClock})
 	case nts.SendNAK:
@@ -101,16 +101,16 @@ type exchange struct {
 	readClock func() ntp.Timestamp
 }
 
-// open judges the NTS fields; without cookie keys no cookie opens.
-func (r *Responder) open(pkt []byte, ks *nts.KeySet) nts.RequestVerdict {
-	if ks == nil {
-		ks = r.noKeys
-	}
-	return r.request.Open(pkt, &r.fields, ks, r.sealer)
-}
+// maxPlainUID is the longest unique identifier, in bytes, of a request without other NTS fields: twice what
+// RFC 8915 §5.3 asks for. One damaged bit in a length can make the identifier swallow the rest of an NTS
+// request, which must not become a plain one by that (row N09).
+const maxPlainUID = 64
 
 // plain answers a request without NTS.
 func (r *Responder) plain(dst []byte, v *ntp.View, action Action, x *exchange) ([]byte, Verdict) {
+	if len(r.request.UID) > maxPlainUID {
+		return nil, BadNTS
+	}
 	if action == Allow {
 		action = r.config.RequireNTS
 		if action == Ignore {

@@ -29,10 +29,13 @@ type node struct {
 	keys      *nts.KeySet
 	view      func() *ntp.View
 	read      func(t int64) ntp.Timestamp // its clock
+
+	Served []time.Duration // when requests arrived
 }
 
 // answer lets the production server reply to a datagram that arrived at the present moment.
 func (n *node) answer(pkt []byte, from netip.AddrPort) []byte {
+	n.Served = append(n.Served, n.w.Elapsed())
 	d := server.Datagram{Data: pkt, From: from, To: n.addr, Received: n.read(n.w.now)}
 	departure := n.w.now + int64(serverWork)
 	reply, _ := n.responder.Respond(nil, n.view(), n.keys, d, func() ntp.Timestamp {
@@ -155,6 +158,13 @@ func (c *Client) Suspend(d, rtcError time.Duration) {
 		c.suspended += d
 		c.Jump(rtcError)
 	})
+}
+
+// leap is what a kernel with STA_INS or STA_DEL does at the end of the day, by its own clock.
+func (c *Client) leap(d time.Duration) {
+	if c.published != nil && c.published.Leap != ntp.LeapNone {
+		c.Jump(d)
+	}
 }
 
 // Report is that of the system process.

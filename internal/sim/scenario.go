@@ -47,7 +47,8 @@ type Limits struct {
 	SyncOffset time.Duration // default 1 ms
 	MaxOffset  time.Duration // after SyncBefore
 	RMSOffset  time.Duration // after SyncBefore
-	MaxFreq    float64       // s/s, after SyncBefore
+	MaxFreq    float64       // s/s, after SyncBefore, slewing included
+	RMSFreq    float64       // the same
 	MaxSteps   int           // -1: none
 	Uncovered  int           // seconds in which the error may exceed the root distance served; -1: not one
 }
@@ -172,6 +173,8 @@ func (w *World) Require(t testing.TB, l Limits) {
 		t.Errorf("rms offset %v, limit %v", s.RMS, l.RMSOffset)
 	case l.MaxFreq > 0 && s.MaxFreq > l.MaxFreq:
 		t.Errorf("largest frequency error %g ppm, limit %g", s.MaxFreq*1e6, l.MaxFreq*1e6)
+	case l.RMSFreq > 0 && s.RMSFreq > l.RMSFreq:
+		t.Errorf("rms frequency error %g ppm, limit %g", s.RMSFreq*1e6, l.RMSFreq*1e6)
 	case l.MaxSteps != 0 && len(c.Steps) > max(l.MaxSteps, 0):
 		t.Errorf("%d steps %v, limit %d", len(c.Steps), c.Steps, max(l.MaxSteps, 0))
 	case l.Uncovered != 0 && s.Uncovered > max(l.Uncovered, 0):

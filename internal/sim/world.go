@@ -118,6 +118,29 @@ func (w *World) record() {
 	w.records = append(w.records, r)
 }
 
+// leapAt announces a leap second of the given sign from the start on, lets all references count it at d, and
+// the clients' kernels too if they were told.
+func (w *World) leapAt(d, size time.Duration) {
+	for _, r := range w.References {
+		r.View.Leap = ntp.LeapInsert
+		if size > 0 {
+			r.View.Leap = ntp.LeapDelete
+		}
+	}
+	if size > 0 {
+		d -= size // the day is shorter
+	}
+	w.After(d, func() {
+		w.leap += size
+		for _, r := range w.References {
+			r.View.Leap = ntp.LeapNone
+		}
+		for _, c := range w.Clients {
+			c.leap(size)
+		}
+	})
+}
+
 // AddReference adds a stratum 1 server with a constant clock error.
 func (w *World) AddReference(err time.Duration) *Reference {
 	n := byte(len(w.References) + 1)

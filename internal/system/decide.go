@@ -11,6 +11,7 @@ import (
 // that a new sample was taken in.
 func (s *System) decide(now Now, fresh bool, fx *Effects) {
 	if s.state == Refused {
+		fx.Wait = idleWait
 		return
 	}
 	before := s.state
@@ -65,6 +66,7 @@ func (fx *Effects) advise(a ntp.Advice) {
 	for i := range fx.Advice {
 		if fx.Advice[i].Source == a.Source {
 			fx.Advice[i].Poll = a.Poll
+			fx.Advice[i].PollNow = fx.Advice[i].PollNow || a.PollNow
 			return
 		}
 	}
@@ -98,7 +100,7 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 		return
 	}
 	if peer := s.peer(); peer != nil {
-		s.show(s.synchronizedView(now, peer), fx)
+		s.show(s.synchronizedView(now, peer, fx.Steer.By), fx)
 	}
 	s.lines.add(now.Mono, &s.decision.Estimate, s.clock.Frequency, fx)
 }
@@ -151,7 +153,7 @@ func (s *System) drift(now Now, before State, fx *Effects) {
 		s.lost++
 		s.pollNow(fx)
 	}
-	if s.leap.update(ntp.LeapNone, now.Clock, s.params.Pivot) && s.view.Leap != ntp.LeapUnknown {
+	if s.leap.update(s.leap.armed, now.Clock, s.params.Pivot) && s.view.Leap != ntp.LeapUnknown {
 		v := s.view
 		v.Leap = s.leap.armed
 		s.show(v, fx)
@@ -199,11 +201,8 @@ func (s *System) tell(now Now, fx *Effects) {
 
 // overdue reports whether a consensus could be expected by now: one was lost, or the start has had its time.
 func (s *System) overdue(now Now) bool {
-	if len(s.sources) == 0 {
+	if len(s.sources) == 0 || now.Mono.Before(s.patient) {
 		return false
 	}
 	return s.lost > 0 && s.lines.told > 0 || now.Mono.Sub(s.born) > startupOverdue
 }
-
-// startupOverdue is when a missing first consensus is told: a burst of lost replies may delay it this long.
-const startupOverdue = 20 * time.Second

@@ -14,15 +14,16 @@ const maxSources = 1024
 // source is one row of the table.
 type source struct {
 	Added
-	status  Status
-	last    ntp.Measurement
-	updated ntp.Timestamp // clock at the last sample
-	known   bool          // at least one sample
-	bar     bar
-	judged  algorithm.Judgement
-	judging bool // judged holds a verdict
-	told    algorithm.Verdict
-	advised ntp.PollExp
+	status   Status
+	last     ntp.Measurement
+	updated  ntp.Timestamp // clock at the last sample
+	known    bool          // at least one sample
+	reported bool          // status is known
+	bar      bar
+	judged   algorithm.Judgement
+	judging  bool // judged holds a verdict
+	told     algorithm.Verdict
+	advised  ntp.PollExp
 }
 
 // bar is a ground for exclusion that the discipline cannot see.

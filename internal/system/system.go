@@ -15,6 +15,8 @@ const (
 	// startupPatience is how long the first decision waits for sources that have not answered yet: long enough
 	// for a burst, short enough for a first update within 8 s.
 	startupPatience = 6 * time.Second
+	// startupOverdue is when a missing first consensus is told: a burst of lost replies may delay it this long.
+	startupOverdue = 20 * time.Second
 	// lateAfter tells a stopped process (reliability row K11) from a busy machine.
 	lateAfter = 10 * time.Second
 	// minWait and idleWait bound how soon and how late the next Tick comes.
@@ -81,6 +83,7 @@ type System struct {
 	measured     time.Time // first sample
 	selected     time.Time // last decision with a consensus; zero: none since start or a foreign step
 	due          time.Time // when the caller promised to be back
+	patient      time.Time // until then a missing consensus is not worth a line
 	unsettled    bool      // a consensus was missed long enough to have been told of
 	leap         leap
 	lines        offsetLines
@@ -132,7 +135,7 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 		s.remove(e.ID)
 	case Status:
 		if src := s.find(e.ID); src != nil {
-			src.status = e
+			src.status, src.reported = e, true
 			if e.Unusable {
 				s.disc.Forget(e.ID)
 			}
@@ -140,7 +143,7 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 	case Measured:
 		return s.measure(now, &e.Measurement, fx)
 	case ForeignStep:
-		s.foreign(fx)
+		s.foreign(now, fx)
 	case Addresses:
 		s.own = newOwnAddresses(e.List)
 	}
@@ -180,17 +183,21 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 	return true
 }
 
-// foreign is what follows from a change of the clock that was not ours: nothing is known of its offset now.
-func (s *System) foreign(fx *Effects) {
-	fx.note(Warn, targetSystem, "the clock was changed by another program or the machine was suspended: measuring anew")
+// foreign is what follows from a change of the clock that was not ours: nothing is known of its offset now. The
+// caller, who knows what it was, tells the operator.
+func (s *System) foreign(now Now, fx *Effects) {
+	fx.note(Debug, targetSystem, "clock changed underneath us: all offsets are measured anew")
 	s.selected = time.Time{}
+	s.patient = now.Mono.Add(startupOverdue)
 	s.pollNow(fx)
 }
 
 // pollNow asks every association for a measurement as soon as the rate rules allow.
 func (s *System) pollNow(fx *Effects) {
 	for _, src := range s.sources {
-		fx.Advice = append(fx.Advice, ntp.Advice{Source: src.ID, Poll: src.wanted(), PollNow: true})
+		if src.known || src.reported {
+			fx.advise(ntp.Advice{Source: src.ID, Poll: src.wanted(), PollNow: true})
+		}
 	}
 }
 

@@ -44,15 +44,16 @@ func (s *System) localView(now Now) ntp.View {
 
 // synchronizedView follows from the estimate and the peer. The dispersion is a bound: what is left to be
 // slewed, three sigma, and what the source claims; half the root delay bounds the asymmetry of the path beside it.
-func (s *System) synchronizedView(now Now, peer *source) ntp.View {
+// step is what the clock will be stepped by before anyone sees the view.
+func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp.View {
 	e := &s.decision.Estimate
 	r := s.disc.Report(peer.ID)
 	sigma := time.Duration(boundSigmas * math.Sqrt(e.VarOffset) * 1e9)
 	return ntp.View{
 		Leap: s.leap.armed, Stratum: peer.last.Stratum + 1,
-		RefID: ntp.RefIDFromAddr(peer.Address.Addr()), Reference: now.Clock,
+		RefID: ntp.RefIDFromAddr(peer.Address.Addr()), Reference: now.Clock.Add(step),
 		RootDelay:  max(r.Delay, 0) + peer.last.RootDelay,
-		Dispersion: e.Offset.Abs() + sigma + peer.last.RootDispersion,
+		Dispersion: (e.Offset - step).Abs() + sigma + peer.last.RootDispersion,
 		Wander:     boundSigmas*math.Sqrt(e.VarFreq) + wanderFloor,
 		Precision:  s.params.Precision, Synchronized: true,
 	}

@@ -1,0 +1,404 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/pelletier/go-toml/v2"
+
+	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/secret"
+)
+
+func parseOK(t *testing.T, text string) *Config {
+	t.Helper()
+	cfg, _, err := Parse("t.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// TestDefaults: the configuration of an empty file (ntpd-rs.md 2.2 to 2.14).
+func TestDefaults(t *testing.T) {
+	want := &Config{
+		Path: "t.toml",
+		Observability: Observability{LogLevel: LevelInfo, ObservationPermissions: 0o666,
+			MetricsExporterListen: netip.MustParseAddrPort("127.0.0.1:9975")},
+		Keyset: Keyset{StaleKeys: 7, RotationInterval: 24 * time.Hour},
+		Synchronization: Synchronization{
+			MinimumAgreeingSources: 3,
+			SingleStep:             Threshold{1000 * time.Second, 1000 * time.Second},
+			StartupStep:            Threshold{Unlimited, 86400 * time.Second},
+			AccumulatedStep:        Unlimited,
+			WarnOnJump:             true,
+			LocalStratum:           16,
+			ReferenceID:            ntp.RefIDFromString("XNON"),
+			ClockControl:           true,
+			Algorithm:              algorithm.Defaults(),
+		},
+	}
+	if d := cmp.Diff(want, parseOK(t, ""), cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestSources(t *testing.T) {
+	cfg := parseOK(t, `
+[source-defaults]
+poll-interval-limits = { min = 5 }
+[[source]]
+mode = "server"
+address = "ntp.example.org"
+[[source]]
+mode = "pool"
+address = "[2001:db8::1]:1123"
+ignore = ["::ffff:192.0.2.1"]
+poll-interval-limits = { min = 0, max = 2 }
+[[source]]
+mode = "nts"
+address = "2001:db8::1"
+initial-poll-interval = 7
+[[source]]
+mode = "nts-pool"
+address = "localhost:14460"
+count = 2
+`)
+	want := []Source{
+		{Mode: ModeServer, Host: "ntp.example.org", Port: 123, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
+		{Mode: ModePool, Host: "2001:db8::1", Port: 1123, Count: 4, Version: 4, PollMin: 0, PollMax: 2, PollInitial: 2,
+			Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.1")}},
+		{Mode: ModeNTS, Host: "2001:db8::1", Port: 4460, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 7},
+		{Mode: ModeNTSPool, Host: "localhost", Port: 14460, Count: 2, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
+	}
+	if d := cmp.Diff(want, cfg.Sources, cmpopts.EquateComparable(netip.Addr{})); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestServers(t *testing.T) {
+	cfg := parseOK(t, `
+[[server]]
+listen = "[::]:123"
+[[server]]
+listen = "127.0.0.1:123"
+allowlist = { filter = ["::ffff:192.0.2.77/120"], action = "deny" }
+denylist = { filter = [], action = "ignore" }
+rate-limiting-cache-size = 32
+rate-limiting-cutoff-ms = 1500
+require-nts = true
+accept-ntp-versions = [4]
+`)
+	want := []Server{
+		{Listen: netip.MustParseAddrPort("[::]:123"), Allow: AccessList{everyone, ActionIgnore}, Deny: AccessList{nil, ActionDeny}, Versions: []uint8{3, 4}},
+		{Listen: netip.MustParseAddrPort("127.0.0.1:123"),
+			Allow:          AccessList{[]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, ActionDeny},
+			Deny:           AccessList{[]netip.Prefix{}, ActionIgnore},
+			RateLimitSlots: 32, RateLimitSpacing: 1500 * time.Millisecond, RequireNTS: ActionIgnore, Versions: []uint8{4}},
+	}
+	if d := cmp.Diff(want, cfg.Servers, cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestKEServer(t *testing.T) {
+	b, err := os.ReadFile("testdata/good/1.1-nts-pool.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata/good/1.1-nts-pool.toml")
+	cfg, _, err := Load(path)
+	if err != nil {
+		t.Fatal(err, string(b))
+	}
+	ke := cfg.KEServers[0]
+	if len(ke.PoolCertificates) != 1 || ke.MaxConnections != 512 || ke.LongLived != 51 || ke.NTPPort != 123 || ke.Timeout != time.Second {
+		t.Errorf("%+v", ke)
+	}
+	if cfg.Sources[0].Roots == nil {
+		t.Error("certificate-authority gave no roots")
+	}
+	cfg, _, err = Load("testdata/good/1.7.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ke = cfg.KEServers[0]; len(ke.PoolTokens) != 2 || !ke.PoolTokens[1].Equal([]byte("another")) || ke.LongLived != 20 {
+		t.Errorf("%+v", ke)
+	}
+	if cfg.Sources[0].Roots != nil {
+		t.Error("roots without certificate-authority")
+	}
+}
+
+func TestThresholds(t *testing.T) {
+	s := time.Second
+	for text, want := range map[string]Threshold{
+		`10`:                                  {10 * s, 10 * s},
+		`0.5`:                                 {s / 2, s / 2},
+		`0`:                                   {0, 0},
+		`"inf"`:                               {Unlimited, Unlimited},
+		`{ forward = 1, backward = "inf" }`:   {s, Unlimited},
+		`{ forward = 1 }`:                     {s, Unlimited},
+		`{ backward = 0x10 }`:                 {Unlimited, 16 * s},
+		`{}`:                                  {Unlimited, Unlimited},
+		`4294967296`:                          {4294967296 * s, 4294967296 * s},
+		"{\n forward = 1,\n backward = 2,\n}": {s, 2 * s},
+	} {
+		cfg := parseOK(t, "[synchronization]\nsingle-step-panic-threshold = "+text)
+		if got := cfg.Synchronization.SingleStep; got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+	for _, text := range []string{"accumulated-step-panic-threshold = 0", `accumulated-step-panic-threshold = "inf"`} {
+		if got := parseOK(t, "[synchronization]\n"+text).Synchronization.AccumulatedStep; got != Unlimited {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	cfg := parseOK(t, "[synchronization.startup-step-panic-threshold]\nforward = 3\n[synchronization]\naccumulated-step-panic-threshold = 7")
+	if cfg.Synchronization.StartupStep != (Threshold{3 * s, Unlimited}) || cfg.Synchronization.AccumulatedStep != 7*s {
+		t.Errorf("%+v", cfg.Synchronization)
+	}
+}
+
+func TestVirtualClock(t *testing.T) {
+	s := parseOK(t, "[synchronization]\nclock = \"virtual\"\nvirtual-offset = -0.25\nvirtual-frequency = 50").Synchronization
+	if s.Clock != ClockVirtual || s.VirtualOffset != -250*time.Millisecond || s.VirtualFrequency != 50e-6 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestAlgorithmKeys(t *testing.T) {
+	v := reflect.ValueOf(parseOK(t, "[synchronization]\nminimum-agreeing-sources = 2").Synchronization.Algorithm)
+	if got := v.FieldByName("MinimumAgreeing").Int(); got != 2 {
+		t.Errorf("MinimumAgreeing %d, want 2", got)
+	}
+	// Every key sets the field of its own name, to a value that is inside every range but no default.
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		if name == "MinimumAgreeing" {
+			continue
+		}
+		key, value := kebab(name), "0.015625"
+		switch v.Field(i).Kind() {
+		case reflect.Int:
+			value = "5"
+		case reflect.Bool:
+			value = "true"
+		}
+		switch name {
+		case "InitialWander", "InitialFrequencyUncertainty", "SlewMaximumFrequencyOffset", "MaximumFrequencySteer":
+			value = "0.00390625"
+		}
+		p := parseOK(t, "[synchronization.algorithm]\n"+key+" = "+value).Synchronization.Algorithm
+		if got := fmt.Sprint(reflect.ValueOf(p).Field(i)); got != value {
+			t.Errorf("%s = %s gave %s", key, value, got)
+		}
+	}
+}
+
+func kebab(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if r >= 'A' && r <= 'Z' {
+			if i > 0 {
+				b.WriteByte('-')
+			}
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func TestPool(t *testing.T) {
+	p, _, err := LoadPool("testdata/good/1.1-nts-pool-ke.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Listen != netip.MustParseAddrPort("0.0.0.0:4460") || p.Timeout != time.Second || !p.TimeoutSet || p.Roots == nil {
+		t.Errorf("%+v", p)
+	}
+	if d := cmp.Diff([]PoolServer{{Domain: "localhost", Port: 8081}, {Domain: "localhost", Port: 8080}}, p.Servers); d != "" {
+		t.Error(d)
+	}
+	p, _, err = LoadPool("testdata/good/tokens-nts-pool-ke.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][]secret.Bytes{{secret.Bytes("first"), secret.Bytes("second")}, {secret.Bytes("first"), secret.Bytes("second")}}
+	for i, s := range p.Servers {
+		if !reflect.DeepEqual(s.Tokens, want[i]) {
+			t.Errorf("%s: %d tokens, not those of the file", s.Domain, len(s.Tokens))
+		}
+	}
+	if p.TimeoutSet || p.Timeout != 5*time.Second {
+		t.Errorf("timeout %v %v", p.Timeout, p.TimeoutSet)
+	}
+	if _, _, err := LoadPool(""); err == nil || err.Error() != "nts-pool-ke: no configuration path specified; name one with -c FILE" {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := LoadPool("testdata/no-such-file.toml"); err == nil ||
+		err.Error() != "testdata/no-such-file.toml: no such file or directory; name a configuration with -c FILE" {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestNoSecretsInMessages: a token that is refused, and one that is not, appear nowhere.
+func TestNoSecretsInMessages(t *testing.T) {
+	text := "[[nts-ke-server]]\nlisten = \"1.2.3.4:1\"\naccepted-pool-authentication-tokens = [\"geheim\", \"geheim\\t\"]\nx = 1\n"
+	_, warnings, err := Parse("t.toml", []byte(text))
+	if s := verdict(warnings, err); strings.Contains(s, "geheim") || !strings.Contains(s, "control character") {
+		t.Error(s)
+	}
+	p, _, err := LoadPool("testdata/good/tokens-nts-pool-ke.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := fmt.Sprintf("%v %+v %#v %x", p, p, p.Servers, p.Servers); strings.Contains(s, "first") || strings.Contains(s, "6669727374") {
+		t.Error(s)
+	}
+}
+
+// TestF06_OddFiles: byte order marks and line ends of other systems are fine, everything else is an error
+// with a place, and nothing takes long.
+func TestF06_OddFiles(t *testing.T) {
+	var many strings.Builder
+	for i := range 10000 {
+		fmt.Fprintf(&many, "[[source]]\nmode = \"server\"\naddress = \"n%d.example.org\"\npoll-interval-limits = { min = 4, max = 6 }\n", i)
+	}
+	var keys strings.Builder
+	for i := range 200000 {
+		fmt.Fprintf(&keys, "k%d=1\n", i)
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"byte order mark", "\xef\xbb\xbf[keyset]\nstale-key-count = 3\n", ""},
+		{"byte order mark and a wrong key", "\xef\xbb\xbfkeysets = 1", `1:1: keysets: unknown key; did you mean "keyset"?`},
+		{"two byte order marks", "\xef\xbb\xbf\xef\xbb\xbf[keyset]\n", "1:1: "},
+		{"UTF-16", "\xff\xfe[\x00k\x00", "1:1: "},
+		{"CR LF", "[keyset]\r\nstale-key-count = 3\r\n", ""},
+		{"CR alone", "[keyset]\rstale-key-count = 3\r", "1:9: "},
+		{"NUL", "[keyset]\nkey-storage-path = \"a\x00b\"\n", "2:22: "},
+		{"escaped NUL in a path", "[keyset]\nkey-storage-path = \"a\\u0000b\"\n", "2:20: keyset.key-storage-path: holds a NUL byte"},
+		{"invalid UTF-8", "[keyset]\nkey-storage-path = \"a\xffb\"\n", "2:22: "},
+		{"invalid UTF-8 in a comment", "# \xff\n", "1:3: "},
+		{"umlauts before the place", "# ü\n[keyset]\n\"ü\" = 1", "3:1: keyset.ü: unknown key"},
+		{"10 MB", strings.Repeat("# comment\n", 1<<20), "1:1: is larger than 4194304 bytes"},
+		{"10000 sources", many.String(), ""},
+		{"200000 keys", keys.String(), "1:1: k0: unknown key"},
+		{"deep array", "a = " + strings.Repeat("[", 100000), "1:"},
+		{"deep table", "a = " + strings.Repeat("{a=", 100000), "1:"},
+		{"long dotted key", strings.Repeat("a.", 100000) + "a = 1", "1:1: a: unknown key"},
+		{"long key", strings.Repeat("a", 1000000) + " = 1", "1:1: aaaa"},
+		{"long string", "[[source]]\nmode = \"" + strings.Repeat("a", 1000000) + "\"", "2:8: source.mode: \"aaaaa"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			start := time.Now()
+			_, _, err := Parse("t.toml", []byte(c.text))
+			if d := time.Since(start); d > 2*time.Second {
+				t.Errorf("took %v", d)
+			}
+			switch {
+			case c.want == "" && err != nil:
+				t.Error(err)
+			case c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), "t.toml:"+c.want)):
+				t.Errorf("error %.200v, want t.toml:%s…", err, c.want)
+			}
+			if ps, ok := errors.AsType[Problems](err); ok {
+				for _, p := range ps {
+					if len(p.String()) > 1000 {
+						t.Errorf("a message of %d bytes", len(p.String()))
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTheParserAgrees: what our tree accepts and refuses as TOML is what go-toml's own decoder does.
+func TestTheParserAgrees(t *testing.T) {
+	for _, text := range []string{
+		"a = 1\na = 2", "[a]\n[a]", "[a.b]\n[a]", "[a]\nb.c = 1\n[a.b]", "a.b = 1\n[a]", "a = {}\n[a.b]", "a = {}\na.b = 1",
+		"[[a]]\n[[a]]\n[a.b]\n[[a]]\n[a.b]", "[a]\n[[a]]", "[[a]]\n[a]", "a = []\n[[a]]", "[a.b]\nc = 1\n[a]\nb.d = 1",
+		"[a]\nb.c = 1\nb.d = 2", "a = { b.c = 1, b.d = 2 }", "a = { b = 1, b = 2 }", "a = { b = {}, b.c = 1 }", "[a]\nb = 1\n[a.b]",
+		"a.b.c = 1\na.b = 2", "a = [{ b = 1, b = 2 }]", "[a.b.c]\n[a.b]\n[a]", "[[a.b]]\n[a]\n[a.b.c]", "[[a]]\nb = 1\n[a.b]",
+		"a.b = 1\n[a.c]", "[x]\na.b = 1\n[x.a.c]", "[[a]]\nb.c = 1\n[a.b.d]", "a = 1\n[[a]]", "[a]\nb = { c = 1 }\nb.d = 1", "[a]\n[a.b]\n[[a.b]]",
+	} {
+		var v map[string]any
+		theirs := toml.Unmarshal([]byte(text), &v)
+		_, ours := parse([]byte(text))
+		if (theirs == nil) != (ours == nil) {
+			t.Errorf("%q: theirs %v, ours %v", text, theirs, ours)
+		}
+	}
+}
+
+// TestGuard_NoTextUnmarshalerOnScalars: go-toml 2.4.3 never calls UnmarshalText of a named scalar type; a
+// struct of this package that is decoded one day would accept anything there (libraries.md section 12).
+func TestGuard_NoTextUnmarshalerOnScalars(t *testing.T) {
+	unmarshaler := reflect.TypeFor[encoding.TextUnmarshaler]()
+	seen := map[reflect.Type]bool{}
+	var walk func(reflect.Type, string)
+	walk = func(typ reflect.Type, path string) {
+		if seen[typ] {
+			return
+		}
+		seen[typ] = true
+		switch k := typ.Kind(); k {
+		case reflect.Struct:
+			for i := range typ.NumField() {
+				walk(typ.Field(i).Type, path+"."+typ.Field(i).Name)
+			}
+		case reflect.Slice, reflect.Array, reflect.Pointer, reflect.Map:
+			walk(typ.Elem(), path)
+		default:
+			if reflect.PointerTo(typ).Implements(unmarshaler) {
+				t.Errorf("%s: %v is a scalar with UnmarshalText", path, typ)
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config](), "Config")
+	walk(reflect.TypeFor[Pool](), "Pool")
+	if len(seen) < 20 {
+		t.Errorf("only %d types seen", len(seen))
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "abc", 0}, {"adress", "address", 1}, {"lisetn", "listen", 1}, {"kitten", "sitting", 3}} {
+		if got := editDistance(c.a, c.b); got != c.want {
+			t.Errorf("%q to %q: %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := editDistance(c.b, c.a); got != c.want {
+			t.Errorf("%q to %q: %d, want %d", c.b, c.a, got, c.want)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	if LevelWarn.String() != "warn" || FormatJournal.String() != "journal" || ModeNTSPool.String() != "nts-pool" || ClockVirtual.String() != "virtual" {
+		t.Error("a constant has the wrong word")
+	}
+	if l, ok := ParseLogLevel("error"); !ok || l != LevelError {
+		t.Error("error is a level")
+	}
+	if _, ok := ParseLogLevel("Error"); ok {
+		t.Error("Error is no level")
+	}
+	if LogLevel(9).String() != "unknown(9)" {
+		t.Error(LogLevel(9).String())
+	}
+}

@@ -1,0 +1,31 @@
+package privdrop
+
+import "errors"
+
+// Capability is a Linux capability by its number in capabilities(7).
+type Capability int
+
+// The capabilities that the suite knows.
+const (
+	NetBindService Capability = 10 // bind ports below 1024
+	SysTime        Capability = 25 // set the clock
+)
+
+// String names the capability as capabilities(7) does.
+func (c Capability) String() string {
+	switch c {
+	case NetBindService:
+		return "CAP_NET_BIND_SERVICE"
+	case SysTime:
+		return "CAP_SYS_TIME"
+	}
+	return "unknown capability"
+}
+
+// Sentinels that callers match.
+var (
+	// ErrCgo: capabilities belong to threads, and only a binary without cgo can reach all of them.
+	ErrCgo = errors.New("privileges cannot be dropped in a binary built with cgo; build with CGO_ENABLED=0")
+	// ErrUnsupported: capabilities are Linux's.
+	ErrUnsupported = errors.New("dropping capabilities is not supported on this system")
+)

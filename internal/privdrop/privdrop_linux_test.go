@@ -1,0 +1,145 @@
+package privdrop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dropEnv makes this binary the process that drops.
+const dropEnv = "PRIVDROP_KEEP"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(dropEnv) != "" {
+		dropAndReport()
+	}
+	os.Exit(m.Run())
+}
+
+// dropAndReport keeps the two capabilities and prints what every thread has then.
+func dropAndReport() {
+	for range 4 { // threads that exist before
+		go func() { runtime.LockOSThread(); time.Sleep(time.Hour) }()
+	}
+	time.Sleep(10 * time.Millisecond)
+	if err := Keep(SysTime, NetBindService); err != nil {
+		fmt.Println("error:", err, errors.Is(err, ErrCgo))
+		os.Exit(0)
+	}
+	for range 2 { // and some that start after
+		go func() { runtime.LockOSThread(); time.Sleep(time.Hour) }()
+	}
+	time.Sleep(10 * time.Millisecond)
+	tasks, _ := filepath.Glob("/proc/self/task/*/status")
+	for _, task := range tasks {
+		status, _ := os.ReadFile(task)
+		fmt.Println("thread", strings.Join(strings.Fields(pick(string(status))), " "))
+	}
+	has, err := Has(SysTime)
+	fmt.Println("SysTime", has, err)
+	_, err = exec.Command("/bin/true").CombinedOutput()
+	fmt.Println("child", err)
+	os.Exit(0)
+}
+
+// pick returns the values that privileges show in.
+func pick(status string) (values string) {
+	for _, l := range strings.Split(status, "\n") {
+		key, value, _ := strings.Cut(l, ":")
+		switch key {
+		case "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs":
+			values += " " + key + "=" + strings.TrimSpace(value)
+		}
+	}
+	return values
+}
+
+func TestKeep(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: dropping capabilities needs some, run as root")
+	}
+	has, err := Has(SysTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), dropEnv+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text := string(out)
+	if strings.HasPrefix(text, "error:") {
+		if strings.Contains(text, ErrCgo.Error()+" true") {
+			t.Skipf("skipped: this test binary is built with cgo (race detector); it was refused politely: %s", text)
+		}
+		t.Fatal(text)
+	}
+	if !has {
+		t.Skipf("skipped the comparison: this environment lacks CAP_SYS_TIME: %s", text)
+	}
+	const kept = "0000000002000400"
+	want := "thread CapInh=0000000000000000 CapPrm=" + kept + " CapEff=" + kept + " CapBnd=" + kept + " CapAmb=0000000000000000 NoNewPrivs=1"
+	threads := 0
+	for _, l := range strings.Split(text, "\n") {
+		if strings.HasPrefix(l, "thread") {
+			threads++
+			if l != want {
+				t.Errorf("got %s\nwant %s", l, want)
+			}
+		}
+	}
+	if threads < 6 || !strings.Contains(text, "SysTime true <nil>") || !strings.Contains(text, "child <nil>") {
+		t.Errorf("%d threads: %s", threads, text)
+	}
+}
+
+// The test for the clock's privilege sees a missing one, in a process that never had it.
+func TestK07_HasSeesMissingCapability(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if has, err := Has(SysTime); err != nil || has {
+			t.Skipf("skipped: not root, and yet: %v %v", has, err)
+		}
+		return
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // this thread gives up the capability and ends with the goroutine
+		sets, err := get()
+		if err == nil {
+			i, bit := slot(SysTime)
+			sets[i].Effective &^= bit
+			hdr := header()
+			err = unix.Capset(&hdr, &sets[0])
+		}
+		if err == nil {
+			var has bool
+			if has, err = Has(SysTime); has {
+				err = errors.New("reports a capability that is not in force")
+			}
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCapabilityNames(t *testing.T) {
+	if SysTime != unix.CAP_SYS_TIME || NetBindService != unix.CAP_NET_BIND_SERVICE {
+		t.Error("numbers differ from the kernel's")
+	}
+	for c, want := range map[Capability]string{SysTime: "CAP_SYS_TIME", NetBindService: "CAP_NET_BIND_SERVICE", 99: "unknown capability"} {
+		if c.String() != want {
+			t.Errorf("%d is %s", c, c)
+		}
+	}
+}
