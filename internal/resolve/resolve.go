@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -18,8 +19,9 @@ const maxHost = 254
 // Errors of Lookup that callers match.
 var (
 	// ErrNoUsable says that the name exists and every address it stands for was refused.
-	ErrNoUsable = errors.New("no usable address")
-	errHost     = errors.New("host name is empty or longer than 254 bytes")
+	ErrNoUsable     = errors.New("no usable address")
+	errHost         = errors.New("host name is empty or longer than 254 bytes")
+	errNoNameServer = errors.New("hosts file only")
 )
 
 // Config adapts a Resolver; the zero value is the one for production.

@@ -245,3 +245,11 @@ func FuzzFilter(f *testing.F) {
 		}
 	})
 }
+
+// A Server record is an absolute name; the hosts file must still be asked for it.
+func TestLookup_RootedNameOfTheHostsFile(t *testing.T) {
+	a, err := New(Config{}).Lookup(context.Background(), "localhost.", 123)
+	if err != nil || len(a.Addrs) == 0 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+}
