@@ -9,12 +9,15 @@ import (
 	"slices"
 )
 
-// The places that apply with DefaultPath only.
+// The places that apply with DefaultPath only, and the name of the cookie keys inside any state directory.
 const (
 	defaultState  = "/var/lib/ntp-daemon"
 	defaultSocket = "/run/ntp-daemon/observe"
-	keysetFile    = "keys" // inside the state directory, unless key-storage-path names another place
+	keysetFile    = "keys"
 )
+
+// mostProblems bounds the report on a file that is something else altogether.
+const mostProblems = 200
 
 // Load reads, checks and completes a configuration of ntp-daemon. An empty path means DefaultPath, which may
 // be absent: the result is then the configuration of an empty file. A file that is named, and a default one
@@ -79,6 +82,7 @@ type loader struct {
 	atDefaultPath bool
 	doc           *document
 	problems      []placed
+	more          int // problems beyond mostProblems
 	missing       []Problem
 	warnings      []Warning
 	listeners     map[string]int // network and address to the place of the first table that uses it
@@ -102,6 +106,10 @@ func (l *loader) at(offset int, key, what, remedy string) Problem {
 }
 
 func (l *loader) problem(offset int, key, what, remedy string) {
+	if len(l.problems) >= mostProblems {
+		l.more++
+		return
+	}
 	l.problems = append(l.problems, placed{offset, l.at(offset, key, what, remedy)})
 }
 
@@ -127,6 +135,9 @@ func (l *loader) sorted() Problems {
 	ps := make(Problems, len(l.problems))
 	for i, p := range l.problems {
 		ps[i] = p.Problem
+	}
+	if l.more > 0 {
+		ps = append(ps, Problem{File: l.file, What: fmt.Sprintf("%d more problems", l.more)})
 	}
 	return ps
 }

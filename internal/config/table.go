@@ -290,7 +290,12 @@ func (t *table) finish() {
 		known[k] = true
 	}
 	for _, name := range t.node.names {
-		if !known[name] {
+		if known[name] {
+			continue
+		}
+		if len(t.l.problems) >= mostProblems {
+			t.l.more++
+		} else {
 			t.l.problem(t.node.children[name].key, t.name(name), "unknown key", t.suggest(name))
 		}
 	}
