@@ -21,18 +21,21 @@ type Clock interface {
 	// Frequency is the correction now in force, s/s relative to the bare oscillator.
 	Frequency() float64
 	// SetFrequency makes f the whole correction in force. What lies beyond ±MaxFrequency is cut to it; the
-	// entry says what was applied. Errors: ErrBadValue, ErrForeign, ErrPermission, ErrReadOnly.
+	// entry says what was applied. Errors: ErrBadValue, ErrForeign, ErrPermission, ErrReadOnly; then nothing
+	// was written.
 	SetFrequency(f float64) (ntp.LedgerEntry, error)
 	// SetBase names the part of the correction that stays when a slew ends: the frequency that Rest leaves
 	// behind. Before the first call it is the correction found at the start. It touches no clock.
 	SetBase(f float64) error
 	// Step adds d to the clock at once. Errors as SetFrequency.
 	Step(d time.Duration) (ntp.LedgerEntry, error)
-	// SetStatus tells the kernel, and through it every program on the host, how good the clock is.
+	// SetStatus tells the kernel, and through it every program on the host, how good the clock is. A step
+	// voids it.
 	SetStatus(s Status) error
 
 	// CheckForeign looks whether somebody else changed the clock since the last look, and adopts what it
-	// finds; it never writes to the clock. ok is false when all is as we left it.
+	// finds; it never writes to the clock. ok is false when all is as we left it. Call it when WatchSteps
+	// reports and before each correction: a correction computed for the clock as it was would be wrong.
 	CheckForeign() (f Foreign, ok bool)
 	// Rest prepares an orderly exit: a slew in progress ends (the base frequency is put in force), a leap
 	// second that is armed is disarmed. The clock remains usable.

@@ -443,24 +443,23 @@ func TestK15_Rest(t *testing.T) {
 	}
 }
 
-func TestKernelRoundsDifferently(t *testing.T) {
-	f := newFakeKernel()
-	k := open(t, f)
-	off := int64(1)
-	k.adjtime = func(tx *timex) (int, error) {
-		write := tx.modes&unix.ADJ_FREQUENCY != 0
-		n, err := f.call(tx)
-		if write {
-			tx.freq += off
-			f.freq = tx.freq
+// The entry holds the frequency that the kernel confirms, not the one that was asked for.
+func TestFrequencyIsReadBack(t *testing.T) {
+	for _, off := range []int64{0, 1, -1000} {
+		f := newFakeKernel()
+		k := open(t, f)
+		k.adjtime = func(tx *timex) (int, error) {
+			if tx.modes&unix.ADJ_FREQUENCY != 0 {
+				tx.freq += off
+			}
+			return f.call(tx)
 		}
-		return n, err
-	}
-	if e, err := k.SetFrequency(1e-6); err != nil || e.Frequency != fromKernel(65537) {
-		t.Errorf("one unit: %v %v", e, err)
-	}
-	off = 1000
-	if e, err := k.SetFrequency(1e-6); !errors.Is(err, ErrForeign) || e.Frequency != fromKernel(66536) {
-		t.Errorf("1000 units: %v %v", e, err)
+		e, err := k.SetFrequency(1e-6)
+		if err != nil || e.Frequency != fromKernel(65536+off) || k.Frequency() != e.Frequency {
+			t.Errorf("%d units off: %+v %v", off, e, err)
+		}
+		if _, ok := k.CheckForeign(); ok {
+			t.Errorf("%d units off: taken for foreign", off)
+		}
 	}
 }
