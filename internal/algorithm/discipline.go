@@ -21,6 +21,10 @@ type Discipline struct {
 	slewing bool      // the frequency in force differs from y on purpose
 }
 
+// maxGap is beyond what two era-less timestamps can differ by, 68 years; the difference of two such gaps still
+// fits a Duration.
+const maxGap = 70 * 366 * 24 * time.Hour
+
 // Verdict is what selection found about one source.
 type Verdict uint8
 
@@ -152,7 +156,7 @@ func New(p Params) *Discipline { return &Discipline{params: newTuning(p)} }
 // Absorb takes in one measurement that Ledger.Place has placed. One-way and pulse measurements are ignored:
 // nothing produces them yet.
 func (d *Discipline) Absorb(m ntp.Measurement) {
-	if m.Kind != ntp.TwoWay || m.RTT > maxRoundTrip || m.RTT < -maxRoundTrip {
+	if m.Kind != ntp.TwoWay || m.RTT > maxRoundTrip || m.RTT < -maxRoundTrip || m.Gap > maxGap || m.Gap < -maxGap {
 		return
 	}
 	i, known := d.find(m.Source)

@@ -1,0 +1,172 @@
+package algorithm
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+)
+
+// TestTracker_Burst: eight samples a second apart tell offset and frequency, and the filter knows how well.
+func TestTracker_Burst(t *testing.T) {
+	var offset, freq, n float64
+	for seed := range 200 {
+		p := newPath(ntp.SourceID(seed+1), 100*us, 30*us)
+		p.lie, p.freq = 250*ms, 50e-6
+		tn := newTuning(loose())
+		first := p.at(0)
+		tr := newTracker(&first, 0, &tn)
+		tr.absorb(&first, &tn)
+		at := ntp.Local(0)
+		for range 7 {
+			at = at.Add(sec)
+			m := p.at(at)
+			tr.absorb(&m, &tn)
+		}
+		dx := tr.s.above(p.lie) - 7*p.freq
+		dy := tr.s.y - p.freq
+		if math.Abs(dx) > 150e-6 || math.Abs(dy) > 60e-6 {
+			t.Errorf("path %d: off by %v s and %v s/s after a burst", p.id, dx, dy)
+		}
+		offset += dx * dx / tr.s.pxx
+		freq += dy * dy / tr.s.pyy
+		n++
+	}
+	for name, ratio := range map[string]float64{"offset": offset / n, "frequency": freq / n} {
+		if ratio < 0.1 || ratio > 2 {
+			t.Errorf("%s: squared error is %.2f times what the filter believes", name, ratio)
+		}
+	}
+}
+
+// TestTracker_FirstSample is sound: the offset lies within half the round trip, whatever the path.
+func TestTracker_FirstSample(t *testing.T) {
+	for _, rtt := range []time.Duration{-ms, 0, 200 * us, 20 * ms, 3 * sec} {
+		tn := newTuning(loose())
+		m := ntp.Measurement{Source: 1, At: 5, Gap: sec, RTT: rtt, Precision: 100}
+		tr := newTracker(&m, 0, &tn)
+		tr.absorb(&m, &tn)
+		half := max(rtt, 0).Seconds() / 2
+		if sd := math.Sqrt(tr.s.pxx); sd < half/2 || sd > half+5e-6 {
+			t.Errorf("round trip %v: sigma %v s", rtt, sd)
+		}
+	}
+}
+
+// TestTracker_Excess: a sample that was delayed by much counts little.
+func TestTracker_Excess(t *testing.T) {
+	tn := newTuning(loose())
+	p := newPath(1, ms, 10*us)
+	first := p.at(0)
+	tr := newTracker(&first, 0, &tn)
+	at := ntp.Local(0)
+	for range 40 {
+		at = at.Add(sec)
+		m := p.at(at)
+		tr.absorb(&m, &tn)
+	}
+	before := tr.s.above(0)
+	m := p.at(at.Add(sec))
+	m.RTT, m.Gap = m.RTT+20*ms, 10*ms // 20 ms of queueing on the way out
+	tr.absorb(&m, &tn)
+	if moved := math.Abs(tr.s.above(0) - before); moved > 20e-6 {
+		t.Errorf("one delayed sample moved the estimate by %v s", moved)
+	}
+}
+
+// TestTracker_Reseeds when the source's own time changes, after three samples, and keeps the frequency.
+func TestTracker_Reseeds(t *testing.T) {
+	tn := newTuning(loose())
+	p := newPath(1, ms, 10*us)
+	p.freq = 30e-6
+	first := p.at(0)
+	tr := newTracker(&first, 0, &tn)
+	at := ntp.Local(0)
+	for range 100 {
+		at = at.Add(sec)
+		m := p.at(at)
+		tr.absorb(&m, &tn)
+	}
+	p.lie = 50 * ms
+	for i := range 3 {
+		at = at.Add(sec)
+		m := p.at(at)
+		tr.absorb(&m, &tn)
+		if i < 2 && tr.fresh == 1 {
+			t.Fatalf("reseeded after %d samples", i+1)
+		}
+	}
+	want := p.lie.Seconds() + float64(at)*1e-9*p.freq
+	if got := tr.s.above(0); math.Abs(got-want) > 200e-6 {
+		t.Errorf("offset %v, want %v", got, want)
+	}
+	if math.Abs(tr.s.y-p.freq) > 10e-6 {
+		t.Errorf("frequency %v was lost", tr.s.y)
+	}
+}
+
+func TestTracker_IgnoresOldSamples(t *testing.T) {
+	tn := newTuning(loose())
+	p := newPath(1, ms, 10*us)
+	m := p.at(ntp.Local(sec))
+	tr := newTracker(&m, 0, &tn)
+	tr.absorb(&m, &tn)
+	again := tr.s
+	tr.absorb(&m, &tn)
+	if tr.samples != 1 || tr.s != again {
+		t.Error("the same sample counted twice")
+	}
+}
+
+// TestTracker_WanderAdapts in both directions.
+func TestTracker_WanderAdapts(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		wander float64
+		lo, hi float64
+	}{{"quiet", 0, minWander, 3e-9}, {"restless", 3e-7, 1e-7, 2e-6}} {
+		t.Run(row.name, func(t *testing.T) {
+			tn := newTuning(loose())
+			p := newPath(1, 100*us, 5*us)
+			first := p.at(0)
+			tr := newTracker(&first, 0, &tn)
+			at, gap, y := ntp.Local(0), 0., 0.
+			for range 1000 {
+				for range 64 {
+					y += row.wander * p.rng.NormFloat64()
+					gap += y
+				}
+				at = at.Add(64 * sec)
+				m := p.at(at)
+				m.Gap += time.Duration(gap * 1e9)
+				m.Poll = 6
+				tr.absorb(&m, &tn)
+			}
+			if w := math.Sqrt(tr.intensity); w < row.lo || w > row.hi {
+				t.Errorf("wander %g, want %g to %g", w, row.lo, row.hi)
+			}
+		})
+	}
+}
+
+// TestTracker_PollAdvice: a quiet path lets the interval grow, a source that tells much is asked more often.
+func TestTracker_PollAdvice(t *testing.T) {
+	tn := newTuning(loose())
+	for _, row := range []struct {
+		weight float64
+		want   ntp.PollExp
+	}{{0.1, 7}, {0.5, 6}, {0.9, 5}} {
+		tr := &tracker{poll: 6, last: ntp.Measurement{Poll: 6, At: ntp.Local(64 * sec)}}
+		for range 16 {
+			tr.advisePoll(fit{sigmas: 1, weight: row.weight}, 0, &tn)
+		}
+		if tr.poll != row.want {
+			t.Errorf("weight %v: wants %d, want %d", row.weight, tr.poll, row.want)
+		}
+	}
+	tr := &tracker{fresh: 100, poll: 6, last: ntp.Measurement{Poll: 6, At: ntp.Local(64 * sec)}}
+	if tr.advisePoll(fit{sigmas: 5.5, weight: 0.5}, 0, &tn); tr.poll != ntp.MinPollExp {
+		t.Errorf("an impossible sample does not ask for more: %d", tr.poll)
+	}
+}
