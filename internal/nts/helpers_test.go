@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/secret"
 )
 

@@ -10,6 +10,11 @@ import (
 // as many as were asked for).
 const maxCookies = 8
 
+// maxPlainUID is the longest unique identifier, in bytes, that a request without any other NTS field may carry.
+// Nobody sends more than 32; a longer one is an NTS request with a damaged length that swallows the rest, and
+// that must not get a time answer (row N09).
+const maxPlainUID = 64
+
 // RequestVerdict says what a server does with a request.
 type RequestVerdict uint8
 
@@ -63,6 +68,9 @@ func (r *Request) Open(pkt []byte, f *ntp.Fields, ks *KeySet, s *Sealer) Request
 		r.UID = id
 	}
 	if !sealed && cookies == 0 && placeholders == 0 {
+		if len(id) > maxPlainUID {
+			return Drop
+		}
 		return NotNTS
 	}
 	auth, whole := parseAuthenticator(at.Value)

@@ -88,10 +88,15 @@ func Exchange(ctx context.Context, c ClientConfig) (Result, error) {
 	defer stop()
 	deadline, _ := ctx.Deadline()
 	r, err := ask(conn, deadline, &c)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err == nil:
+		return r, nil
+	case ctx.Err() != nil:
 		return Result{}, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case isTimeout(err): // the connection's clock was a little faster than that of the context
+		return Result{}, fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
-	return r, err
+	return Result{}, err
 }
 
 // connect dials and shakes hands.
