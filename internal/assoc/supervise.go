@@ -23,6 +23,8 @@ const (
 	deniedHold = 4 * time.Hour
 	// unreachableHold is how long an address that proved dead is not tried again while there are others.
 	unreachableHold = time.Hour
+	// triedHold is the same where all addresses belong to one server: long enough to try each of them.
+	triedHold = 10 * time.Minute
 	// shortageHold is the wait after an answer that holds nothing new: the pool is smaller than what is wanted
 	// (nts-pool.md E8).
 	shortageHold = 15 * time.Minute
@@ -199,9 +201,17 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 		// It never worked with these keys or at this address, so finding it was one more failure.
 		s.retry.fail(now, luck(s.d.Rand))
 		if s.isHeir(m) {
-			s.discard(ctx, now, m, unreachableHold, "unreachable")
+			s.discard(ctx, now, m, s.deadHold(), "unreachable")
 		}
 	}
+}
+
+// deadHold is how long an address that did not answer is left out.
+func (s *supervisor) deadHold() time.Duration {
+	if s.spec.Mode.plural() {
+		return unreachableHold
+	}
+	return triedHold
 }
 
 // proven ends the member in whose place m was started.
@@ -211,7 +221,7 @@ func (s *supervisor) proven(ctx context.Context, now time.Time, m *member) {
 			continue
 		}
 		if old.need == source.NeedReplace {
-			s.discard(ctx, now, old, unreachableHold, "unreachable")
+			s.discard(ctx, now, old, s.deadHold(), "unreachable")
 		} else {
 			s.end(ctx, old, "replaced by a server at another address")
 		}

@@ -12,7 +12,7 @@ const (
 type reach struct {
 	register   uint8 // latest poll in the lowest bit (RFC 5905 §9.2)
 	unanswered int   // polls since the last good reply
-	lost       int   // the same, but a new session starts over
+	lost       int   // the same, but counted anew when new keys give the server another chance
 	good       bool  // there was a good reply, ever
 	stillborn  int   // polls allowed before the first good reply
 }

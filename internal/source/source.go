@@ -281,9 +281,12 @@ func (s *Source) pullIn(now, t time.Time) {
 func (s *Source) Next() time.Time { return s.next }
 
 // SwapSession puts a fresh NTS session into use from the next request on; identity, reach and interval stay.
-// A request under way is still judged by the session that sealed it.
+// A request under way is still judged by the session that sealed it. Keys that replace forgotten ones, or come
+// after the server was given up, get as many polls as a new server; more cookies alone do not prove it alive.
 func (s *Source) SwapSession(n *nts.Session) {
+	if s.kiss.rekey || s.reach.gone() {
+		s.reach.lost = 0
+	}
 	s.session = n
 	s.kiss = kissMemory{}
-	s.reach.lost = 0
 }

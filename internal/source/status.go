@@ -13,10 +13,10 @@ const fewCookies = 2
 // Need is what the association wants from its supervisor.
 type Need uint8
 
-// The needs, in rising order of weight.
+// The needs.
 const (
 	NeedNothing     Need = iota
-	NeedReplace          // unreachable: look for another address
+	NeedReplace          // unreachable: look for another address, with fresh keys if it takes keys
 	NeedKeyExchange      // few cookies left while replies are missing, or the server forgot our keys
 	NeedStop             // the server denied us: leave it alone for hours
 )
@@ -68,10 +68,12 @@ func (s *Source) need() Need {
 	switch {
 	case s.kiss.stop:
 		return NeedStop
-	case s.session != nil && (s.kiss.rekey || s.reach.lost > 0 && s.session.Cookies() <= fewCookies):
+	case s.kiss.rekey:
 		return NeedKeyExchange
 	case s.reach.gone():
 		return NeedReplace
+	case s.session != nil && s.reach.lost > 0 && s.session.Cookies() <= fewCookies:
+		return NeedKeyExchange
 	}
 	return NeedNothing
 }

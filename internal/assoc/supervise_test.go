@@ -1,0 +1,609 @@
+package assoc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/system"
+)
+
+func TestServer_MeasuresWithinEightSeconds(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("ntp.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", plainHost)
+		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		pass(8 * time.Second)
+		added := of[system.Added](r.desk)
+		if len(added) != 1 || added[0] != (system.Added{ID: 1, Name: "ntp.example:123", Address: netip.MustParseAddrPort("192.0.2.1:123")}) {
+			t.Fatalf("added %+v", added)
+		}
+		if n := r.desk.measured(1); n != 4 {
+			t.Errorf("%d measurements", n)
+		}
+		m := of[system.Measured](r.desk)[0]
+		if off := m.Offset().Abs(); off > time.Millisecond || m.Epoch != 3 || m.Delay() != 10*time.Millisecond {
+			t.Errorf("offset %v, delay %v, epoch %d", off, m.Delay(), m.Epoch)
+		}
+		st := of[system.Status](r.desk)
+		if last := st[len(st)-1]; last.Reach != 0b1111 || last.Unusable {
+			t.Errorf("status %+v", last)
+		}
+		want := `{"level":"info","target":"ntpd::daemon::system","source_id":"SourceId(1)","addr":"192.0.2.1:123","spawner":"SpawnerId(1)","message":"new source"}` + "\n"
+		if got := r.log.lines("new source"); len(got) != 1 || got[0] != want {
+			t.Errorf("log %q", got)
+		}
+	})
+}
+
+func TestServer_AdviceReachesTheSource(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("ntp.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", plainHost)
+		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		pass(10 * time.Second)
+		r.desk.advice[1] <- ntp.Advice{Source: 1, Poll: 8}
+		pass(20 * time.Second)
+		before := len(r.net.requests("192.0.2.1:123"))
+		pass(200 * time.Second)
+		if n := len(r.net.requests("192.0.2.1:123")) - before; n > 1 {
+			t.Errorf("%d polls in 200 s at an interval of 256 s", n)
+		}
+	})
+}
+
+func TestC29_NameThatDoesNotExist(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.supervise(t, Spec{Mode: ModePool, Host: "gone.example", Port: 123, Count: 4})
+		pass(time.Hour)
+		at := r.names.times("gone.example")
+		var gaps []time.Duration
+		for i := 1; i < len(at); i++ {
+			gaps = append(gaps, at[i].Sub(at[i-1]))
+		}
+		if gaps[0] < 2*time.Second || slices.Max(gaps) < time.Minute || gaps[len(gaps)-1] > 150*time.Second {
+			t.Errorf("gaps %v", gaps)
+		}
+		for i := 1; i < 6; i++ {
+			if gaps[i] <= gaps[i-1] {
+				t.Errorf("gap %d does not grow: %v", i, gaps)
+			}
+		}
+		r.names.set("gone.example", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
+		pass(150 * time.Second)
+		if got := strings.Count(r.desk.alive(), " "); got != 3 {
+			t.Errorf("after the name appeared: %s", r.desk.alive())
+		}
+	})
+}
+
+func TestC29_HangingLookupEndsWithContext(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.hang = true
+		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		pass(time.Minute)
+		began := time.Now()
+		r.cancel()
+		r.wg.Wait()
+		if time.Since(began) > 0 {
+			t.Errorf("took %v to end", time.Since(began))
+		}
+	})
+}
+
+func TestC29_OneSourcePerAddress(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("a.example", "192.0.2.1")
+		r.names.set("b.example", "192.0.2.1")
+		r.names.set("pool.example", "192.0.2.1", "192.0.2.2")
+		for _, a := range []string{"192.0.2.1:123", "192.0.2.2:123"} {
+			r.net.set(a, plainHost)
+		}
+		r.supervise(t, Spec{Mode: ModeServer, Host: "a.example", Port: 123})
+		pass(time.Second)
+		r.supervise(t, Spec{Mode: ModeServer, Host: "b.example", Port: 123})
+		r.supervise(t, Spec{Mode: ModePool, Host: "pool.example", Port: 123, Count: 2})
+		pass(time.Hour)
+		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
+			t.Errorf("sources %s", got)
+		}
+		if n := len(r.names.times("b.example")); n > 5 {
+			t.Errorf("%d look-ups of the second name in an hour", n)
+		}
+	})
+}
+
+func TestC28_RefusedAddressesAreLoggedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("ntp.example", "224.0.0.1")
+		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		pass(time.Hour)
+		if got := r.log.lines("must not be asked"); len(got) != 1 || !strings.Contains(got[0], "224.0.0.1 (multicast address)") {
+			t.Errorf("log %q", got)
+		}
+	})
+}
+
+func TestPool_IgnoreAndDoubles(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("pool.example", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+		r.supervise(t, Spec{
+			Mode: ModePool, Host: "pool.example", Port: 123, Count: 4, Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
+		})
+		pass(time.Second)
+		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
+			t.Errorf("sources %s", got)
+		}
+		if n := len(r.net.requests("192.0.2.2:123")); n != 0 {
+			t.Errorf("ignored address was asked %d times", n)
+		}
+	})
+}
+
+func TestC32_PoolMemberDies(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("pool.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+		for _, a := range []string{"192.0.2.1:123", "192.0.2.2:123", "192.0.2.3:123"} {
+			r.net.set(a, plainHost)
+		}
+		r.supervise(t, Spec{Mode: ModePool, Host: "pool.example", Port: 123, Count: 2})
+		pass(time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
+			t.Fatalf("sources %s", got)
+		}
+		lookups := len(r.names.times("pool.example"))
+		before := len(r.net.requests("192.0.2.1:123"))
+		r.net.set("192.0.2.1:123", nil)
+		pass(3 * time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
+			t.Errorf("sources %s", got)
+		}
+		if n := len(r.net.requests("192.0.2.1:123")) - before; n > 9 {
+			t.Errorf("%d polls of a dead server", n)
+		}
+		if n := len(r.names.times("pool.example")); n != lookups {
+			t.Errorf("%d look-ups although an address was left over", n-lookups)
+		}
+		removed := of[system.Removed](r.desk)
+		if len(removed) != 1 || removed[0] != (system.Removed{ID: 1, Reason: "unreachable"}) {
+			t.Errorf("removed %+v", removed)
+		}
+	})
+}
+
+// A member is given up only for one that works: with the whole network gone nothing is torn down.
+func TestC31_NetworkOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("pool.example", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5")
+		for i := range 5 {
+			r.net.set(fmt.Sprintf("192.0.2.%d:123", i+1), plainHost)
+		}
+		r.supervise(t, Spec{Mode: ModePool, Host: "pool.example", Port: 123, Count: 4})
+		pass(time.Minute)
+		before := r.desk.alive()
+		sent := len(r.net.requests("192.0.2.1:123"))
+		r.net.setFail(errNoRoute)
+		pass(10 * time.Minute)
+		if n := len(r.net.requests("192.0.2.1:123")) - sent; n > 40 {
+			t.Errorf("%d attempts in 10 min", n)
+		}
+		r.net.setFail(nil)
+		measured := len(of[system.Measured](r.desk))
+		pass(150 * time.Second)
+		if n := len(of[system.Measured](r.desk)) - measured; n < 4 {
+			t.Errorf("%d measurements after the outage", n)
+		}
+		if got := r.desk.alive(); got != before {
+			t.Errorf("sources %s, before %s", got, before)
+		}
+		if n := len(r.log.lines("could not be sent")); n > 12 {
+			t.Errorf("%d log lines about the outage", n)
+		}
+	})
+}
+
+func TestServer_MovesToItsOtherAddress(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("ntp.example", "2001:db8::1", "192.0.2.1") // no route for IPv6
+		r.net.set("192.0.2.1:123", plainHost)
+		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		pass(time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.1:123" {
+			t.Errorf("sources %s", got)
+		}
+	})
+}
+
+func TestServer_FollowsItsName(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("ntp.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", plainHost)
+		r.net.set("192.0.2.2:123", plainHost)
+		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		pass(time.Minute)
+		r.net.set("192.0.2.1:123", nil)
+		pass(10 * time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.1:123" {
+			t.Fatalf("the only address was given up: %s", got)
+		}
+		if n := len(r.names.times("ntp.example")); n > 15 {
+			t.Errorf("%d look-ups in 10 min", n)
+		}
+		r.names.set("ntp.example", "192.0.2.2")
+		pass(3 * time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.2:123" {
+			t.Errorf("sources %s", got)
+		}
+	})
+}
+
+func TestServer_DeniedIsRetriedAfterHours(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("ntp.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", kissHost(ntp.KissDENY))
+		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		pass(3 * time.Hour)
+		at := r.net.requests("192.0.2.1:123")
+		if len(at) > 8 || at[len(at)-1].Sub(at[0]) > 2*time.Minute {
+			t.Errorf("%d requests over %v", len(at), at[len(at)-1].Sub(at[0]))
+		}
+		removed := of[system.Removed](r.desk)
+		if len(removed) != 1 || removed[0].Reason != "access denied" {
+			t.Errorf("removed %+v", removed)
+		}
+		r.net.set("192.0.2.1:123", plainHost)
+		pass(3 * time.Hour)
+		if r.desk.alive() == "" || r.desk.measured(2) == 0 {
+			t.Error("not tried again after hours")
+		}
+	})
+}
+
+func TestPool_DeniedMemberIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("pool.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+		r.net.set("192.0.2.1:123", kissHost(ntp.KissRSTR))
+		r.net.set("192.0.2.2:123", plainHost)
+		r.net.set("192.0.2.3:123", plainHost)
+		r.supervise(t, Spec{Mode: ModePool, Host: "pool.example", Port: 123, Count: 2})
+		pass(2 * time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
+			t.Errorf("sources %s", got)
+		}
+	})
+}
+
+// t_n of RFC 8915 §4.2.
+func schedule(n int) time.Duration {
+	t := 10 * time.Second
+	for range n - 1 {
+		t = min(t*3/2, 432000*time.Second)
+	}
+	return t
+}
+
+func checkSchedule(t *testing.T, at []time.Time) {
+	t.Helper()
+	for n := 1; n < len(at); n++ {
+		gap, want := at[n].Sub(at[n-1]), schedule(n)
+		if gap < want-time.Millisecond || gap > want*5/4+time.Second {
+			t.Errorf("gap %d is %v, want %v to %v", n, gap, want, want*5/4)
+		}
+	}
+}
+
+func TestKC15_TwentyFailures(t *testing.T) {
+	for _, mode := range []Mode{ModeNTS, ModeNTSPool} {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.names.set("ke.example", "192.0.2.1")
+			r.net.set("192.0.2.1:123", plainHost)
+			r.supervise(t, Spec{Mode: mode, Host: "ke.example", Port: 4460, Count: 4})
+			for len(r.ke.times()) <= 20 {
+				pass(time.Hour)
+			}
+			checkSchedule(t, r.ke.times())
+			// KC18: all that time, not one plain packet.
+			if n := len(r.net.sent); n != 0 {
+				t.Errorf("%s: plain NTP to %d hosts", mode, n)
+			}
+		})
+	}
+}
+
+func TestKC15_NoResetBeforeNTPWorks(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s := newSecureHost(5)
+		r.names.set("ke.example", "192.0.2.1")
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
+		})
+		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		pass(2 * time.Hour)
+		at := r.ke.times()
+		for n := 1; n < len(at); n++ {
+			if gap := at[n].Sub(at[n-1]); gap < schedule(n) {
+				t.Errorf("exchange %d came %v after the one before, want at least %v", n+1, gap, schedule(n))
+			}
+		}
+		if len(at) < 5 || len(at) > 12 {
+			t.Errorf("%d exchanges in two hours", len(at))
+		}
+		if got := len(of[system.Added](r.desk)); got != 1 {
+			t.Errorf("%d sources for one address", got)
+		}
+		r.net.set("192.0.2.1:123", s.host)
+		pass(time.Hour)
+		if r.desk.measured(1) == 0 {
+			t.Error("does not recover")
+		}
+		s.forget() // after success the count starts over
+		before := len(r.ke.times())
+		pass(5 * time.Minute)
+		if n := len(r.ke.times()) - before; n < 1 {
+			t.Error("no quick exchange after the server lost its keys")
+		}
+	})
+}
+
+func TestNTS_ServerLosesItsKeys(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s := newSecureHost(5)
+		r.names.set("ntp.example.", "192.0.2.1")
+		r.net.set("192.0.2.1:123", s.host)
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: s.session(), Server: "ntp.example", ServerGiven: true, Port: 123}, nil
+		})
+		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		pass(30 * time.Minute)
+		added := of[system.Added](r.desk)
+		if len(added) != 1 || !added[0].NTS || r.desk.measured(1) < 10 {
+			t.Fatalf("added %+v, %d measurements", added, r.desk.measured(1))
+		}
+		if m := of[system.Measured](r.desk)[0]; !m.Authenticated {
+			t.Error("measurement is not authenticated")
+		}
+		before := r.desk.measured(1)
+		s.forget()
+		pass(3 * time.Minute)
+		if n := len(r.ke.times()); n != 2 {
+			t.Errorf("%d exchanges, want a second one", n)
+		}
+		if got := len(of[system.Added](r.desk)); got != 1 || len(of[system.Removed](r.desk)) != 0 || r.desk.measured(1) <= before {
+			t.Errorf("%d sources added, removed %v: the source should live on", got, of[system.Removed](r.desk))
+		}
+	})
+}
+
+func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s := newSecureHost(5)
+		r.names.set("ke.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", s.host)
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
+		})
+		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		pass(time.Minute)
+		r.net.set("192.0.2.1:123", nil)
+		pass(6*17*time.Second + 20*time.Second)
+		if n := len(r.ke.times()); n != 2 {
+			t.Errorf("%d exchanges after six lost polls", n)
+		}
+		for _, st := range of[system.Status](r.desk) {
+			if st.Cookies == 0 {
+				t.Error("ran out of cookies")
+			}
+		}
+	})
+}
+
+func TestNTS_ChangedAddressStartsANewSource(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s := newSecureHost(5)
+		r.names.set("ke.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", s.host)
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
+		})
+		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		pass(time.Minute)
+		r.names.set("ke.example", "192.0.2.2")
+		other := newSecureHost(6)
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: other.session(), Server: "ke.example", Port: 123}, nil
+		})
+		s.forget() // the old server answers NAK: keys are wanted, and lead elsewhere
+		for range 100 {
+			if len(r.net.requests("192.0.2.2:123")) > 0 {
+				break
+			}
+			pass(time.Second)
+		}
+		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
+			t.Fatalf("sources %s: the old one ends only after the new one's first good reply", got)
+		}
+		r.net.set("192.0.2.2:123", other.host)
+		pass(5 * time.Second)
+		if got := r.desk.alive(); got != "192.0.2.2:123" {
+			t.Errorf("sources %s", got)
+		}
+	})
+}
+
+func TestNTS_AuthenticatedDenyRestsForHours(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s := newSecureHost(5)
+		r.names.set("ke.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", s.denyHost)
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
+		})
+		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		pass(3 * time.Hour)
+		if k, n := len(r.ke.times()), len(r.net.requests("192.0.2.1:123")); k != 1 || n != 1 {
+			t.Errorf("%d exchanges, %d requests in three hours", k, n)
+		}
+		pass(3 * time.Hour)
+		if k := len(r.ke.times()); k != 2 {
+			t.Errorf("%d exchanges after six hours", k)
+		}
+	})
+}
+
+func TestKC14_HangingExchange(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		began := time.Now()
+		ended := time.Duration(0)
+		d := Deps{
+			Clock: bubbleClock{}, Resolve: r.names, Rand: newDice(1), Inbox: r.inbox, NextID: func() ntp.SourceID { return 1 },
+			Exchange: func(ctx context.Context, c ke.ClientConfig) (ke.Result, error) {
+				<-ctx.Done()
+				if ended == 0 {
+					ended = time.Since(began)
+				}
+				return ke.Result{}, ctx.Err()
+			},
+		}
+		r.wg.Go(func() {
+			_ = Supervise(r.ctx, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460, PollMin: 4, PollMax: 10}, d)
+		})
+		pass(20 * time.Second)
+		if ended > 6*time.Second || ended == 0 {
+			t.Errorf("attempt ended after %v", ended)
+		}
+	})
+}
+
+// poolOf is a fake NTS pool over servers named s1, s2, …, at 192.0.2.1, 192.0.2.2, …: it gives the first one that
+// is not denied, and the first when all are.
+func (r *rig) poolOf(n int) []*secureHost {
+	var list []*secureHost
+	for i := 1; i <= n; i++ {
+		s := newSecureHost(byte(10 + i))
+		list = append(list, s)
+		r.names.set(fmt.Sprintf("s%d.example.", i), fmt.Sprintf("192.0.2.%d", i))
+		r.net.set(fmt.Sprintf("192.0.2.%d:123", i), s.host)
+	}
+	r.ke.set(func(_ int, c ke.ClientConfig) (ke.Result, error) {
+		pick := 0
+		for i := range list {
+			if !slices.Contains(c.Denied, fmt.Sprintf("s%d.example", i+1)) {
+				pick = i
+				break
+			}
+		}
+		return ke.Result{Session: list[pick].session(), Server: fmt.Sprintf("s%d.example", pick+1), ServerGiven: true, Port: 123}, nil
+	})
+	return list
+}
+
+func TestNTSPool_FillsAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.poolOf(4)
+		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3})
+		pass(10 * time.Second)
+		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123" {
+			t.Errorf("sources %s", got)
+		}
+		if d := r.ke.asked[2].Denied; !slices.Equal(d, []string{"s1.example", "s2.example"}) {
+			t.Errorf("third exchange denied %q", d)
+		}
+		if n := len(r.ke.times()); n != 3 {
+			t.Errorf("%d exchanges", n)
+		}
+	})
+}
+
+func TestNTSPool_SmallerThanCount(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.poolOf(1)
+		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Hour)
+		at := r.ke.times()
+		if len(at) < 4 || len(at) > 6 || at[2].Sub(at[1]) < 15*time.Minute {
+			t.Errorf("%d exchanges in an hour: %v", len(at), at)
+		}
+		if got := r.desk.alive(); got != "192.0.2.1:123" {
+			t.Errorf("sources %s", got)
+		}
+		if n := len(r.log.lines("already held")); n != len(at)-1 {
+			t.Errorf("%d log lines", n)
+		}
+	})
+}
+
+func TestNTSPool_DeadMemberIsReplacedAndDenied(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.poolOf(4)
+		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Minute)
+		r.net.set("192.0.2.1:123", nil)
+		pass(4 * time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
+			t.Fatalf("sources %s", got)
+		}
+		r.net.set("192.0.2.2:123", nil)
+		pass(4 * time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.3:123 192.0.2.4:123" {
+			t.Errorf("sources %s; the first that failed must not come straight back", got)
+		}
+	})
+}
+
+func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		list := r.poolOf(2)
+		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Minute)
+		list[1].forget()
+		pass(3 * time.Minute)
+		if n := len(of[system.Added](r.desk)); n != 2 || len(r.ke.times()) != 3 {
+			t.Errorf("%d sources, %d exchanges", n, len(r.ke.times()))
+		}
+		if d := r.ke.asked[2].Denied; !slices.Equal(d, []string{"s1.example"}) {
+			t.Errorf("renewal denied %q", d)
+		}
+		before := r.desk.measured(2)
+		pass(2 * time.Minute)
+		if r.desk.measured(2) <= before {
+			t.Error("renewed source does not measure")
+		}
+	})
+}
+
+func TestSupervise_BadSpec(t *testing.T) {
+	for _, s := range []Spec{{}, {Host: "x"}, {Mode: ModePool, Host: "x", Port: 123}, {Mode: 9, Host: "x", Port: 123, Count: 1}} {
+		if err := Supervise(t.Context(), s, Deps{}); err == nil {
+			t.Errorf("%+v runs", s)
+		}
+	}
+}
+
+func TestSupervise_StopsWithAFullInbox(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("ntp.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", plainHost)
+		ctx, cancel := context.WithCancel(r.ctx)
+		defer cancel()
+		stuck := make(chan Message) // nobody reads
+		done := make(chan error)
+		go func() {
+			done <- Supervise(ctx, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123, PollMin: 4, PollMax: 10}, Deps{
+				Clock: bubbleClock{}, Resolve: r.names, Dial: r.net.dial, Exchange: r.ke.exchange, Rand: newDice(1),
+				Inbox: stuck, NextID: func() ntp.SourceID { return 1 },
+			})
+		}()
+		pass(time.Minute)
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
