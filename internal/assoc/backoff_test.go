@@ -1,0 +1,82 @@
+package assoc
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestKC15_Schedule(t *testing.T) {
+	now := time.Unix(0, 0)
+	for _, l := range []float64{0, 0.5, 1} {
+		b := backoff{pace: keyExchangePace}
+		for n := 1; n <= 40; n++ {
+			want := schedule(n)
+			got := b.fail(now, l)
+			if lo, hi := float64(want)*0.999, float64(want)*(1+l/4)*1.001; float64(got) < lo || float64(got) > hi {
+				t.Errorf("wait %d with luck %v: %v, want %v to %v", n, l, got, want, time.Duration(hi))
+			}
+			if !b.at.Equal(now.Add(got)) {
+				t.Error("next attempt does not match the wait")
+			}
+		}
+		if max := b.fail(now, 1); max > 432000*time.Second*5/4 {
+			t.Errorf("ceiling passed: %v", max)
+		}
+		b.succeed()
+		if !b.at.IsZero() || b.fail(now, 0) != 10*time.Second {
+			t.Error("success does not start over")
+		}
+	}
+}
+
+func TestLuck_BrokenRandomness(t *testing.T) {
+	if got := luck(bytes.NewReader(nil)); got != 1 {
+		t.Errorf("luck %v", got)
+	}
+	if lo, hi := luck(bytes.NewReader(make([]byte, 4))), luck(bytes.NewReader([]byte{255, 255, 255, 255})); lo != 0 || hi != 1 {
+		t.Errorf("luck from %v to %v", lo, hi)
+	}
+}
+
+func TestShunned(t *testing.T) {
+	var s shunned
+	now := time.Unix(0, 0)
+	a := netip.MustParseAddrPort("192.0.2.1:123")
+	s.add(a, now.Add(time.Minute))
+	if !s.has(now, a) || s.has(now.Add(time.Minute), a) {
+		t.Error("not shunned for a minute")
+	}
+	for i := range 3 * maxShunned {
+		s.add(netip.MustParseAddrPort(fmt.Sprintf("192.0.2.2:%d", i+1)), now.Add(time.Hour))
+	}
+	s.add(a, now.Add(time.Minute))
+	s.add(a, now.Add(time.Hour))
+	if len(s.list) > maxShunned || !s.has(now.Add(30*time.Minute), a) {
+		t.Errorf("%d entries", len(s.list))
+	}
+}
+
+func TestClaims(t *testing.T) {
+	c := NewClaims()
+	a := netip.MustParseAddrPort("192.0.2.1:123")
+	if !c.take(a) || c.take(a) {
+		t.Error("claimed twice")
+	}
+	c.release(a)
+	if !c.take(a) {
+		t.Error("not released")
+	}
+}
+
+func TestMode_Names(t *testing.T) {
+	for m, want := range map[Mode]string{
+		ModeServer: "server", ModePool: "pool", ModeNTS: "nts", ModeNTSPool: "nts-pool", 7: "mode(7)",
+	} {
+		if m.String() != want {
+			t.Errorf("%d: %s", m, m)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package assoc
+
+import (
+	"context"
+	"crypto/rand"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/resolve"
+	"ntp-daemon/internal/system"
+)
+
+// wallClock is the machine's clock, read only.
+type wallClock struct{}
+
+func (wallClock) Now() ntp.Timestamp { return ntp.FromTime(time.Now()) }
+func (wallClock) Epoch() uint64      { return 0 }
+
+// loopbackServer answers plain requests on a real socket and notes where they come from.
+type loopbackServer struct {
+	pc    *net.UDPConn
+	mu    sync.Mutex
+	ports map[uint16]int // guarded by mu
+	n     int            // guarded by mu
+}
+
+func newLoopbackServer(t *testing.T) *loopbackServer {
+	t.Helper()
+	pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &loopbackServer{pc: pc, ports: map[uint16]int{}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := pc.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.ports[from.Port()]++
+			s.n++
+			s.mu.Unlock()
+			q, err := ntp.ParseHeader(buf[:n])
+			if err != nil {
+				continue
+			}
+			now := wallClock{}.Now()
+			h := ntp.Header{
+				Version: 4, Mode: ntp.ModeServer, Stratum: 1, Precision: -20, RefID: ntp.RefIDFromString("TEST"),
+				Origin: q.Transmit, Receive: now, Transmit: now, Reference: now,
+			}
+			_, _ = pc.WriteToUDPAddrPort(h.AppendTo(nil), from)
+		}
+	}()
+	t.Cleanup(func() { _ = pc.Close(); <-done })
+	return s
+}
+
+func (s *loopbackServer) addr() netip.AddrPort { return s.pc.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// loopback runs a supervisor with the production resolver and sockets until enough measurements came.
+func loopback(t *testing.T, s *loopbackServer, want int) []ntp.Measurement {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	inbox := make(chan Message)
+	done := make(chan error, 1)
+	go func() {
+		done <- Supervise(ctx, Spec{
+			Mode: ModeServer, Host: "127.0.0.1", Port: s.addr().Port(), PollMin: -6, PollMax: -6, PollInitial: -6,
+		}, Deps{
+			Clock: wallClock{}, Resolve: resolve.New(resolve.Config{}), Rand: rand.Reader, Log: zerolog.Nop(),
+			Inbox: inbox, NextID: func() ntp.SourceID { return 1 },
+		})
+	}()
+	var got []ntp.Measurement
+	for len(got) < want {
+		select {
+		case m := <-inbox:
+			if e, ok := m.Event.(system.Measured); ok {
+				got = append(got, e.Measurement)
+			}
+		case <-ctx.Done():
+			t.Fatalf("%d measurements of %d: %v", len(got), want, ctx.Err())
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestC02_PortsOfRealSockets(t *testing.T) {
+	s := newLoopbackServer(t)
+	loopback(t, s, 100)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ports[123] != 0 || len(s.ports) < 95*s.n/100 {
+		t.Errorf("%d distinct ports in %d requests, port 123 %d times", len(s.ports), s.n, s.ports[123])
+	}
+}
+
+func TestLoopback_Measurements(t *testing.T) {
+	for i, m := range loopback(t, newLoopbackServer(t), 20) {
+		if off, d := m.Offset().Abs(), m.Delay(); off > 20*time.Millisecond || d < 0 || d > 40*time.Millisecond {
+			t.Errorf("measurement %d: offset %v, delay %v", i, off, d)
+		}
+		if m.T4.Origin != ntp.OriginKernel {
+			t.Logf("measurement %d without kernel receive stamp", i)
+		}
+	}
+}
+
+// TestC30_PortUnreachable: nobody listens, so each request is answered by ICMP; the association goes on trying.
+func TestC30_PortUnreachable(t *testing.T) {
+	s := newLoopbackServer(t)
+	addr := s.addr()
+	_ = s.pc.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	inbox := make(chan Message, 1024)
+	err := Supervise(ctx, Spec{
+		Mode: ModeServer, Host: "127.0.0.1", Port: addr.Port(), PollMin: -4, PollMax: -4, PollInitial: -4,
+	}, Deps{
+		Clock: wallClock{}, Rand: rand.Reader, Log: zerolog.Nop(), Inbox: inbox, NextID: func() ntp.SourceID { return 1 },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(inbox)
+	last := system.Status{}
+	for m := range inbox {
+		switch e := m.Event.(type) {
+		case system.Status:
+			last = e
+		case system.Measured:
+			t.Error("measured something")
+		}
+	}
+	if last.Reach != 0 {
+		t.Errorf("status %+v", last)
+	}
+}
