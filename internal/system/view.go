@@ -44,12 +44,13 @@ func (s *System) localView(now Now) ntp.View {
 
 // synchronizedView follows from the estimate and the peer. The dispersion is a bound: what is left to be
 // slewed, three sigma, and what the source claims; half the root delay bounds the asymmetry of the path beside it.
-// step is what the clock will be stepped by before anyone sees the view.
+// step is what the clock will be stepped by before anyone sees the view. A clock that is known to be further off
+// than clients would accept is not synchronised, however well that is known.
 func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp.View {
 	e := &s.decision.Estimate
 	r := s.disc.Report(peer.ID)
 	sigma := time.Duration(boundSigmas * math.Sqrt(e.VarOffset) * 1e9)
-	return ntp.View{
+	v := ntp.View{
 		Leap: s.leap.armed, Stratum: peer.last.Stratum + 1,
 		RefID: ntp.RefIDFromAddr(peer.Address.Addr()), Reference: now.Clock.Add(step),
 		RootDelay:  max(r.Delay, 0) + peer.last.RootDelay,
@@ -57,6 +58,10 @@ func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp
 		Wander:     boundSigmas*math.Sqrt(e.VarFreq) + wanderFloor,
 		Precision:  s.params.Precision, Synchronized: true,
 	}
+	if v.RootDelay/2+v.Dispersion >= s.params.HoldOver {
+		return s.unsynchronizedView()
+	}
+	return v
 }
 
 // holdsOver reports whether the last view may still be served: its root distance at now stays below the limit.
