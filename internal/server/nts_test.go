@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"ntp-daemon/internal/ntp"
@@ -369,6 +370,9 @@ func TestS11_UnsynchronisedNTS(t *testing.T) {
 }
 
 func TestRespond_NTSAllocatesNothing(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("nts/aead has key schedules of its own for amd64 only; crypto/aes allocates them")
+	}
 	// AES-192 has no schedule of our own in nts/aead, and nobody negotiates it.
 	for _, a := range []aead.Algorithm{aead.SIVCMAC256, aead.SIVCMAC512, aead.GCMSIV128} {
 		c := newNTSClient(t, a)

@@ -115,9 +115,10 @@ func (c *ntsClient) holds(cookie []byte) bool {
 	return c.sealer.Open(c.set, cookie, &k) && k.Algorithm == c.keys.Algorithm && k.C2S.Equal(c.keys.C2S) && k.S2C.Equal(c.keys.S2C)
 }
 
-// fieldTypes are the extension fields of a packet as far as they parse, found without package ntp.
+// fieldTypes are the extension fields of a packet as far as they parse, found without package ntp. The last 20
+// or 24 bytes are a MAC, and so is all of the trailer before version 4.
 func fieldTypes(p []byte) (types []ntp.FieldType) {
-	for at := 48; at+4 <= len(p); {
+	for at := 48; p[0]>>3&7 == 4 && at+4 <= len(p) && len(p)-at != 20 && len(p)-at != 24; {
 		n := int(binary.BigEndian.Uint16(p[at+2:]))
 		types = append(types, ntp.FieldType(binary.BigEndian.Uint16(p[at:])))
 		if n < 4 || at+n > len(p) {

@@ -1,0 +1,198 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/server"
+	"ntp-daemon/internal/udp"
+)
+
+// meter reads the CPU time of the worker's thread whenever it comes back for more.
+type meter struct {
+	*udp.Server
+	used atomic.Int64 // ns
+}
+
+func (m *meter) Receive(b *udp.Batch) error {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
+	m.used.Store(ts.Nano())
+	return m.Server.Receive(b)
+}
+
+// generator sends one request over and over and counts what comes back, in a closed loop.
+type generator struct {
+	fd       int
+	out, in  [batch]unix.Mmsghdr
+	vec, got [batch]unix.Iovec
+	buf      [batch][ntp.MaxPacket]byte
+}
+
+const (
+	batch  = 32
+	window = 256 // requests in flight
+)
+
+func newGenerator(b *testing.B, to netip.AddrPort, request []byte) *generator {
+	b.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = unix.Close(fd) })
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
+	tv := unix.NsecToTimeval(int64(50 * time.Millisecond)) // after a loss the window is filled anew
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
+		b.Fatal(err)
+	}
+	g := &generator{fd: fd}
+	for i := range g.out {
+		g.vec[i].Base = &request[0]
+		g.vec[i].SetLen(len(request))
+		g.out[i].Hdr.Iov = &g.vec[i]
+		g.out[i].Hdr.SetIovlen(1)
+		g.got[i].Base = &g.buf[i][0]
+		g.got[i].SetLen(len(g.buf[i]))
+		g.in[i].Hdr.Iov = &g.got[i]
+		g.in[i].Hdr.SetIovlen(1)
+	}
+	return g
+}
+
+func (g *generator) send(n int) (sent int) {
+	for sent < n {
+		k, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(g.fd), uintptr(unsafe.Pointer(&g.out[0])), uintptr(min(n-sent, batch)), 0, 0, 0)
+		if e != 0 {
+			return sent
+		}
+		sent += int(k)
+	}
+	return sent
+}
+
+// run returns after n answers.
+func (g *generator) run(n int) {
+	flying := 0
+	for n > 0 {
+		if want := min(window, n) - flying; want >= batch || flying == 0 {
+			flying += g.send(want)
+		}
+		k, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(g.fd), uintptr(unsafe.Pointer(&g.in[0])), batch, unix.MSG_WAITFORONE, 0, 0)
+		if e != 0 {
+			flying = 0
+			continue
+		}
+		flying = max(flying-int(k), 0)
+		n -= int(k)
+	}
+}
+
+// benchmarkWorker measures answers over the loopback interface: ns/op is the whole loop, generator included and
+// on another core; cpu-ns/answer is what the worker's thread spent, kernel and the way into the generator's
+// socket included.
+func benchmarkWorker(b *testing.B, request []byte, keys *nts.KeySet, rnd *counterRand) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	provision(runtime.NumCPU())
+	var m *meter
+	s := serve(b, server.Config{Rand: rnd}, func(w *worker) {
+		m = &meter{Server: w.socket.(*udp.Server)}
+		w.socket = m
+	})
+	s.keys.Store(keys)
+	g := newGenerator(b, s.address, request)
+	g.run(2000)
+	idle, start := m.used.Load(), time.Now()
+	b.ResetTimer()
+	g.run(b.N)
+	b.StopTimer()
+	elapsed := time.Since(start)
+	b.ReportMetric(float64(m.used.Load()-idle)/float64(b.N), "cpu-ns/answer")
+	b.ReportMetric(float64(b.N)/elapsed.Seconds(), "answers/s")
+	if sum := s.totals(); sum.Accepted != sum.Received {
+		b.Errorf("%+v", sum)
+	}
+}
+
+// counterRand is a cheap source of nonces.
+type counterRand uint64
+
+func (r *counterRand) Read(p []byte) (int, error) {
+	for i := range p {
+		*r++
+		p[i] = byte(*r * 0x9e3779b97f4a7c15 >> 56)
+	}
+	return len(p), nil
+}
+
+func BenchmarkWorker_Plain(b *testing.B) {
+	request := make([]byte, 48)
+	request[0] = 0x23
+	benchmarkWorker(b, request, nil, new(counterRand))
+}
+
+func BenchmarkWorker_NTS(b *testing.B) {
+	for _, a := range []aead.Algorithm{aead.SIVCMAC256, aead.GCMSIV128} {
+		b.Run(fmt.Sprintf("AEAD%d", a), func(b *testing.B) {
+			rnd := new(counterRand)
+			request, keys := ntsRequest(b, a, rnd)
+			benchmarkWorker(b, request, keys, rnd)
+		})
+	}
+}
+
+// ntsRequest makes a request with one cookie and no placeholder, and the keys it is good for.
+func ntsRequest(t testing.TB, a aead.Algorithm, rnd *counterRand) ([]byte, *nts.KeySet) {
+	t.Helper()
+	master, err := nts.NewMasterKey(rnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := nts.NewKeySet(master, 1)
+	n, _ := a.KeySize()
+	keys := nts.Keys{Algorithm: a, C2S: make([]byte, n), S2C: make([]byte, n)}
+	_, _ = rnd.Read(keys.C2S)
+	var cookies [][]byte
+	for range 8 {
+		cookies = append(cookies, nts.NewSealer().Seal(nil, set, &keys, rnd))
+	}
+	session, err := nts.NewSession(nts.SessionParams{Keys: keys, Cookies: cookies})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := make([]byte, 48)
+	header[0] = 0x23
+	request, err := session.AppendRequest(header, make([]byte, 32), rnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request, set
+}
+
+func TestWorker_NTS(t *testing.T) {
+	rnd := new(counterRand)
+	request, keys := ntsRequest(t, aead.SIVCMAC256, rnd)
+	s := serve(t, server.Config{Rand: rnd, RequireNTS: server.Ignore}, nil)
+	s.keys.Store(keys)
+	c, err := udp.Dial(s.address, hostClock, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Send(request); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "one NTS answer", func(sum server.Totals) bool { return sum.NTSAccepted == 1 })
+}
