@@ -1,6 +1,9 @@
 package ntp
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // LedgerEntry is one change of the steered clock that the kernel confirmed. From Time on, the clock runs at
 // 1+Frequency times the bare oscillator.
@@ -62,14 +65,17 @@ func (l Ledger) Append(e LedgerEntry, elapsedIfForeign time.Duration) Ledger {
 // local maps a reading taken while e was the newest entry.
 func (e *LedgerEntry) local(t Timestamp) Local {
 	dc := t.Sub(e.Time)
-	corr := time.Duration(float64(dc) * e.Frequency / (1 + e.Frequency))
-	return e.Local.Add(dc - corr)
+	return e.Local.Add(dc - nearest(float64(dc)*e.Frequency/(1+e.Frequency)))
 }
 
 // ClockGap returns clock minus Local at oscillator time l, for l at or after the entry.
 func (e *LedgerEntry) ClockGap(l Local) time.Duration {
-	return e.Gap + time.Duration(float64(l-e.Local)*e.Frequency)
+	return e.Gap + nearest(float64(l-e.Local)*e.Frequency)
 }
+
+// nearest rounds to a nanosecond. Truncation would lose half a nanosecond at every change in the same
+// direction, which looks like a frequency error of the oscillator.
+func nearest(ns float64) time.Duration { return time.Duration(math.Round(ns)) }
 
 // Local maps a current reading of the clock, one taken at or after the newest entry.
 func (l Ledger) Local(t Timestamp) Local {
@@ -86,6 +92,9 @@ func (l Ledger) Clock(at Local) Timestamp {
 // Place fills At, Gap and RTT of a two-way measurement whose T1 and T4 are readings of the steered clock. It
 // returns false, and leaves m unusable, when a step or a foreign change lies inside the exchange or the
 // ledger no longer reaches back to T1. Frequency changes inside the exchange are accounted for.
+//
+// After a step back the same readings come a second time, and nothing in them tells which time is meant: the
+// caller drops exchanges whose Epoch has passed. Place itself refuses what shows: a reply before its request.
 func (l Ledger) Place(m *Measurement) bool {
 	i4 := l.find(m.T4.Time, len(l.entries)-1)
 	if i4 < 0 {
@@ -99,6 +108,9 @@ func (l Ledger) Place(m *Measurement) bool {
 		i1--
 	}
 	l1, l4 := l.entries[i1].local(m.T1.Time), l.entries[i4].local(m.T4.Time)
+	if l4 < l1 {
+		return false
+	}
 	m.At = l1 + (l4-l1)/2
 	t2, t3 := m.T2.Time.Sub(l.base), m.T3.Time.Sub(l.base)
 	m.Gap = t2 + (t3-t2)/2 - time.Duration(m.At)

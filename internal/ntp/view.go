@@ -1,6 +1,9 @@
 package ntp
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // dispersionRate is PHI of RFC 5905 §7.2: the growth of the error bound of an undisciplined clock, s/s.
 const dispersionRate = 15e-6
@@ -20,14 +23,18 @@ type View struct {
 }
 
 // RootDispersion returns the error bound extrapolated to clock reading at; readings before Reference count as
-// Reference.
+// Reference, and a bound that does not fit is the largest one.
 func (v *View) RootDispersion(at Timestamp) time.Duration {
 	age := max(at.Sub(v.Reference), 0)
 	rate := v.Wander
 	if rate <= 0 {
 		rate = dispersionRate
 	}
-	return v.Dispersion + time.Duration(float64(age)*rate)
+	growth := float64(age) * rate
+	if !(growth < float64(math.MaxInt64-v.Dispersion)) { // NaN included
+		return math.MaxInt64
+	}
+	return v.Dispersion + time.Duration(growth)
 }
 
 // Advice is what the system process asks of one association.

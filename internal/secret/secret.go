@@ -13,6 +13,9 @@ import (
 const redacted = "[secret]"
 
 // Bytes is key material, a cookie or a token. Every textual form of it is "[secret]".
+//
+// fmt calls no methods of unexported fields: a struct that keeps a secret in one, and that might ever be
+// printed, needs a Format method of its own.
 type Bytes []byte
 
 // String hides the value from %s, %v and Println.
