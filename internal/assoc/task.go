@@ -36,6 +36,7 @@ type task struct {
 	tell   chan<- report     // to the supervisor
 	buf    []byte
 
+	conn   Conn          // of the latest request, nil before the first
 	news   report        // for the supervisor
 	told   report        // news as last told
 	shown  system.Status // as last posted
@@ -57,6 +58,7 @@ type report struct {
 func (t *task) run(ctx context.Context) {
 	timer := time.NewTimer(time.Until(t.src.Next()))
 	defer timer.Stop()
+	defer t.keep(nil)
 	for {
 		stopped := t.publish(ctx)
 		var due <-chan time.Time
@@ -84,7 +86,7 @@ func (t *task) run(ctx context.Context) {
 func (t *task) exchange(ctx context.Context) {
 	conn, err := t.d.Dial(t.addr)
 	if err == nil {
-		defer conn.Close()
+		t.keep(conn)
 	}
 	// The epoch comes first: a step between the two readings then voids the measurement instead of spoiling it.
 	epoch := t.d.Clock.Epoch()
@@ -112,6 +114,15 @@ func (t *task) exchange(ctx context.Context) {
 	if now := time.Now(); !now.Before(req.Deadline) {
 		t.src.Lapse(now)
 	}
+}
+
+// keep holds the latest socket open until the next request has its own. Linux stamps received packets only while
+// some socket asks for it, and starts with a delay: without this the reply would often arrive unstamped.
+func (t *task) keep(conn Conn) {
+	if t.conn != nil {
+		_ = t.conn.Close()
+	}
+	t.conn = conn
 }
 
 // await reads until the request has its reply or wait, which is within ctx, ends. A refused datagram never ends
