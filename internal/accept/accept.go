@@ -63,7 +63,7 @@ type Loop struct {
 	mu    sync.Mutex // guards what follows and prefixes
 	inUse int
 	conns map[*Conn]struct{}
-	idle  list.List // of *Conn without a byte read, oldest first
+	idle  list.List // of *Conn without a byte read or that yielded, oldest first
 	warn  time.Time // last accept error logged
 }
 

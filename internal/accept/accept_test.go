@@ -336,6 +336,29 @@ func TestRelease_FreesThePermitOnce(t *testing.T) {
 	})
 }
 
+func TestYield_MakesRoomAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newFakeListener()
+		loop, stop := start(t, Config{Permits: 1, Handle: func(_ context.Context, c *Conn) {
+			_, _ = c.Read(make([]byte, 1))
+			c.Yield()
+			untilClosed(nil, c)
+		}}, ln)
+		c1, p1 := dial("192.0.2.1")
+		ln.next <- c1
+		_, _ = p1.Write([]byte{1})
+		synctest.Wait()
+		c2, p2 := dial("192.0.2.2")
+		ln.next <- c2
+		synctest.Wait()
+		if c := loop.Counters(); !closedByServer(p1) || c.Evicted != 1 || c.Accepted != 2 || c.InUse != 1 {
+			t.Errorf("%+v", c)
+		}
+		_ = p2.Close()
+		_ = stop()
+	})
+}
+
 func TestSetRemote_CountsThePeerBehindTheProxy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newFakeListener()

@@ -48,6 +48,16 @@ func (c *Conn) Release() {
 	c.loop.freeLocked(c)
 }
 
+// Yield makes the connection one that may be closed to make room, like one that has not spoken yet. It is for
+// the time after the last answer.
+func (c *Conn) Yield() {
+	c.loop.mu.Lock()
+	defer c.loop.mu.Unlock()
+	if c.permit && c.idle == nil {
+		c.idle = c.loop.idle.PushBack(c)
+	}
+}
+
 // SetRemote tells the true address of a peer behind a proxy, which the prefix limits apply to from now on.
 // False means that its prefix is over a limit; the handler then closes the connection.
 func (c *Conn) SetRemote(a netip.Addr) bool {

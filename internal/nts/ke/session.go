@@ -67,7 +67,7 @@ func (x *session) first(ctx context.Context, deadline time.Time) bool {
 func (x *session) keep(ctx context.Context, born time.Time) {
 	end := born.Add(x.s.cfg.MaxAge + x.jitter())
 	pace := pacer{window: time.Now()}
-	for served := 1; ; served++ {
+	for nth := 2; ; nth++ {
 		if err := x.wait(ctx, end); err != nil {
 			outcome := KeptExpired
 			if !isTimeout(err) {
@@ -81,7 +81,7 @@ func (x *session) keep(ctx context.Context, born time.Time) {
 			return
 		}
 		now := time.Now()
-		x.last = served >= x.s.cfg.MaxRequests || !now.Before(end)
+		x.last = nth >= x.s.cfg.MaxRequests || !now.Before(end)
 		if err := x.conn.SetReadDeadline(now.Add(requestTimeout)); err != nil {
 			x.s.done(x.c, KeptClosed, err)
 			return
@@ -292,6 +292,7 @@ func (x *session) close() {
 		x.s.counts.kept.Add(-1)
 	}
 	x.reader.Wipe()
+	x.c.Yield()
 	_ = x.conn.SetWriteDeadline(time.Now().Add(lingerTime))
 	x.finish()
 	raw := x.c.Conn
