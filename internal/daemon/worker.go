@@ -45,7 +45,7 @@ type worker struct {
 	responder *server.Responder
 	view      *atomic.Pointer[ntp.View]      // published by the timekeeper; nil inside means never synchronised
 	keys      *atomic.Pointer[nts.KeySet]    // published by the keyring; nil inside means no NTS
-	access    *atomic.Pointer[server.Access] // published at a reload; a nil pointer leaves the responder's own
+	access    *atomic.Pointer[server.Access] // published at a reload; nil inside leaves the lists as they are
 	readClock func() ntp.Timestamp           // the steered clock
 	counters  *server.Counters               // this worker's own
 	log       zerolog.Logger                 // start, stop and our own bugs; never a line per packet
@@ -86,7 +86,9 @@ func (w *worker) run(ctx context.Context) error {
 func (w *worker) serve() {
 	view, keys := w.view.Load(), w.keys.Load()
 	if w.access != nil {
-		w.responder.SetAccess(w.access.Load())
+		if lists := w.access.Load(); lists != nil {
+			w.responder.SetAccess(lists)
+		}
 	}
 	for i := range w.batch.Len() {
 		w.counters.Count(w.answer(i, view, keys))

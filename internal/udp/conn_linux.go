@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -104,12 +103,11 @@ func (c *Conn) Send(b []byte) error {
 // when it arrived. Datagrams longer than buf are dropped (C21), ICMP errors are ignored (C30). The error is
 // ctx's own when ctx ended.
 func (c *Conn) Receive(ctx context.Context, buf []byte) (n int, from netip.AddrPort, rx ntp.Stamp, err error) {
-	deadline, _ := ctx.Deadline()
-	if err := c.pc.SetReadDeadline(deadline); err != nil {
-		return 0, from, rx, fmt.Errorf("set deadline: %w", cause(err))
+	release, err := bindDeadline(ctx, c.pc)
+	if err != nil {
+		return 0, from, rx, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.pc.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer release()
 	var opErr error
 	err = c.raw.Read(func(fd uintptr) bool {
 		var done bool

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 
 	"ntp-daemon/internal/ntp"
 )
@@ -56,12 +55,11 @@ func (c *Conn) Send(b []byte) error {
 // when it arrived. Datagrams as long as buf or longer are dropped: this platform does not say whether the rest
 // was cut off (C21). The error is ctx's own when ctx ended.
 func (c *Conn) Receive(ctx context.Context, buf []byte) (n int, from netip.AddrPort, rx ntp.Stamp, err error) {
-	deadline, _ := ctx.Deadline()
-	if err := c.pc.SetReadDeadline(deadline); err != nil {
-		return 0, from, rx, fmt.Errorf("set deadline: %w", cause(err))
+	release, err := bindDeadline(ctx, c.pc)
+	if err != nil {
+		return 0, from, rx, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.pc.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer release()
 	for {
 		n, from, err := c.pc.ReadFromUDPAddrPort(buf)
 		rx := c.clock.stamp(0)

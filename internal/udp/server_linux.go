@@ -39,6 +39,10 @@ func Listen(c ListenConfig) ([]*Server, error) {
 	// With SO_REUSEPORT a second daemon of the same user would silently take half of the requests. A first
 	// socket without it finds any other owner out (L04).
 	first, err := open(c, false)
+	if errors.Is(err, unix.EAFNOSUPPORT) && c.Address.Addr() == netip.IPv6Unspecified() && !c.V6Only {
+		c.Address = netip.AddrPortFrom(netip.IPv4Unspecified(), c.Address.Port()) // a host without IPv6
+		first, err = open(c, false)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on udp %s: %w", c.Address, err)
 	}
