@@ -175,3 +175,6 @@ func (src *source) role() (Role, string) {
 	}
 	return RoleExcluded, reason
 }
+
+// State returns the condition of the whole, which Report has too.
+func (s *System) State() State { return s.state }
