@@ -8,6 +8,7 @@ LDFLAGS    := -s -w -X ntp-daemon/internal/version.Commit=$(COMMIT) -X ntp-daemo
 BUILD      := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
 COMMANDS   := ntp-daemon nts-pool-ke ntp-ctl ntp-metrics-exporter
 HAVE_CC    := $(shell command -v gcc >/dev/null 2>&1 || command -v cc >/dev/null 2>&1 && echo yes)
+TESTRUN    := $(GO) run ./tools/testrun
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
@@ -26,12 +27,13 @@ vet:
 
 # Everything: with the race detector where a C compiler exists, and once as it ships.
 test: vet cross
+	@mkdir -p build && rm -f build/tests.json
 ifeq ($(HAVE_CC),yes)
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+	CGO_ENABLED=1 $(TESTRUN) -record build/tests.json -- -race -timeout 15m ./...
 else
 	@echo "no C compiler: the race detector is not available, running without it"
 endif
-	CGO_ENABLED=0 $(GO) test -timeout 15m ./...
+	CGO_ENABLED=0 $(TESTRUN) -record build/tests.json -- -timeout 15m ./...
 
 # Every platform that the suite must at least build for.
 cross:

@@ -1,0 +1,184 @@
+// testrun runs `go test -json` with the arguments after "--", prints what a person wants to see, and checks skips:
+// with CI=true a test that is skipped fails the run unless testdata/skips.txt names it with a reason.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"strings"
+)
+
+// event is one line of `go test -json` (go doc test2json).
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64
+}
+
+// result is the end of one test.
+type result struct {
+	Package, Test, Action string
+	Output                []string
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	skips := flag.String("skips", "testdata/skips.txt", "tests that may be skipped in CI, one `pattern reason` per line")
+	record := flag.String("record", "", "append one JSON line per finished test to this file")
+	flag.Parse()
+	allowed, err := readSkips(*skips)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testrun:", err)
+		return 1
+	}
+	cmd := exec.Command("go", append([]string{"test", "-json"}, flag.Args()...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testrun:", err)
+		return 1
+	}
+	results := collect(out)
+	failed := cmd.Wait() != nil
+	if *record != "" {
+		if err := appendRecord(*record, results); err != nil {
+			fmt.Fprintln(os.Stderr, "testrun:", err)
+			return 1
+		}
+	}
+	return report(results, allowed, failed)
+}
+
+// collect reads the events, prints package lines as they come, and returns the finished tests.
+func collect(r io.Reader) []result {
+	var done []result
+	output := map[string][]string{}
+	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 1<<24)
+	for sc.Scan() {
+		var e event
+		if json.Unmarshal(sc.Bytes(), &e) != nil {
+			fmt.Println(sc.Text()) // a build error
+			continue
+		}
+		key := e.Package + " " + e.Test
+		switch e.Action {
+		case "output":
+			output[key] = append(output[key], e.Output)
+		case "build-output":
+			fmt.Print(e.Output)
+		case "pass", "fail", "skip":
+			if e.Test == "" {
+				fmt.Printf("%-4s %s %.1fs\n", e.Action, e.Package, e.Elapsed)
+				if e.Action == "fail" {
+					fmt.Print(strings.Join(output[key], ""))
+				}
+				continue
+			}
+			done = append(done, result{e.Package, e.Test, e.Action, output[key]})
+			delete(output, key)
+		}
+	}
+	return done
+}
+
+// report prints failures and skips and decides.
+func report(results []result, allowed map[string]string, failed bool) int {
+	ci := os.Getenv("CI") == "true"
+	var passes, fails, skipped int
+	for _, r := range results {
+		switch r.Action {
+		case "pass":
+			passes++
+		case "fail":
+			fails++
+			fmt.Printf("--- FAIL %s %s\n%s", r.Package, r.Test, strings.Join(r.Output, ""))
+		case "skip":
+			skipped++
+			name := path.Join(strings.TrimPrefix(r.Package, "ntp-daemon/"), r.Test)
+			reason, ok := lookup(allowed, name)
+			switch {
+			case ok:
+				fmt.Printf("skip %s: %s\n", name, reason)
+			case ci:
+				fails++
+				fmt.Printf("--- FAIL %s is skipped, which testdata/skips.txt does not allow\n%s", name, strings.Join(r.Output, ""))
+			default:
+				fmt.Printf("skip %s: %s\n", name, why(r.Output))
+			}
+		}
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", passes, fails, skipped)
+	if failed || fails > 0 {
+		return 1
+	}
+	return 0
+}
+
+// why finds the reason that the test printed.
+func why(output []string) string {
+	for _, line := range output {
+		if s := strings.TrimSpace(line); s != "" && !strings.HasPrefix(s, "===") && !strings.HasPrefix(s, "---") {
+			return s
+		}
+	}
+	return "no reason printed"
+}
+
+// lookup finds the reason for a skipped test; a pattern ending in * covers everything below it.
+func lookup(allowed map[string]string, name string) (string, bool) {
+	if reason, ok := allowed[name]; ok {
+		return reason, true
+	}
+	for pattern, reason := range allowed {
+		if prefix, wild := strings.CutSuffix(pattern, "*"); wild && strings.HasPrefix(name, prefix) {
+			return reason, true
+		}
+	}
+	return "", false
+}
+
+func readSkips(file string) (map[string]string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read skips: %w", err)
+	}
+	allowed := map[string]string{}
+	for i, line := range strings.Split(string(b), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, reason, ok := strings.Cut(line, " ")
+		if !ok {
+			return nil, fmt.Errorf("%s:%d: %s has no reason", file, i+1, name)
+		}
+		allowed[name] = strings.TrimSpace(reason)
+	}
+	return allowed, nil
+}
+
+func appendRecord(file string, results []result) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(f)
+	for _, r := range results {
+		r.Output = nil
+		if err := enc.Encode(r); err != nil {
+			f.Close()
+			return err
+		}
+	}
+	return f.Close()
+}
