@@ -33,7 +33,7 @@ type found struct {
 func search(ctx context.Context, spec *Spec, d *Deps, p purpose, denied []string) found {
 	f := found{purpose: p, port: spec.Port}
 	host := spec.Host
-	var remote netip.Addr
+	var remote, peer netip.Addr
 	if spec.Mode.secure() {
 		res, err := exchangeKeys(ctx, spec, d, denied)
 		if err != nil {
@@ -42,12 +42,14 @@ func search(ctx context.Context, spec *Spec, d *Deps, p purpose, denied []string
 		}
 		f.session, f.name, f.port = res.Session, res.Server, res.Port
 		host = absolute(res)
+		peer = res.Remote.Unmap()
 		if !res.ServerGiven {
-			remote = res.Remote.Unmap() // NTP is served where the keys came from (RFC 8915 §4.1.7)
+			remote = peer // NTP is served where the keys came from (RFC 8915 §4.1.7)
 		}
 	}
 	a, err := d.Resolve.Lookup(ctx, host, f.port)
 	f.addrs, f.refused = a.Addrs, a.Refused
+	preferFamily(f.addrs, peer)
 	switch {
 	case remote.IsValid():
 		first := netip.AddrPortFrom(remote, f.port)
@@ -56,6 +58,24 @@ func search(ctx context.Context, spec *Spec, d *Deps, p purpose, denied []string
 		f.step, f.err = "name look-up", err
 	}
 	return f
+}
+
+// preferFamily moves the addresses of peer's family to the front: a connection of that family has just worked
+// from here, so a host without route for the other one need not find out by silence.
+func preferFamily(addrs []netip.AddrPort, peer netip.Addr) {
+	if peer.IsValid() {
+		slices.SortStableFunc(addrs, func(a, b netip.AddrPort) int {
+			return other(a, peer) - other(b, peer)
+		})
+	}
+}
+
+// other is 1 for an address of another family than peer.
+func other(a netip.AddrPort, peer netip.Addr) int {
+	if a.Addr().Is4() == peer.Is4() {
+		return 0
+	}
+	return 1
 }
 
 // absolute returns the name to look up: one that a server sent is absolute, so that no search domain of ours can

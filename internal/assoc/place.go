@@ -2,14 +2,19 @@ package assoc
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/source"
 )
+
+// errTaken says that an answer holds no address that may be used.
+var errTaken = errors.New("every address is in use, ignored or was given up")
 
 // apply takes in what a search yielded.
 func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
@@ -44,12 +49,16 @@ func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 			return
 		}
 	}
-	if s.startAny(ctx, now, f.addrs, f.name, f.session) == nil {
-		if s.spec.Mode == ModeNTSPool {
-			s.roster.Fail(now, f.name) // ask for another one next time
-		}
-		s.shortage(now, "every address of the source is in use, ignored or was given up")
+	if s.startAny(ctx, now, f.addrs, f.name, f.session) != nil {
+		return
 	}
+	if s.spec.Mode == ModeNTSPool {
+		s.roster.Fail(now, f.name) // the next exchange asks for another one
+		f.step, f.err = "placing "+strconv.Quote(f.name), errTaken
+		s.searchFailed(now, f)
+		return
+	}
+	s.shortage(now, errTaken.Error())
 }
 
 // refresh gives member m what a search for it yielded: keys if it stays where it is, otherwise an heir. A server
@@ -61,6 +70,11 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		return
 	}
 	if s.spec.Mode == ModeNTSPool && !s.sameServer(m, f) && s.roster.Check(f.name) != nil {
+		if f.purpose.goal == rekey { // keys are wanted whatever the size of the pool, so the shortage does not hold it
+			f.step, f.err = "renewal of keys", pool.ErrNameHeld
+			s.searchFailed(now, f)
+			return
+		}
 		s.shortage(now, pool.ErrNameHeld.Error())
 		return
 	}

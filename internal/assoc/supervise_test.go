@@ -381,6 +381,40 @@ func TestNTS_ServerLosesItsKeys(t *testing.T) {
 	})
 }
 
+func TestNTS_WhereTheKeysCameFrom(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		given  string
+		remote string
+		want   string
+	}{
+		{"no server given: the address of the exchange", "", "192.0.2.9", "192.0.2.9:123"},
+		{"server given: the family that worked", "ntp.example", "192.0.2.9", "192.0.2.1:123"},
+		{"server given as address", "192.0.2.5", "2001:db8::9", "192.0.2.5:123"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				s := newSecureHost(5)
+				r.names.set("ke.example", "2001:db8::1", "192.0.2.8")
+				r.names.set("ntp.example.", "2001:db8::1", "192.0.2.1")
+				r.names.set("192.0.2.5", "192.0.2.5")
+				r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+					res := ke.Result{Session: s.session(), Server: "ke.example", Port: 123, Remote: netip.MustParseAddr(c.remote)}
+					if c.given != "" {
+						res.Server, res.ServerGiven = c.given, true
+					}
+					return res, nil
+				})
+				r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+				pass(time.Second)
+				if got := r.desk.alive(); got != c.want {
+					t.Errorf("source %s, want %s", got, c.want)
+				}
+			})
+		})
+	}
+}
+
 func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		s := newSecureHost(5)
@@ -574,6 +608,39 @@ func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 		pass(2 * time.Minute)
 		if r.desk.measured(2) <= before {
 			t.Error("renewed source does not measure")
+		}
+	})
+}
+
+// A pool that answers a renewal with a server that is held already must not be asked again at once.
+func TestNTSPool_RenewalLeadsToAHeldServer(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		list := r.poolOf(2)
+		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Minute)
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: list[0].session(), Server: "S1.example", ServerGiven: true, Port: 123}, nil
+		})
+		list[1].forget()
+		pass(time.Hour)
+		if n := len(r.ke.times()); n < 5 || n > 16 {
+			t.Errorf("%d exchanges in an hour", n)
+		}
+		if got := len(of[system.Added](r.desk)); got != 2 {
+			t.Errorf("%d sources were added", got)
+		}
+	})
+}
+
+// Two names of the pool at one address: the second name is given up and another one asked for.
+func TestNTSPool_OneAddressTwoNames(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.poolOf(3)
+		r.names.set("s2.example.", "192.0.2.1")
+		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Minute)
+		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
+			t.Errorf("sources %s", got)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -83,7 +84,11 @@ func (r *Resolver) Lookup(ctx context.Context, host string, port uint16) (Answer
 	if err != nil {
 		return Answer{}, fmt.Errorf("look up %q: %w", host, err)
 	}
-	return usable(host, filter(raw, port, isLocalhost(host), r.own()))
+	local := isLocalhost(host)
+	if local { // servers of one machine are more often on 127.0.0.1 alone than on ::1 alone
+		slices.SortStableFunc(raw, func(a, b netip.Addr) int { return a.Unmap().BitLen() - b.Unmap().BitLen() })
+	}
+	return usable(host, filter(raw, port, local, r.own()))
 }
 
 func usable(host string, a Answer) (Answer, error) {

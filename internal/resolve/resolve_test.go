@@ -80,8 +80,8 @@ func TestC28_NameForThisHost(t *testing.T) {
 		t.Errorf("%v %+v", err, a)
 	}
 	for _, host := range []string{"localhost", "LOCALHOST.", "ntp.localhost"} {
-		a, err := fixed("127.0.0.1", "::1", "224.0.0.1").Lookup(t.Context(), host, 123)
-		if err != nil || len(a.Addrs) != 2 || len(a.Refused) != 1 {
+		a, err := fixed("::1", "127.0.0.1", "224.0.0.1").Lookup(t.Context(), host, 123)
+		if err != nil || fmt.Sprint(a.Addrs) != "[127.0.0.1:123 [::1]:123]" || len(a.Refused) != 1 {
 			t.Errorf("%s: %v %+v", host, err, a)
 		}
 	}
@@ -210,6 +210,16 @@ func TestLookup_RealNameServer(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines)
+}
+
+// TestLookup_Localhost asks the machine itself: a server name that a key exchange gave is absolute.
+func TestLookup_Localhost(t *testing.T) {
+	for _, host := range []string{"localhost", "localhost."} {
+		a, err := New(Config{}).Lookup(t.Context(), host, 123)
+		if err != nil || !a.Addrs[0].Addr().IsLoopback() {
+			t.Errorf("%s: %v %v", host, err, a.Addrs)
+		}
+	}
 }
 
 func TestReason_Names(t *testing.T) {
