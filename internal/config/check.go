@@ -8,7 +8,7 @@ func (l *loader) check(c *Config, sync *table) {
 		l.warnings = append(l.warnings, Warning{Info: true, Problem: Problem{File: l.file, What: "there are no sources, the clock is not steered"}})
 	}
 	if c.Synchronization.Clock == ClockVirtual && !c.Synchronization.ClockControl {
-		l.warn(sync.node.children["clock"].val, "synchronization.clock", "a virtual clock without clock control stays wrong", "remove clock-control = false")
+		l.warn(sync.node.children["clock"].val, "synchronization.clock", "a virtual clock is steered all the same, clock-control = false is for the system clock", "remove one of them")
 	}
 	for _, ke := range c.KEServers {
 		l.checkKE(c, &ke)

@@ -66,30 +66,32 @@ func (l *loader) checkMode(path string) {
 	}
 }
 
-// pemFile reads a file that a key names. What this user may not read is no problem of the configuration: the
-// daemon may run as another one, and says so itself when it may not either.
-func (l *loader) pemFile(t *table, key string, at *node, path string) []byte {
+// named reads a file that a key names; nil when it cannot, which it reports.
+func (l *loader) named(t *table, key string, at *node, path string) []byte {
 	if !l.files || path == "" {
 		return nil
 	}
 	data, err := readCapped(path, longestPEM)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		l.note(at.val, t.name(key), fmt.Sprintf("%s is not readable by this user, it was not checked", path), "")
-		return nil
-	case err != nil:
+	if err != nil {
 		t.fail(key, at, fmt.Sprintf("%s: %v", path, err), "give the path of a readable file")
 		return nil
+	}
+	if data == nil {
+		data = []byte{}
 	}
 	return data
 }
 
-// certificates returns the certificates of a PEM file, at least one, or says what is wrong.
+// certificates returns the certificates of a PEM file, at least one; nil after it reported what is wrong.
 func (l *loader) certificates(t *table, key string, at *node, path string) []*x509.Certificate {
-	data := l.pemFile(t, key, at, path)
-	if data == nil && !l.readable(path) {
+	data := l.named(t, key, at, path)
+	if data == nil {
 		return nil
 	}
+	return parseCertificates(data, func(what, remedy string) { t.fail(key, at, path+what, remedy) })
+}
+
+func parseCertificates(data []byte, fail func(what, remedy string)) []*x509.Certificate {
 	var list []*x509.Certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
@@ -97,24 +99,15 @@ func (l *loader) certificates(t *table, key string, at *node, path string) []*x5
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			t.fail(key, at, fmt.Sprintf("%s: certificate %d: %v", path, len(list)+1, err), "replace it")
+			fail(fmt.Sprintf(": certificate %d: %v", len(list)+1, err), "replace it")
 			return nil
 		}
 		list = append(list, c)
 	}
 	if len(list) == 0 {
-		t.fail(key, at, path+" holds no certificate", "give a file in PEM form")
+		fail(" holds no certificate", "give a file in PEM form")
 	}
 	return list
-}
-
-// readable reports whether pemFile gave nothing because the file is empty, not because it could not be read.
-func (l *loader) readable(path string) bool {
-	if !l.files || path == "" {
-		return false
-	}
-	st, err := os.Stat(path)
-	return err == nil && st.Mode().IsRegular() && st.Size() == 0
 }
 
 // roots returns the system's roots with those of the file added; nil when there is no file.
@@ -151,26 +144,20 @@ func (l *loader) leaf(t *table, key string, at *node) []byte {
 }
 
 // checkKeyPair makes sure that the certificate and the key are there and belong together, so that validate
-// finds what would stop the server.
+// finds what would stop the server. What this user may not read is no problem here: the server may run as
+// another one, and reads both files itself.
 func (l *loader) checkKeyPair(t *table, chainKey, keyKey, chain, key string) {
+	if !l.files || chain == "" || key == "" {
+		return
+	}
 	chainAt, keyAt := t.node.children[chainKey], t.node.children[keyKey]
-	if chain == "" || key == "" {
+	chainPEM := l.readable(t, chainKey, chainAt, chain)
+	keyPEM := l.readable(t, keyKey, keyAt, key)
+	defer clear(keyPEM)
+	if chainPEM == nil || parseCertificates(chainPEM, func(what, remedy string) { t.fail(chainKey, chainAt, chain+what, remedy) }) == nil || keyPEM == nil {
 		return
 	}
-	if l.certificates(t, chainKey, chainAt, chain) == nil {
-		l.pemFile(t, keyKey, keyAt, key)
-		return
-	}
-	data := l.pemFile(t, keyKey, keyAt, key)
-	if data == nil {
-		return
-	}
-	defer clear(data)
-	chainPEM, err := readCapped(chain, longestPEM)
-	if err != nil {
-		return
-	}
-	if _, err := tls.X509KeyPair(chainPEM, data); err != nil {
+	if _, err := tls.X509KeyPair(chainPEM, keyPEM); err != nil {
 		t.fail(keyKey, keyAt, fmt.Sprintf("%s: %s", key, strings.TrimPrefix(err.Error(), "tls: ")), "give the key of "+chainKey+" in PEM form")
 	}
 	st, err := os.Stat(key)
@@ -183,10 +170,21 @@ func (l *loader) checkKeyPair(t *table, chainKey, keyKey, chain, key string) {
 	}
 }
 
+// readable is named, with a note instead of a problem when permission is what is missing.
+func (l *loader) readable(t *table, key string, at *node, path string) []byte {
+	if f, err := os.Open(path); errors.Is(err, fs.ErrPermission) { //nolint:gosec // the operator's own choice
+		l.note(at.val, t.name(key), path+" is not readable by this user, it was not checked", "")
+		return nil
+	} else if err == nil {
+		_ = f.Close()
+	}
+	return l.named(t, key, at, path)
+}
+
 // tokenFile returns the tokens of a file, one per line; blank lines do not count.
 func (l *loader) tokenFile(t *table, key, path string) []secret.Bytes {
 	n := t.node.children[key]
-	data := l.pemFile(t, key, n, path)
+	data := l.named(t, key, n, path)
 	if data == nil {
 		return nil
 	}

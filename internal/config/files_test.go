@@ -229,3 +229,29 @@ func write(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// TestKeyOfAnotherUser: who validates a file need not be allowed to read its key; roots must be readable,
+// because they are used as they were at load.
+func TestKeyOfAnotherUser(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("skipped: root may read everything")
+	}
+	dir := t.TempDir()
+	key, ca := filepath.Join(dir, "key.pem"), filepath.Join(dir, "ca.pem")
+	for _, path := range []string{key, ca} {
+		write(t, path, "")
+		if err := os.Chmod(path, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "pool.toml")
+	text := "[nts-pool-ke-server]\nlisten = \"127.0.0.1:4460\"\ncertificate-chain-path = \"../../test-keys/end.fullchain.pem\"\nprivate-key-path = \"" + key + "\"\n"
+	write(t, path, text)
+	if _, warnings, err := LoadPool(path); err != nil || !strings.Contains(verdict(warnings, nil), "not readable by this user") {
+		t.Errorf("warnings %v, error %v", warnings, err)
+	}
+	write(t, path, text+"certificate-authority-path = \""+ca+"\"\n")
+	if _, _, err := LoadPool(path); err == nil || !strings.Contains(err.Error(), "ca.pem: permission denied") {
+		t.Errorf("error %v", err)
+	}
+}
