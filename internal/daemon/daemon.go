@@ -12,6 +12,7 @@ import (
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/observe"
@@ -72,6 +73,7 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	if d.keys != nil {
 		g.start("keyring", d.keys.run)
 	}
+	provision(d.workers())
 	for _, s := range d.servers {
 		for _, w := range s.workers {
 			g.start("server "+s.address.String(), w.run)
@@ -93,6 +95,14 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	g.start("reload", func(ctx context.Context) error { return d.reloadLoop(ctx, hup) })
 	d.deps.Ready()
 	return g.wait()
+}
+
+// workers counts the threads that will sit in a receive call.
+func (d *Daemon) workers() (n int) {
+	for _, s := range d.servers {
+		n += len(s.workers)
+	}
+	return n
 }
 
 // openTimekeeper takes the clock. With sources and clock control that needs CAP_SYS_TIME; the error says what to do
@@ -122,8 +132,8 @@ func (d *Daemon) openTimekeeper() error {
 		ledger: ntp.NewLedger(c.Now(), c.Frequency()),
 		sys:    system.New(params),
 		inbox:  make(chan assoc.Message, inboxDepth),
-		advice: map[ntp.SourceID]chan<- ntp.Advice{},
-		view:   &d.view, report: &d.report,
+		advice: map[ntp.SourceID]chan<- ntp.Advice{}, quiet: logging.NewLimiter(meddlingInterval),
+		view: &d.view, report: &d.report,
 	}
 	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
 		d.tk.saved = drifts

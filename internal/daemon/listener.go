@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"ntp-daemon/internal/config"
@@ -34,6 +35,7 @@ type listener struct {
 	address  netip.AddrPort
 	workers  []*worker
 	counters []*server.Counters
+	access   atomic.Pointer[server.Access] // swapped at a reload
 }
 
 // openServers binds every listen address and, if there is anybody to serve cookies to, the cookie keys.
@@ -85,11 +87,12 @@ func (d *Daemon) openListener(s config.Server) (*listener, error) {
 		return nil, err
 	}
 	l := &listener{address: s.Listen}
+	l.access.Store(lists)
 	for i, sock := range sockets {
 		c := new(server.Counters)
 		l.counters = append(l.counters, c)
 		l.workers = append(l.workers, &worker{
-			socket: sock, counters: c, view: &d.view, keys: &d.keySet, readClock: d.readClock,
+			socket: sock, counters: c, view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
 			log: logging.Target(d.log, "ntpd::daemon::server"),
 			responder: server.NewResponder(server.Config{
 				Access: lists, Limiter: limiter, RequireNTS: actions[s.RequireNTS],

@@ -11,6 +11,7 @@ import (
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/privdrop"
 	"ntp-daemon/internal/system"
 )
 
@@ -47,6 +48,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
+	dropPrivileges(log, d.steers)
 	return d.Run(ctx, hup)
 }
 
@@ -112,4 +114,15 @@ func message(ev system.Event) assoc.Message { return assoc.Message{Event: ev} }
 func target(log zerolog.Logger, name string) *zerolog.Logger {
 	l := logging.Target(log, name)
 	return &l
+}
+
+// dropPrivileges gives up what is not needed once sockets, files and clock are open.
+func dropPrivileges(log zerolog.Logger, steers bool) {
+	keep := []privdrop.Capability{privdrop.NetBindService}
+	if steers {
+		keep = append(keep, privdrop.SysTime)
+	}
+	if err := privdrop.Keep(keep...); err != nil {
+		target(log, "ntpd::daemon::system").Debug().Err(err).Msg("privileges kept")
+	}
 }

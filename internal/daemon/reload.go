@@ -12,7 +12,7 @@ import (
 )
 
 // reloadLoop owns nothing: on SIGHUP it loads the configuration again and swaps, as a validated whole, what can be
-// swapped: the log level, certificates, keys and who may ask as a pool. It stops when ctx ends.
+// swapped: the log level, access lists, certificates, keys and who may ask as a pool. It stops when ctx ends.
 func (d *Daemon) reloadLoop(ctx context.Context, hup <-chan os.Signal) error {
 	for {
 		select {
@@ -44,6 +44,27 @@ func (d *Daemon) reload() {
 			}
 		}
 	}
+	d.reloadAccess(next)
 	zerolog.SetGlobalLevel(levels[next.Observability.LogLevel])
-	log.Info().Msg("reloaded: log level, certificates, pool authorisations; everything else needs a restart")
+	log.Info().Msg("reloaded: log level, access lists, certificates, pool authorisations; everything else needs a restart")
+}
+
+// reloadAccess swaps the access lists of every listen address that is in both configurations.
+func (d *Daemon) reloadAccess(next *config.Config) {
+	if len(next.Servers) != len(d.servers) {
+		target(d.log, "ntpd::daemon::config").Warn().Msg("the list of server tables changed; that needs a restart")
+	}
+	for _, l := range d.servers {
+		for _, s := range next.Servers {
+			if s.Listen != l.address {
+				continue
+			}
+			lists, err := access(s)
+			if err != nil {
+				target(d.log, "ntpd::daemon::config").Error().Err(err).Msg("access lists stay as they were")
+				continue
+			}
+			l.access.Store(lists)
+		}
+	}
 }

@@ -21,6 +21,8 @@ const (
 	inboxDepth = 256
 	// statusInterval is how often the kernel is told the error bounds at most; it adds 500 ppm to them itself.
 	statusInterval = 10 * time.Second
+	// meddlingInterval keeps a second time daemon from filling the log (row K06: one warning an hour).
+	meddlingInterval = time.Hour
 	// maxSteerTries bounds the retries of one steer while somebody else keeps changing the clock.
 	maxSteerTries = 3
 )
@@ -48,7 +50,8 @@ type timekeeper struct {
 	view   *atomic.Pointer[ntp.View]
 	report *atomic.Pointer[system.Report]
 
-	told time.Time // when the kernel was last told the status
+	quiet *logging.Limiter // for what others do to the clock again and again
+	told  time.Time        // when the kernel was last told the status
 }
 
 // run owns the clock, its ledger and the System; nothing else reads or writes them. It stops when ctx ends or the
@@ -129,17 +132,20 @@ func (tk *timekeeper) adoptForeign() bool {
 	}
 	tk.ledger = tk.ledger.Append(f.Entry, f.Elapsed)
 	tk.sys.Applied(tk.ledger.Last())
+	if f.Tampered && f.Jump == 0 && f.Sleep == 0 {
+		tk.quiet.Event(target(tk.log, "ntpd::daemon::system"), zerolog.WarnLevel, time.Now(), "meddling").
+			Float64("was_ppm", f.Was.Frequency*1e6).Float64("is_ppm", f.Is.Frequency*1e6).
+			Msg("another program changed the clock's frequency or status; is a second time daemon running?")
+		return f.Entry.Foreign
+	}
 	ev := target(tk.log, "ntpd::daemon::system").Warn()
 	switch {
 	case f.Leap:
 		ev.Dur("jump", f.Jump).Msg("leap second done")
 	case f.Sleep > 0:
 		ev.Dur("slept", f.Sleep).Dur("jump", f.Jump).Msg("the machine was suspended, offset unknown until the next measurement")
-	case f.Jump != 0:
-		ev.Dur("jump", f.Jump).Msg("another program stepped the clock, offset unknown until the next measurement")
 	default:
-		ev.Float64("was_ppm", f.Was.Frequency*1e6).Float64("is_ppm", f.Is.Frequency*1e6).
-			Msg("another program changed the clock's frequency or status; is a second time daemon running?")
+		ev.Dur("jump", f.Jump).Msg("another program stepped the clock, offset unknown until the next measurement")
 	}
 	return f.Entry.Foreign
 }
