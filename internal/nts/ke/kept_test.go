@@ -57,7 +57,7 @@ func asPool(cert tls.Certificate) func(*tls.Config) {
 
 // TestPoolRequests_Dialects: P17 and D3-49. Each dialect is answered in its own numbers.
 func TestPoolRequests_Dialects(t *testing.T) {
-	const lists = "0010 000f0020 00110040 001e0010 00100030"
+	const lists = "000c 000f0020 00110040 00100030"
 	pool := testca.New(t).Leaf("pool.test")
 	for _, tc := range []struct {
 		name, request, lists string // lists: the whole answer; empty for fixed keys
@@ -69,6 +69,8 @@ func TestPoolRequests_Dialects(t *testing.T) {
 		{"P17 V7 era A", hexV7, "c001" + lists + "80000000", record.Cert4000, true, false},
 		{"E2 V7 with keep alive", "c0010000 40000000 80000000", "c001" + lists + "40000000 80000000", record.Cert4000, true, true},
 		{"V5 without token, by certificate", "800a0000 80090000 80000000", "800a" + lists + "80090002 0000 80000000", record.IANA, true, false},
+		{"B6 AEAD 30 for a pool that minds record 1024", "000e0002 6869 800a0000 04000000 80000000",
+			"800a0010 000f0020 00110040 001e0010 00100030 80000000", record.IANA, false, false},
 		{"names", "000e0002 6869 800b0000 00080000 80000000", "80060008 6e74702e74657374 00080000 80000000", record.IANA, false, true},
 		{"names, draft -03 number", "40050002 6869 c0050000 80000000", "80060008 6e74702e74657374 80000000", record.Token4000, false, false},
 		{"P17 V11 era C", hexV11, "", record.IANA, false, true},

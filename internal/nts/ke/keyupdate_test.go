@@ -7,6 +7,8 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/hex"
 	"io"
@@ -14,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ntp-daemon/internal/testca"
 )
 
 // expandLabel is HKDF-Expand-Label of TLS 1.3 with SHA-256 (RFC 8446 §7.1).
@@ -68,6 +72,53 @@ func (w *recordWriter) update() error {
 	return nil
 }
 
+// trafficSecret finds a secret in a key log.
+func trafficSecret(t *testing.T, keyLog, label string) []byte {
+	t.Helper()
+	_, after, _ := strings.Cut(keyLog, label)
+	fields := strings.Fields(after)
+	if len(fields) < 2 {
+		t.Fatalf("key log without %s", label)
+	}
+	secret, err := hex.DecodeString(fields[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+// TestKC20_HostileServers: a client survives key updates without end and a certificate of 300 KiB.
+func TestKC20_HostileServers(t *testing.T) {
+	t.Run("key updates", func(t *testing.T) {
+		var keys strings.Builder
+		p := startPeer(t, func(_ *testca.CA, c *tls.Config) { c.KeyLogWriter = &keys }, func(conn *tls.Conn) {
+			if conn.ConnectionState().CipherSuite != tls.TLS_AES_128_GCM_SHA256 {
+				return // without AES in hardware; the client then sees an early end, which is an error as well
+			}
+			w := recordWriter{t: t, raw: conn.NetConn(), secret: trafficSecret(t, keys.String(), "SERVER_TRAFFIC_SECRET_0 ")}
+			for w.update() == nil {
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+		c := p.client()
+		c.Timeout = 500 * time.Millisecond
+		began := time.Now()
+		if _, err := Exchange(t.Context(), c); err == nil || time.Since(began) > 1500*time.Millisecond {
+			t.Errorf("error %v after %v", err, time.Since(began))
+		}
+	})
+	t.Run("certificate", func(t *testing.T) {
+		p := startPeer(t, func(ca *testca.CA, c *tls.Config) {
+			c.Certificates = []tls.Certificate{ca.Custom(ca.Leaf("key").PrivateKey.(cryptoSigner), func(x *x509.Certificate) {
+				x.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Value: make([]byte, 300<<10)}}
+			}, "time.test")}
+		}, answers(wire(t, hexNP+hexAE15+hexCookie+hexEOM)))
+		if _, err := Exchange(t.Context(), p.client()); err == nil {
+			t.Error("accepted")
+		}
+	})
+}
+
 // TestKS23_KeyUpdateFlood: updates that ask for updates, without end and without a request.
 func TestKS23_KeyUpdateFlood(t *testing.T) {
 	s := startServer(t, func(_ *site, c *ServerConfig) { c.Timeout = 500 * time.Millisecond })
@@ -76,12 +127,7 @@ func TestKS23_KeyUpdateFlood(t *testing.T) {
 	if conn.ConnectionState().CipherSuite != tls.TLS_AES_128_GCM_SHA256 {
 		t.Skip("skipped: this machine has no AES in hardware, so crypto/tls chose another cipher suite")
 	}
-	_, after, _ := strings.Cut(keys.String(), "CLIENT_TRAFFIC_SECRET_0 ")
-	secret, err := hex.DecodeString(strings.Fields(after)[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := recordWriter{t: t, raw: conn.NetConn(), secret: secret}
+	w := recordWriter{t: t, raw: conn.NetConn(), secret: trafficSecret(t, keys.String(), "CLIENT_TRAFFIC_SECRET_0 ")}
 	if err := w.write(23, wire(t, hexNP)); err != nil { // half a request, to show that the secret is right
 		t.Fatal(err)
 	}

@@ -34,6 +34,8 @@ type session struct {
 	export exporter
 	// held says that this connection has one of the places for kept ones.
 	held bool
+	// deaf says that the peer did not take an answer, so it need not be told goodbye.
+	deaf bool
 	// last says that the next answer is the last, so Keep Alive is not granted any more.
 	last bool
 }
@@ -125,6 +127,7 @@ func (x *session) request(ctx context.Context) bool {
 	x.last = x.last || ctx.Err() != nil
 	keep, outcome, err := x.answer(msg)
 	if werr := WriteMessage(x.conn, time.Time{}, x.reply); werr != nil {
+		x.deaf = true
 		keep, outcome, err = false, WriteFailed, werr
 	}
 	x.s.done(x.c, outcome, err)
@@ -244,7 +247,7 @@ func (x *session) cookies(keys *nts.Keys, resp *record.Response, ok Outcome) (Ou
 func (x *session) support(req *record.Request, keep bool) {
 	resp := record.SupportResponse{KeepAlive: keep, Dialect: req.Dialect}
 	if req.WantAlgorithms {
-		resp.Algorithms = x.s.cfg.Algorithms
+		resp.Algorithms = x.s.poolAlgorithms(req.CompliantExport)
 	}
 	if req.WantProtocols {
 		resp.Protocols = []record.Protocol{record.NTPv4}
@@ -258,6 +261,19 @@ func (x *session) support(req *record.Request, keep bool) {
 		}
 	}
 	x.reply = resp.Append(x.reply[:0])
+}
+
+// poolAlgorithms is what pools are told about our algorithms. AEAD 30 is left out unless the pool says that it minds
+// record 1024: one that does not (nts-pool main, issue 613) would hand chrony users keys that never fit. A
+// fixed key request for it is served all the same.
+func (s *Server) poolAlgorithms(minds bool) []aead.Algorithm {
+	list := make([]aead.Algorithm, 0, len(s.cfg.Algorithms))
+	for _, a := range s.cfg.Algorithms {
+		if a != aead.GCMSIV128 || minds {
+			list = append(list, a)
+		}
+	}
+	return list
 }
 
 // mayKeep says whether the answer to a privileged request grants Keep Alive, which needs one of the places for
@@ -292,6 +308,9 @@ func (x *session) close() {
 		x.s.counts.kept.Add(-1)
 	}
 	x.reader.Wipe()
+	if x.deaf {
+		return
+	}
 	x.c.Yield()
 	_ = x.conn.SetWriteDeadline(time.Now().Add(lingerTime))
 	x.finish()

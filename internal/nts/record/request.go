@@ -36,7 +36,8 @@ type Request struct {
 
 	Protocols  []Protocol       // in the client's order of preference; exactly one for FixedKey
 	Algorithms []aead.Algorithm // likewise; empty is possible only if NTPv4 is not offered
-	// CompliantExport says that record 1024 was there (reliability.md 4.6).
+	// CompliantExport says that record 1024 was there (reliability.md 4.6). In a Support request it is our own
+	// addition: this pool minds record 1024 of its users, so AEAD 30 through it works.
 	CompliantExport bool
 	// Server and Port are what the client would like to get again; "" and 0 if absent or unusable. A server
 	// may ignore both (RFC 8915 §4.1.7).
@@ -102,7 +103,7 @@ func (p *requestParser) request() Request {
 		r.Kind = FixedKey
 	case r.WantAlgorithms || r.WantProtocols || r.WantNames:
 		r.Kind = Support
-		r.CompliantExport, r.Server, r.Port = false, "", 0 // mean nothing where nothing is negotiated
+		r.Server, r.Port = "", 0 // mean nothing where nothing is negotiated
 	}
 	switch {
 	case r.Kind == Plain:
@@ -315,6 +316,8 @@ func (r *Request) Append(dst []byte) []byte {
 	}
 	if r.Kind != Support {
 		dst = r.appendNegotiation(dst)
+	} else if r.CompliantExport {
+		dst = appendHeader(dst, TypeCompliantExport, false, 0)
 	}
 	for _, name := range r.Deny {
 		dst = appendText(dst, TypeDeny, false, name)

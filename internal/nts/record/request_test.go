@@ -153,6 +153,15 @@ func TestDeny_Caps(t *testing.T) {
 	}
 }
 
+func TestSupport_CompliantExport(t *testing.T) {
+	want := Request{Kind: Support, Dialect: IANA, WantAlgorithms: true, CompliantExport: true}
+	wire := want.Append(nil)
+	got, fault := ParseRequest(wire, Rules{})
+	if fault != None || !got.CompliantExport || got.Kind != Support || len(wire) != 12 {
+		t.Errorf("%x: %+v, %v", wire, got, fault)
+	}
+}
+
 func TestFault_NamesAndCodes(t *testing.T) {
 	seen := map[string]bool{}
 	for f := None; f < faults; f++ {
