@@ -12,7 +12,7 @@ TESTRUN    := $(GO) run ./tools/testrun
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build demo test vet cross test-clock interop peers fuzz cover keys bench-server install clean
+.PHONY: build demo test scorecard vet cross test-clock interop peers fuzz cover keys bench-server install clean
 
 build:
 	@mkdir -p $(BIN)
@@ -72,3 +72,7 @@ install: build
 
 clean:
 	rm -rf $(BIN) build
+
+# Runs everything and writes docs/scorecard.md.
+scorecard: test
+	$(GO) run ./tools/scorecard
