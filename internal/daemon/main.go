@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/term"
 
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
@@ -86,6 +87,7 @@ func openLog(o config.Observability, level zerolog.Level) (zerolog.Logger, func(
 		out, done = f, func() { _ = f.Close() }
 	}
 	opts := logging.Options{Level: level, Format: formats[o.LogFormat], Out: out}
+	opts.Color = out == nil && term.IsTerminal(int(os.Stdout.Fd()))
 	if o.ANSIColors != nil {
 		opts.Color = *o.ANSIColors
 	}
