@@ -38,7 +38,7 @@ func (d *Discipline) fuse(cs []candidate) state {
 }
 
 // join merges two states of the same moment as if their errors were independent: with D = b - a,
-// K = Pa (Pa+Pb)^-1, the result is a + K D with covariance K Pb.
+// K = Pa (Pa+Pb)^-1, the result is a + K D with covariance K Pb (equation 10).
 func join(a, b state) state {
 	sxx, sxy, syy := a.pxx+b.pxx, a.pxy+b.pxy, a.pyy+b.pyy
 	det := float64(sxx*syy) - float64(sxy*sxy)

@@ -24,6 +24,9 @@ const (
 	// excessShare: queueing that hit one direction only moves the offset by half the excess, equal shares move
 	// it by nothing; excess²/8 lies between the two (accuracy.md 4 and 7.2).
 	excessShare = 1. / 8
+	// rootDistanceShare is how much of a source's round trip may be a constant asymmetry that averaging does not
+	// remove (accuracy.md 7.7, kappa).
+	rootDistanceShare = 0.02
 )
 
 // delayNoise derives the variance of an offset sample from its round trip and the ones before it.
@@ -50,7 +53,7 @@ func clampRoundTrip(rtt time.Duration) time.Duration {
 	return min(max(rtt, minRoundTrip), maxRoundTrip)
 }
 
-// variance returns that of a sample with the given round trip, in s², to be asked after add. The share of
+// variance returns that of a sample with the given round trip, in s², to be asked after add: equation (4). The share of
 // the whole round trip is what one knows of a path that has been seen n times: at n = 1 the offset error is
 // evenly spread over ± half the round trip.
 func (d *delayNoise) variance(rtt, precision time.Duration) float64 {
@@ -58,7 +61,7 @@ func (d *delayNoise) variance(rtt, precision time.Duration) float64 {
 	e := (trip - d.floor).Seconds()
 	base := baseShare * d.excess.Seconds()
 	v := float64(stampNoise*stampNoise) + float64(base*base) + float64(e*e*excessShare)
-	p := min(precision, time.Second).Seconds()
+	p := min(max(precision, 0), time.Second).Seconds()
 	v += float64(p * p / 12)
 	t, n := trip.Seconds(), float64(max(d.n, 1))
 	return v + float64(t*t/(12*n*n))
@@ -69,12 +72,8 @@ func (d *delayNoise) typical(precision time.Duration) float64 {
 	return d.variance(d.floor+d.excess, precision)
 }
 
-// rootDistanceShare is kept beside the other delay constants: how much of a source's round trip may be a
-// constant asymmetry that averaging does not remove (accuracy.md 7.7, kappa).
-const rootDistanceShare = 0.02
-
 // pathBias is the variance of what averaging cannot remove from a source, s²: asymmetry of its path, and its
-// own claimed dispersion unless ignored.
+// own claimed dispersion unless ignored (equation 9).
 func (d *delayNoise) pathBias(m *ntp.Measurement, ignoreDispersion bool) float64 {
 	b := rootDistanceShare * (d.floor + m.RootDelay).Seconds()
 	v := float64(b * b)

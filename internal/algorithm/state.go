@@ -22,7 +22,7 @@ type state struct {
 }
 
 // predict returns the state at a later time when the frequency is a random walk of the given intensity
-// ((s/s)² per s). An earlier time returns the state unchanged.
+// ((s/s)² per s): equation (2) of docs/algorithm.md. An earlier time returns the state unchanged.
 func (s state) predict(to ntp.Local, intensity float64) state {
 	if to <= s.at {
 		return s
@@ -38,7 +38,7 @@ func (s state) predict(to ntp.Local, intensity float64) state {
 }
 
 // update returns the state after an observation of the gap that is z seconds above the state's own, with
-// variance r > 0.
+// variance r > 0: equation (3).
 func (s state) update(z, r float64) state {
 	v := s.pxx + r
 	kx, ky := s.pxx/v, s.pxy/v

@@ -16,7 +16,7 @@ const (
 	maxSlewWait = time.Hour
 )
 
-// steer turns the estimate into a command. The frequency is corrected fully at every decision. The offset is
+// steer turns the estimate into a command (equations 11 and 12). The frequency is corrected fully at every decision. The offset is
 // removed by a constant rate that reaches the target after slew-minimum-duration, or later when the limit says
 // so; the caller asks again at that moment, and then the rate ends. With samples more often than that the rate
 // is renewed each time, so that the offset decays exponentially. There is no loop that could oscillate: the

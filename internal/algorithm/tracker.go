@@ -126,7 +126,8 @@ func (t *tracker) unseed() {
 	t.s.pxx, t.s.pxy = 0, 0
 }
 
-// misfit reports whether this sample is the last of a row that says the source's time itself has changed.
+// misfit reports whether this sample is the last of a row that says the source's time itself has changed
+// (equation 6).
 func (t *tracker) misfit(z, v float64, rtt time.Duration) bool {
 	ordinary := rtt <= t.noise.floor+3*t.noise.excess
 	if !ordinary {
@@ -158,7 +159,7 @@ func fitOf(z, v, r float64) fit {
 }
 
 // adapt moves the wander: innovations that are too large too often mean that the oscillator wanders more than
-// assumed, and the other way round (ntpd-rs.md 7.4).
+// assumed, and the other way round (equation 7; ntpd-rs.md 7.4).
 func (t *tracker) adapt(f fit, p *tuning) {
 	switch {
 	case f.sigmas > p.badFit:
@@ -220,7 +221,7 @@ func (t *tracker) stale(now ntp.Local) bool {
 	return now.Sub(t.last.At) > staleAfter*t.last.Poll.Duration()+staleSlack
 }
 
-// radius is the half width of the interval that the source vouches for, in s.
+// radius is the half width of the interval that the source vouches for, in s (equation 8).
 func (t *tracker) radius(s *state, p *tuning) float64 {
 	r := float64(p.RangeStatisticalWeight*math.Sqrt(s.pxx)) +
 		float64(p.RangeDelayWeight*(t.noise.floor+t.last.RootDelay).Seconds())

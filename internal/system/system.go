@@ -119,11 +119,27 @@ func (s *System) Handle(now Now, ev Event) Effects {
 		s.pollNow(&fx)
 	}
 	fresh := s.take(now, ev, &fx)
-	s.decide(now, fresh, &fx)
-	s.tell(now, &fx)
+	if fresh || s.changes(now, ev) {
+		s.decide(now, fresh, &fx)
+		s.tell(now, &fx)
+	} else {
+		fx.Wait = s.due.Sub(now.Mono)
+	}
 	fx.Wait = min(max(fx.Wait, minWait), idleWait)
 	s.due = now.Mono.Add(fx.Wait)
 	return fx
+}
+
+// changes reports whether an event without a sample may change a decision. Most reports of associations do not,
+// and a slew that is under way needs no renewal.
+func (s *System) changes(now Now, ev Event) bool {
+	switch e := ev.(type) {
+	case Tick, Removed, ForeignStep:
+		return true
+	case Status:
+		return e.Unusable
+	}
+	return s.due.IsZero() || !now.Mono.Before(s.due)
 }
 
 // take enters an event in the tables and reports whether it brought a sample that counts.

@@ -30,7 +30,7 @@ func (s *System) unsynchronizedView() ntp.View {
 	}
 }
 
-// localView serves our own clock as it is.
+// localView serves our own clock as it is: on an island it is the reference, so its bound hardly grows.
 func (s *System) localView(now Now) ntp.View {
 	id := localClock
 	if s.params.LocalStratum == 1 {
@@ -38,11 +38,11 @@ func (s *System) localView(now Now) ntp.View {
 	}
 	return ntp.View{
 		Stratum: s.params.LocalStratum, RefID: id, Reference: now.Clock, Precision: s.params.Precision,
-		Dispersion: ntp.PrecisionExp(s.params.Precision).Duration(), Leap: s.leap.armed, Synchronized: true,
+		Dispersion: ntp.PrecisionExp(s.params.Precision).Duration(), Leap: s.leap.armed, Wander: wanderFloor, Synchronized: true,
 	}
 }
 
-// synchronizedView follows from the estimate and the peer. The dispersion is a bound: what is left to be
+// synchronizedView follows from the estimate and the peer (docs/algorithm.md 13, 14). The dispersion is a bound: what is left to be
 // slewed, three sigma, and what the source claims; half the root delay bounds the asymmetry of the path beside it.
 // step is what the clock will be stepped by before anyone sees the view. A clock that is known to be further off
 // than clients would accept is not synchronised, however well that is known.
