@@ -62,7 +62,7 @@ type Source struct {
 	ID                uint64  `json:"id"`
 
 	Measured    bool    `json:"measured"`     // false: offset to remote_uncertainty are not known yet
-	Role        string  `json:"role"`         // selected, candidate, falseticker, excluded, waiting
+	Role        string  `json:"role"`         // one of the Role constants
 	Reason      string  `json:"reason"`       // why it is not selected; empty when it is
 	Stratum     uint8   `json:"stratum"`      // as claimed
 	ReferenceID string  `json:"reference_id"` // readable
@@ -109,7 +109,22 @@ type Suite struct {
 	Refusal        string            `json:"refusal"`           // why steering was refused, empty if it was not
 	KeySetAge      float64           `json:"keyset_age"`        // seconds since the last cookie key rotation, 0 without a key set
 	VirtualTruth   *VirtualTruth     `json:"virtual,omitempty"` // only with clock = "virtual"
+
+	// Offset, Uncertainty and the two values below have meaning only with EstimateKnown.
+	EstimateKnown        bool    `json:"estimate_known"`
+	FrequencyError       float64 `json:"frequency_error"`       // estimated rate error of the corrected clock, s/s; > 0: it loses time
+	FrequencyUncertainty float64 `json:"frequency_uncertainty"` // one sigma of it, s/s
+	Steps                uint64  `json:"steps"`                 // made by us since start
 }
+
+// The words of Source.Role (system.Role).
+const (
+	RolePeer        = "system peer" // selected, and the one whose stratum and root values clients are told
+	RoleSelected    = "selected"
+	RoleCandidate   = "candidate"
+	RoleFalseticker = "falseticker"
+	RoleExcluded    = "excluded"
+)
 
 // VirtualTruth compares a virtual clock with the machine's own, which nothing but a trial can know.
 type VirtualTruth struct {

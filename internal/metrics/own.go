@@ -1,0 +1,80 @@
+package metrics
+
+import (
+	"maps"
+	"slices"
+
+	"ntp-daemon/internal/observe"
+)
+
+// own are the families that only this suite has.
+var own = []family{
+	{"ntp_daemon_synchronized", "Whether the clock follows a consensus of sources.", gauge, none,
+		system(func(s *observe.Snapshot) float64 { return one(s.Suite.Synchronized) })},
+	{"ntp_daemon_state", "Always 1; the label names the state of the clock and which clock it is.", gauge, none,
+		func(s *observe.Snapshot, emit emitter) {
+			emit(1, label{"state", s.Suite.State}, label{"clock", s.Suite.Clock})
+		}},
+	{"ntp_daemon_offset_seconds", "Estimated true time less our clock.", gauge, seconds,
+		estimate(func(s *observe.Suite) float64 { return s.Offset })},
+	{"ntp_daemon_offset_uncertainty_seconds", "Standard deviation of the estimated offset.", gauge, seconds,
+		estimate(func(s *observe.Suite) float64 { return s.Uncertainty })},
+	{"ntp_daemon_frequency_correction_ratio", "Correction of the clock's rate in force, a slew included.", gauge, ratio,
+		system(func(s *observe.Snapshot) float64 { return s.Suite.Frequency })},
+	{"ntp_daemon_frequency_error_ratio", "Estimated rate error of the corrected clock; positive: it loses time.", gauge, ratio,
+		estimate(func(s *observe.Suite) float64 { return s.FrequencyError })},
+	{"ntp_daemon_frequency_uncertainty_ratio", "Standard deviation of the estimated rate error.", gauge, ratio,
+		estimate(func(s *observe.Suite) float64 { return s.FrequencyUncertainty })},
+	{"ntp_daemon_steps_total", "Steps that the daemon made.", counter, none,
+		system(func(s *observe.Snapshot) float64 { return float64(s.Suite.Steps) })},
+	{"ntp_daemon_source_stratum", "Stratum that the source claims.", gauge, none,
+		sources(measured, func(r *observe.Source) float64 { return float64(r.Stratum) })},
+	{"ntp_daemon_source_reach", "Which of the last eight polls were answered, as a number of eight bits, the latest in bit 0.", gauge, none,
+		sources(always, func(r *observe.Source) float64 { return float64(r.Reach) })},
+	{"ntp_daemon_source_selected", "Whether the source takes part in steering the clock.", gauge, none,
+		sources(always, func(r *observe.Source) float64 { return one(Selected(r)) })},
+	{"ntp_daemon_key_exchange_total", "Connections to the NTS key exchange server by outcome.", counter, none,
+		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.KeyExchange, "outcome", emit) }},
+	{"ntp_daemon_server_verdicts_total", "Packets to the NTP server by what became of them.", counter, none,
+		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.Verdicts, "verdict", emit) }},
+	{"ntp_daemon_keyset_age_seconds", "Time since the cookie key was changed.", gauge, seconds,
+		func(s *observe.Snapshot, emit emitter) {
+			if s.Suite.KeySetAge > 0 {
+				emit(s.Suite.KeySetAge)
+			}
+		}},
+	{"ntp_daemon_virtual_offset_seconds", "Machine's clock less the virtual clock, in trials.", gauge, seconds,
+		truth(func(v *observe.VirtualTruth) float64 { return v.Offset })},
+	{"ntp_daemon_virtual_frequency_ratio", "Remaining rate error of the virtual clock, in trials.", gauge, ratio,
+		truth(func(v *observe.VirtualTruth) float64 { return v.Frequency })},
+}
+
+// estimate makes a family of one sample that is left out while there is no estimate.
+func estimate(value func(*observe.Suite) float64) func(*observe.Snapshot, emitter) {
+	return func(s *observe.Snapshot, emit emitter) {
+		if s.Suite.EstimateKnown {
+			emit(value(&s.Suite))
+		}
+	}
+}
+
+// truth makes a family that exists with a virtual clock only.
+func truth(value func(*observe.VirtualTruth) float64) func(*observe.Snapshot, emitter) {
+	return func(s *observe.Snapshot, emit emitter) {
+		if v := s.Suite.VirtualTruth; v != nil {
+			emit(value(v))
+		}
+	}
+}
+
+// byName emits a table of counters in the order of their names.
+func byName(counts map[string]uint64, name string, emit emitter) {
+	for _, key := range slices.Sorted(maps.Keys(counts)) {
+		emit(float64(counts[key]), label{name, key})
+	}
+}
+
+// Selected reports whether the source's role is one that steers the clock.
+func Selected(r *observe.Source) bool {
+	return r.Role == observe.RoleSelected || r.Role == observe.RolePeer
+}
