@@ -169,12 +169,12 @@ func (tk *timekeeper) apply(fx system.Effects) error {
 	return nil
 }
 
-// offer puts a on the channel, in place of older advice that was not read yet. Only the timekeeper sends, so the
-// second send cannot fail; a reader that takes the old advice in between makes room itself.
+// offer gives a source advice without ever waiting for it. A full channel means that older advice is still unread;
+// the next update brings newer.
 func offer(ch chan<- ntp.Advice, a ntp.Advice) {
 	select {
 	case ch <- a:
-	default: // the older advice is still unread; the next one will say the same or more
+	default:
 	}
 }
 
