@@ -638,3 +638,27 @@ func TestAccuracy_FixedPoll(t *testing.T) {
 		})
 	}
 }
+
+// TestK05_StepDuringExchange sets the clock while a reply is under way: the exchange is void, one step undoes it.
+func TestK05_StepDuringExchange(t *testing.T) {
+	for _, d := range []time.Duration{10 * time.Second, -10 * time.Second} {
+		t.Run(d.String(), func(t *testing.T) {
+			w := polls(Scenario{Seed: 30, ClientOffset: 100 * ms, ClientFreq: 20e-6, Delay: 300 * ms, System: func(p *system.Params) {
+				p.Algorithm.MaximumSourceUncertainty = 1
+			}}, 0).Build()
+			c := w.Clients[0]
+			for i := range 7 { // every phase of an exchange
+				w.After(time.Minute+time.Duration(i)*(time.Minute+150*ms), func() { c.Jump(d) })
+			}
+			w.RunFor(10 * time.Minute)
+			for _, s := range c.Steps[1:] {
+				if (s + d).Abs() > 50*ms {
+					t.Errorf("stepped by %v, want %v", s, -d)
+				}
+			}
+			if len(c.Steps) != 8 || w.Stats(9*time.Minute, ms).Max > 5*ms {
+				t.Errorf("steps %v, off by %v at the end", c.Steps, c.Offset())
+			}
+		})
+	}
+}

@@ -16,7 +16,7 @@ func (s *System) decide(now Now, fresh bool, fx *Effects) {
 	}
 	before := s.state
 	s.decision = s.disc.Decide(now.Local)
-	s.judge(fx)
+	s.judge(now, fx)
 	wait := s.decision.Wait
 	if s.decision.Selected > 0 {
 		if left := s.patience(now); left > 0 {
@@ -36,7 +36,7 @@ func (s *System) decide(now Now, fresh bool, fx *Effects) {
 }
 
 // judge enters the verdicts in the table and passes on wanted poll intervals.
-func (s *System) judge(fx *Effects) {
+func (s *System) judge(now Now, fx *Effects) {
 	for _, src := range s.sources {
 		src.judging = false
 	}
@@ -51,7 +51,7 @@ func (s *System) judge(fx *Effects) {
 			if j.Verdict == algorithm.Falseticker {
 				level, text = Warn, "disagrees with the majority, not used"
 			}
-			fx.note(level, targetSystem, "source %v (%s): %s", src.ID, src.Name, text)
+			fx.note(src.voice.level(now.Mono, level), targetSystem, "source %v (%s): %s", src.ID, src.Name, text)
 		}
 		src.told = j.Verdict
 		if j.Poll != src.advised && j.Poll != src.last.Poll {
@@ -189,13 +189,13 @@ func (s *System) tell(now Now, fx *Effects) {
 	case s.state == Synchronized:
 		if s.unsettled || s.lines.told == 0 {
 			s.lines.told++
-			fx.note(Info, targetSystem, "synchronised: %d of %d sources agree", s.decision.Selected, s.decision.Candidates)
+			fx.note(s.found.level(now.Mono, Info), targetSystem, "synchronised: %d of %d sources agree", s.decision.Selected, s.decision.Candidates)
 		}
 		s.unsettled = false
 	case s.unsettled || s.state == Refused || !s.overdue(now):
 	default:
 		s.unsettled = true
-		fx.note(Warn, targetKalman, "No consensus on current time: %s", s.whyNot())
+		fx.note(s.gone.level(now.Mono, Warn), targetKalman, "No consensus on current time: %s", s.whyNot())
 	}
 }
 

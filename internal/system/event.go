@@ -42,7 +42,7 @@ type Status struct {
 	Unanswered int   // polls since the last answer
 	Poll       ntp.PollExp
 	Cookies    int  // NTS cookies in the jar; meaningless without NTS
-	Unusable   bool // the association has stopped for good or waits for new keys: its samples count no longer
+	Unusable   bool // the association has stopped or waits for new keys. What it measured counts until it is stale
 }
 
 // Tick is the end of the Wait of the last Effects.

@@ -22,6 +22,21 @@ const (
 	lineInterval = time.Minute
 )
 
+// repeatAfter is how long the same subject stays at Debug after a line: a source on the edge of the consensus must not
+// fill the log.
+const repeatAfter = 5 * time.Minute
+
+// voice lowers the level of lines that follow each other too soon.
+type voice struct{ last time.Time }
+
+func (v *voice) level(now time.Time, wanted Level) Level {
+	if !v.last.IsZero() && now.Sub(v.last) < repeatAfter {
+		return Debug
+	}
+	v.last = now
+	return wanted
+}
+
 func (fx *Effects) note(level Level, target, format string, args ...any) {
 	fx.Notices = append(fx.Notices, Notice{Level: level, Target: target, Text: fmt.Sprintf(format, args...)})
 }

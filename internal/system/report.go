@@ -157,7 +157,7 @@ func (s *System) row(src *source, peer bool) SourceRow {
 // role is the verdict on one source in the words of status output.
 func (src *source) role() (Role, string) {
 	switch {
-	case src.status.Unusable:
+	case src.status.Unusable && (!src.judging || src.judged.Verdict == algorithm.Excluded):
 		return RoleExcluded, "association stopped"
 	case src.bar != barNone:
 		return RoleExcluded, src.bar.String()

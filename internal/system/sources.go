@@ -24,6 +24,7 @@ type source struct {
 	judging  bool // judged holds a verdict
 	told     algorithm.Verdict
 	advised  ntp.PollExp
+	voice    voice
 }
 
 // bar is a ground for exclusion that the discipline cannot see.

@@ -87,6 +87,7 @@ type System struct {
 	unsettled    bool      // a consensus was missed long enough to have been told of
 	leap         leap
 	lines        offsetLines
+	found, gone  voice // of a consensus
 	lost, loops  uint64
 	wrongEpoch   uint64
 	inLeapWindow uint64
@@ -133,11 +134,9 @@ func (s *System) Handle(now Now, ev Event) Effects {
 // changes reports whether an event without a sample may change a decision. Most reports of associations do not,
 // and a slew that is under way needs no renewal.
 func (s *System) changes(now Now, ev Event) bool {
-	switch e := ev.(type) {
+	switch ev.(type) {
 	case Tick, Removed, ForeignStep:
 		return true
-	case Status:
-		return e.Unusable
 	}
 	return s.due.IsZero() || !now.Mono.Before(s.due)
 }
@@ -152,9 +151,6 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 	case Status:
 		if src := s.find(e.ID); src != nil {
 			src.status, src.reported = e, true
-			if e.Unusable {
-				s.disc.Forget(e.ID)
-			}
 		}
 	case Measured:
 		return s.measure(now, &e.Measurement, fx)
@@ -188,7 +184,7 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 		src.bar = bar
 		if bar == barLoop || bar == barSelf {
 			s.loops++
-			fx.note(Warn, targetSystem, "source %v (%s): %s, not used", src.ID, src.Name, bar)
+			fx.note(src.voice.level(now.Mono, Warn), targetSystem, "source %v (%s): %s, not used", src.ID, src.Name, bar)
 		}
 	}
 	if src.bar != barNone {

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -259,6 +260,33 @@ func TestNotices(t *testing.T) {
 	}
 	if loud < loudLines || loud > loudLines+4 {
 		t.Errorf("%d lines at Info", loud)
+	}
+}
+
+// TestNotices_Flapping: a source on the edge of the consensus is told of once in five minutes.
+func TestNotices_Flapping(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1, 2, 3)
+	for i := range 20 {
+		lie := time.Duration(i%2) * 50 * ms
+		for range 10 {
+			b.pass(sec)
+			b.handle(Measured{b.sample(1, lie)})
+			b.handle(Measured{b.sample(2, 0)})
+			b.handle(Measured{b.sample(3, 0)})
+		}
+	}
+	loud, all := 0, 0
+	for _, l := range b.notices {
+		if strings.HasPrefix(l.Text, "source SourceId(1)") {
+			all++
+			if l.Level > Debug {
+				loud++
+			}
+		}
+	}
+	if loud != 1 || all < 5 {
+		t.Errorf("%d of %d lines above debug", loud, all)
 	}
 }
 
