@@ -1,0 +1,216 @@
+package ctl
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+
+	"ntp-daemon/internal/metrics"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/observe"
+)
+
+// plainStatus is the status for a person.
+func plainStatus(s *observe.Snapshot, p painter) string {
+	var b strings.Builder
+	b.WriteString(systemBlock(s, p))
+	b.WriteString(sourceBlock(s, p))
+	b.WriteString(serverBlock(s, p))
+	b.WriteString(keyExchangeBlock(s, p))
+	return b.String()
+}
+
+// systemBlock says whether the clock is right, which clock, and how far off it may be.
+func systemBlock(s *observe.Snapshot, p painter) string {
+	u := &s.Suite
+	rows := [][]cell{
+		{left("Synchronised:").in(bold), synchronised(u)},
+		{left("Reference:").in(bold), left(reference(s))},
+		{left("Clock:").in(bold), left(clockLine(u))},
+	}
+	if u.EstimateKnown {
+		rows = append(rows, []cell{left("Offset:").in(bold), left(fmt.Sprintf("%s ± %s estimated, frequency error %s ± %s",
+			signed(u.Offset), secs(u.Uncertainty), ppm(u.FrequencyError), bare(u.FrequencyUncertainty)))})
+	}
+	if v := u.VirtualTruth; v != nil {
+		rows = append(rows, []cell{left("True offset:").in(bold), left(fmt.Sprintf("%s, frequency error %s (virtual clock against the machine's)",
+			signed(v.Offset), ppm(v.Frequency)))})
+	}
+	rows = append(rows,
+		[]cell{left("Root:").in(bold), left(fmt.Sprintf("delay %s, dispersion %s", secs(s.System.RootDelay), secs(u.RootDispersion)))},
+		[]cell{left("Daemon:").in(bold), left(daemonLine(s))})
+	return table(rows, "", p)
+}
+
+func synchronised(u *observe.Suite) cell {
+	state := clean(u.State)
+	switch {
+	case u.Synchronized && u.State == "synchronised":
+		return left("yes").in(good)
+	case u.Synchronized:
+		return left("yes, " + state).in(notice)
+	case u.Refusal != "":
+		return left("no, steering refused: " + clean(u.Refusal)).in(bad)
+	}
+	return left("no, " + state).in(bad)
+}
+
+func reference(s *observe.Snapshot) string {
+	if !s.Suite.Synchronized {
+		return fmt.Sprintf("none, stratum %d", s.System.Stratum)
+	}
+	return fmt.Sprintf("%s, stratum %d, %s", clean(s.Suite.Reference), s.System.Stratum, leapText(s.System.LeapIndicator))
+}
+
+func leapText(name string) string {
+	switch name {
+	case "NoWarning":
+		return "no leap second announced"
+	case "Leap61":
+		return "a second will be inserted at the end of the month"
+	case "Leap59":
+		return "a second will be left out at the end of the month"
+	}
+	return "leap seconds unknown"
+}
+
+func clockLine(u *observe.Suite) string {
+	switch u.Clock {
+	case "observed":
+		return "the machine's, measured but not steered"
+	case "virtual":
+		return "virtual, correction in force " + ppm(u.Frequency)
+	}
+	return "the machine's, correction in force " + ppm(u.Frequency)
+}
+
+func daemonLine(s *observe.Snapshot) string {
+	text := fmt.Sprintf("version %s, up %s", clean(s.Program.Version), span(time.Duration(s.Program.UptimeSeconds*1e9)))
+	switch s.Suite.Steps {
+	case 0:
+	case 1:
+		text += ", stepped the clock once"
+	default:
+		text += fmt.Sprintf(", stepped the clock %d times", s.Suite.Steps)
+	}
+	return text
+}
+
+// marks show a source's role at the start of its line; the legend explains those in use.
+var marks = []struct {
+	role, mark, meaning string
+	style               style
+}{
+	{observe.RolePeer, "*", "system peer", good},
+	{observe.RoleSelected, "+", "selected", good},
+	{observe.RoleCandidate, "-", "candidate, no consensus yet", notice},
+	{observe.RoleFalseticker, "x", "falseticker", bad},
+	{observe.RoleExcluded, "?", "not a candidate", notice},
+}
+
+func markOf(role string) int {
+	for i, m := range marks {
+		if m.role == role {
+			return i
+		}
+	}
+	return len(marks) - 1
+}
+
+func sourceBlock(s *observe.Snapshot, p painter) string {
+	if len(s.Sources) == 0 {
+		return "\n" + p.paint("Sources:", bold) + " none\n"
+	}
+	now := ntp.Timestamp(s.Program.Now.Timestamp)
+	rows := [][]cell{headerOf([]string{"", "NAME", "ADDRESS", "NTS", "COOKIES", "STRATUM", "REACH", "POLL", "LAST", "OFFSET", "ERROR", "DELAY", "STATUS"},
+		map[int]bool{4: true, 5: true, 6: true, 7: true, 8: true, 9: true, 10: true, 11: true})}
+	var used [8]bool
+	sorted := slices.Clone(s.Sources)
+	slices.SortStableFunc(sorted, func(a, b observe.Source) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.ID, b.ID)
+	})
+	for i := range sorted {
+		used[markOf(sorted[i].Role)] = true
+		rows = append(rows, sourceRow(&sorted[i], now))
+	}
+	text := "\n" + p.paint("Sources:", bold) + "\n" + table(rows, " ", p)
+	var legend []string
+	for i, m := range marks {
+		if used[i] {
+			legend = append(legend, m.mark+" "+m.meaning)
+		}
+	}
+	return text + p.paint("   "+strings.Join(legend, ", ")+"; reach: the last eight polls in octal, 377 is all answered", faint) + "\n"
+}
+
+func sourceRow(r *observe.Source, now ntp.Timestamp) []cell {
+	m := marks[markOf(r.Role)]
+	row := []cell{left(m.mark).in(m.style), left(clean(r.Name)), left(clean(r.Address)), left("no"), right("-")}
+	if r.NTSCookies != nil {
+		row[3], row[4] = left("yes").in(good), right(fmt.Sprintf("%d/8", *r.NTSCookies))
+	}
+	reach := right(fmt.Sprintf("%o", r.Reach))
+	if bits.OnesCount8(r.Reach) == 0 {
+		reach = reach.in(bad)
+	}
+	unknown := right("-")
+	if !r.Measured {
+		row = append(row, unknown, reach, right(interval(r.PollInterval)), unknown, unknown, unknown, unknown)
+	} else {
+		ago := max(now.Sub(ntp.Timestamp(r.LastUpdate.Timestamp)), 0)
+		row = append(row, right(fmt.Sprint(r.Stratum)), reach, right(interval(r.PollInterval)), right(span(ago)),
+			right(signed(r.Offset)), right("± "+secs(r.Uncertainty)), right(secs(r.Delay)))
+	}
+	status := clean(r.Role)
+	if r.Reason != "" {
+		status += ": " + clean(r.Reason)
+	}
+	if metrics.Selected(r) {
+		return append(row, left(status).in(good))
+	}
+	return append(row, left(status).in(m.style))
+}
+
+func serverBlock(s *observe.Snapshot, p painter) string {
+	if len(s.Servers) == 0 {
+		return ""
+	}
+	rows := [][]cell{headerOf([]string{"ADDRESS", "RECEIVED", "ANSWERED", "DENIED", "IGNORED", "LIMITED", "NTS", "NTS ANSWERED", "NTS NAK", "SEND ERRORS"},
+		map[int]bool{1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: true, 9: true})}
+	for i := range s.Servers {
+		c := &s.Servers[i].Stats
+		row := []cell{left(clean(s.Servers[i].Address))}
+		for _, n := range []uint64{c.Received, c.Accepted, c.Denied, c.Ignored, c.RateLimited, c.NTSReceived, c.NTSAccepted, c.NTSNAK, c.SendErrors} {
+			row = append(row, right(fmt.Sprint(n)))
+		}
+		rows = append(rows, row)
+	}
+	return "\n" + p.paint("Servers:", bold) + "\n" + table(rows, "   ", p)
+}
+
+// keyExchangeBlock lists the outcomes of the NTS key exchange server that occurred.
+func keyExchangeBlock(s *observe.Snapshot, p painter) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(s.Suite.KeyExchange)) {
+		if n := s.Suite.KeyExchange[name]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", clean(name), n))
+		}
+	}
+	if len(s.Suite.KeyExchange) == 0 && s.Suite.KeySetAge == 0 {
+		return ""
+	}
+	if len(parts) == 0 {
+		parts = []string{"no connections"}
+	}
+	if s.Suite.KeySetAge > 0 {
+		parts = append(parts, "cookie key changed "+span(time.Duration(s.Suite.KeySetAge*1e9))+" ago")
+	}
+	return "\n" + p.paint("NTS key exchange:", bold) + " " + strings.Join(parts, ", ") + "\n"
+}

@@ -1,0 +1,51 @@
+package ctl
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/observe"
+)
+
+// socketPath finds the daemon's observation socket: the one named on the command line, else the configuration's.
+// Without a named configuration, one that this user may not read stands for its defaults.
+func socketPath(socket, configPath string) (string, error) {
+	if socket != "" {
+		return socket, nil
+	}
+	cfg, _, err := config.Load(configPath)
+	var notBuilt *config.NotBuilt
+	switch {
+	case err == nil, errors.As(err, &notBuilt):
+	case configPath == "" && unreadable(err):
+		return config.DefaultObservationPath, nil
+	default:
+		return "", &exitError{ExitConfig, err}
+	}
+	if cfg.Observability.ObservationPath == "" {
+		return "", fail(ExitConfig, "%s: observability.observation-path: is not set, the daemon cannot be observed; "+
+			"add it and restart the daemon, or name a socket with --socket", cfg.Path)
+	}
+	return cfg.Observability.ObservationPath, nil
+}
+
+// unreadable reports whether the whole file could not be opened for lack of permission.
+func unreadable(err error) bool {
+	var ps config.Problems
+	return errors.As(err, &ps) && len(ps) == 1 && ps[0].Line == 0 && ps[0].What == fs.ErrPermission.Error()
+}
+
+// read gets one snapshot; the error names the path and what to do.
+func read(ctx context.Context, path string) (*observe.Snapshot, error) {
+	s, err := observe.Read(ctx, path)
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fail(ExitPermission, "%w; this user may not read it, see observation-permissions", err)
+	default:
+		return nil, fail(ExitUnavailable, "%w; is ntp-daemon running with this configuration?", err)
+	}
+}
