@@ -40,6 +40,7 @@ type task struct {
 	news   report        // for the supervisor
 	told   report        // news as last told
 	shown  system.Status // as last posted
+	fault  string        // what was wrong with the latest reply that answered a request of ours; empty if nothing
 	mute   bool          // a send failure was logged and none has succeeded since
 	kissed map[source.Verdict]time.Time
 }
@@ -110,6 +111,7 @@ func (t *task) exchange(ctx context.Context) {
 	}
 	wait, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	t.fault = source.NoReply.String()
 	t.await(ctx, wait, conn, req)
 	if now := time.Now(); !now.Before(req.Deadline) {
 		t.src.Lapse(now)
@@ -142,13 +144,17 @@ func (t *task) await(ctx, wait context.Context, conn Conn, req source.Request) {
 		out := t.src.Receive(time.Now(), t.buf[:n], from, rx)
 		switch out.Verdict {
 		case source.Accepted:
-			t.news.good = true
+			t.news.good, t.fault = true, ""
 			t.post(ctx, Message{Event: system.Measured{Measurement: out.Measurement}})
 			return
 		case source.KissRate, source.KissDeny, source.KissNAK:
+			t.fault = out.Verdict.String()
 			t.logKiss(out)
 		default:
 			t.log.Debug().Stringer("verdict", out.Verdict).Msg("ignored packet")
+			if out.Verdict.Content() {
+				t.fault = out.Verdict.String()
+			}
 		}
 		if !t.src.Waiting() {
 			return
@@ -163,7 +169,7 @@ func (t *task) publish(ctx context.Context) (stopped bool) {
 	stopped = st.Need == source.NeedStop
 	status := system.Status{
 		ID: t.id, Reach: st.Reach, Unanswered: st.Unanswered, Poll: st.Poll, Cookies: st.Cookies,
-		Unusable: stopped || st.NTS && st.Cookies == 0,
+		Unusable: stopped || st.NTS && st.Cookies == 0, Fault: t.fault,
 	}
 	if status != t.shown {
 		t.shown = status

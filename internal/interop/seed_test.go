@@ -100,5 +100,5 @@ func TestSeedScenario_Island(t *testing.T) {
 	server.WaitLog(`key exchange listening`)
 	host.Start(suite.Program(t, "nts-pool-ke"), "-c", "configs/unsafe.pool.toml").WaitLog(`listening on`)
 	client := host.Start(suite.Program(t, "ntp-daemon"), "-c", "configs/unsafe.nts.client.toml", "--no-clock-control")
-	client.WaitLog(`not synchronised`)
+	client.WaitLog(`localhost:4460\) cannot be followed: the server is not synchronised`)
 }

@@ -49,7 +49,7 @@ var verdictNames = [verdicts]string{
 	"none", "accepted", "rate kiss", "deny kiss", "nts nak",
 	"no reply", "no request outstanding", "wrong address", "late", "short", "long", "wrong origin",
 	"wrong version", "wrong mode", "malformed fields", "unexpected mac", "wrong unique identifier",
-	"unauthentic", "unknown kiss code", "unsynchronised", "bad stratum", "bad root distance",
+	"unauthentic", "unknown kiss code", "the server is not synchronised", "bad stratum", "bad root distance",
 	"no timestamps", "backward timestamps", "sluggish server",
 }
 
@@ -63,6 +63,9 @@ func (v Verdict) String() string {
 
 // Refused reports whether the verdict is a refusal of a datagram.
 func (v Verdict) Refused() bool { return v > NoReply }
+
+// Content reports whether the verdict is about what a reply to our own request says, not about whether it is one.
+func (v Verdict) Content() bool { return v >= KissUnknown && v < verdicts }
 
 const (
 	// maxDistance is MAXDISP of RFC 5905 §7.2.

@@ -10,6 +10,12 @@ import (
 // may have written (C17; CVE-2015-7704).
 const denyPatience = 3
 
+// Codes of servers that have no time yet, or not again (RFC 5905 §7.4); chrony sends zero.
+var (
+	kissInit = ntp.RefIDFromString("INIT")
+	kissStep = ntp.RefIDFromString("STEP")
+)
+
 // kissMemory holds kiss codes that need confirmation by silence. A good reply clears it.
 type kissMemory struct {
 	denied   bool // a DENY or RSTR was received
@@ -24,6 +30,8 @@ type kissMemory struct {
 func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcome {
 	o := Outcome{Verdict: KissUnknown, Kiss: code}
 	switch code {
+	case 0, kissInit, kissStep:
+		o.Verdict = Unsynchronized // how servers without time say so: stratum 16 travels as 0
 	case ntp.KissRATE:
 		o.Verdict = KissRate
 		if !s.out.rated {

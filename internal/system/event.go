@@ -41,8 +41,10 @@ type Status struct {
 	Reach      uint8 // last eight polls, newest in bit 0
 	Unanswered int   // polls since the last answer
 	Poll       ntp.PollExp
-	Cookies    int  // NTS cookies in the jar; meaningless without NTS
-	Unusable   bool // the association has stopped or waits for new keys. What it measured counts until it is stale
+	Cookies    int // NTS cookies in the jar; meaningless without NTS
+	// Fault says why the latest poll gave no measurement: no reply, or what was wrong with it. Empty if it gave one.
+	Fault    string
+	Unusable bool // the association has stopped or waits for new keys. What it measured counts until it is stale
 }
 
 // Tick is the end of the Wait of the last Effects.

@@ -161,6 +161,8 @@ func (src *source) role() (Role, string) {
 		return RoleExcluded, "association stopped"
 	case src.bar != barNone:
 		return RoleExcluded, src.bar.String()
+	case src.status.Fault != "" && src.status.Reach == 0:
+		return RoleExcluded, src.status.Fault
 	case !src.judging:
 		return RoleExcluded, algorithm.ReasonNoSample.String()
 	}
