@@ -1,0 +1,86 @@
+// Package vmtest runs the suite in virtual machines, where the clock may be set at will: scripts/vmtest.sh prepares
+// kernel and emulator, tools/vminit is the guests' only process and holds the scenarios. For tests only.
+package vmtest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/suite"
+)
+
+// limit is how long the machines may take; they need less than half of it on an idle machine with two cores.
+const limit = 5 * time.Minute
+
+// TestVM boots a server and a client, joined by one cable. Each line of result on the client's console is a subtest
+// of its name.
+func TestVM(t *testing.T) {
+	kernel, root := prepared(t)
+	initramfs := image(t, filepath.Join(root, "kernel"), programs(t))
+	run := os.Getenv("VMTEST_RUN")
+	if run == "" {
+		run = "leftovers,sync,steps,panic,exits"
+	}
+	dir, err := os.MkdirTemp("", "vm-") // short: a socket's path has 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	begin := time.Now()
+	server := boot(t, kernel, initramfs, settings{
+		name: "server", rtc: "utc", mac: "52:54:00:00:00:01",
+		here: filepath.Join(dir, "s"), peer: filepath.Join(dir, "c"), args: "vmtest.role=server",
+	})
+	client := boot(t, kernel, initramfs, settings{
+		name: "client", rtc: "2020-02-29T12:00:00", mac: "52:54:00:00:00:02",
+		here: filepath.Join(dir, "c"), peer: filepath.Join(dir, "s"), args: "vmtest.role=client vmtest.run=" + run,
+	})
+	client.finish(t, limit)
+	t.Logf("machines ran for %.1f s", time.Since(begin).Seconds())
+	report(t, root, client)
+	if !server.Running() {
+		t.Error("the server ended")
+	}
+}
+
+// report makes a subtest of each result and writes results and numbers to a file for people.
+func report(t *testing.T, root string, m *machine) {
+	var text strings.Builder
+	for _, l := range m.lines() {
+		switch {
+		case number.MatchString(l):
+			text.WriteString(l + "\n")
+		case result.MatchString(l):
+			text.WriteString(l + "\n")
+			f := result.FindStringSubmatch(l)
+			t.Run(f[1], func(t *testing.T) {
+				if f[2] == "FAIL" {
+					t.Error(f[3])
+				}
+				t.Log(f[3])
+			})
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "results.txt"), []byte(text.String()), 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+// programs builds what the machines run, by its place in the image.
+func programs(t *testing.T) map[string]string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "./tools/vminit", "./cmd/ntp-daemon")
+	cmd.Dir = suite.Root()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build programs: %v\n%s", err, text)
+	}
+	return map[string]string{
+		"init": filepath.Join(dir, "vminit"), "bin/ntp-daemon": filepath.Join(dir, "ntp-daemon"),
+	}
+}

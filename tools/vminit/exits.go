@@ -1,0 +1,114 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// quantum is how far a frequency may move through the kernel's and the drift file's rounding, ppm.
+const quantum = 2e-5 + 1e-6
+
+// exits is row K15: what a killed and an orderly ended daemon leave behind, and what the next one makes of it.
+func exits(t *trial) {
+	killed(t)
+	stored := ended(t)
+	restarted(t, stored)
+	forgotten(t)
+}
+
+// killed: the kernel keeps the last frequency, and its error bound grows by 500 ppm.
+func killed(t *trial) {
+	p := t.synchronised()
+	written := func() (ppm float64, ok bool) {
+		if s := snapshot(); s != nil {
+			return s.Suite.Frequency * 1e6, true
+		}
+		return 0, false
+	}
+	var last float64
+	for range 20 { // until the daemon did not steer between the last look and its death
+		before, ok := written()
+		if !ok || !same(before, kernelPPM()) {
+			continue
+		}
+		last = before
+		break
+	}
+	code := p.stop(unix.SIGKILL)
+	ppm := kernelPPM()
+	t.check(code == -1 && same(ppm, last) && ppm < 500 && ppm > -500, "K15_killed_frequency",
+		"kernel %.5f ppm, last written %.5f ppm, code %d", ppm, last, code)
+	t.check(growth(t) > 0, "K15_killed_bound_grows", "maxerror grows")
+}
+
+// growth is how fast the kernel's error bound grows, s/s; the row says 500 ppm.
+func growth(t *trial) float64 {
+	first, _, err := kernel()
+	t.must(err, "adjtimex")
+	begin := monotonic()
+	time.Sleep(2500 * time.Millisecond)
+	second, _, err := kernel()
+	t.must(err, "adjtimex")
+	rate := float64(second.Maxerror-first.Maxerror) * 1e-6 / (monotonic() - begin).Seconds()
+	t.number("K15_maxerror_growth", rate*1e6, "ppm")
+	return rate
+}
+
+var storedFrequency = regexp.MustCompile(`(?m)^frequency_ppm (\S+)$`)
+
+// drift reads the drift file.
+func drift(t *trial) float64 {
+	b, err := os.ReadFile(stateDir + "/drift")
+	t.must(err, "read drift")
+	m := storedFrequency.FindSubmatch(b)
+	t.need(m != nil, "drift_file", "%q", b)
+	ppm, err := strconv.ParseFloat(string(m[1]), 64)
+	t.must(err, "drift")
+	return ppm
+}
+
+// ended: an orderly end leaves the base frequency, which is what the drift file holds.
+func ended(t *trial) (ppm float64) {
+	p := t.synchronised()
+	code := p.stop(unix.SIGTERM)
+	left := kernelPPM()
+	t.check(code == 0, "K15_clean_exit_code", "%d", code)
+	ppm = drift(t)
+	t.check(same(left, ppm), "K15_clean_exit_frequency", "kernel %.5f ppm, drift file %.5f ppm", left, ppm)
+	return ppm
+}
+
+// restarted: the stored frequency is in force before the first sample.
+func restarted(t *trial, stored float64) {
+	t.must(setKernelPPM(stored+100), "set frequency")
+	t.must(setDelay(interfaceName, 5*time.Second), "netem") // no answer yet
+	p := t.follow()
+	var ppm float64
+	ok := until(5*time.Second, func() bool { ppm = kernelPPM(); return same(ppm, stored) })
+	t.check(ok, "K15_drift_restored", "kernel %.5f ppm, drift file %.5f ppm", ppm, stored)
+	p.stop(unix.SIGTERM)
+	t.must(setDelay(interfaceName, 0), "netem")
+}
+
+// forgotten: with nobody to renew it, the kernel's claim ends by itself.
+func forgotten(t *trial) {
+	tx := unix.Timex{Modes: unix.ADJ_MAXERROR | unix.ADJ_STATUS, Maxerror: 15_999_000}
+	_, err := unix.Adjtimex(&tx)
+	t.must(err, "adjtimex")
+	_, state, err := kernel()
+	t.must(err, "adjtimex")
+	t.check(state == unix.TIME_OK, "K15_claim_still_there", "state %d", state)
+	ok := until(6*time.Second, func() bool {
+		tx, state, err = kernel()
+		return err == nil && state == unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC != 0
+	})
+	t.check(ok, "K15_claim_ends", "state %d, status %#x, maxerror %d us", state, tx.Status, tx.Maxerror)
+}
+
+func same(a, b float64) bool { return a-b < quantum && b-a < quantum }

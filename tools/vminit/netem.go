@@ -1,0 +1,81 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	rootHandle = 0x10000    // 1:0
+	rootParent = 0xffffffff // TC_H_ROOT
+	queueLimit = 1000       // packets
+	// clockTick is the unit of the traffic control interface (PSCHED_SHIFT 6), ns.
+	clockTick = 64
+)
+
+// setDelay makes the interface hold back what it sends. What is under way keeps the delay that it was given.
+func setDelay(name string, delay time.Duration) error {
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return err
+	}
+	order := binary.NativeEndian
+	var qopt [24]byte // struct tc_netem_qopt: latency, limit, loss, gap, duplicate, jitter
+	order.PutUint32(qopt[0:], uint32(delay/clockTick))
+	order.PutUint32(qopt[4:], queueLimit)
+
+	var body []byte // struct tcmsg and its attributes
+	body = append(body, unix.AF_UNSPEC, 0, 0, 0)
+	for _, v := range []uint32{uint32(ifi.Index), rootHandle, rootParent, 0} {
+		body = order.AppendUint32(body, v)
+	}
+	body = appendAttribute(body, unix.TCA_KIND, []byte("netem\x00"))
+	body = appendAttribute(body, unix.TCA_OPTIONS, qopt[:])
+
+	msg := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(body))
+	order.PutUint32(msg[0:], uint32(unix.NLMSG_HDRLEN+len(body)))
+	order.PutUint16(msg[4:], unix.RTM_NEWQDISC)
+	order.PutUint16(msg[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK|unix.NLM_F_CREATE)
+	order.PutUint32(msg[8:], 1)
+	return exchange(append(msg, body...))
+}
+
+func appendAttribute(b []byte, kind uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	b = append(b, value...)
+	for len(b)%unix.NLMSG_ALIGNTO != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// exchange sends one request to the kernel and returns its verdict.
+func exchange(msg []byte) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Sendto(fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	answer := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(fd, answer, 0)
+	if err != nil {
+		return err
+	}
+	if n < unix.NLMSG_HDRLEN+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
+		return fmt.Errorf("netlink: unexpected answer of %d bytes", n)
+	}
+	if code := int32(binary.NativeEndian.Uint32(answer[unix.NLMSG_HDRLEN:])); code != 0 {
+		return unix.Errno(-code)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// noticeLimit is row K05's.
+	noticeLimit = time.Second
+	// flight is the extra delay of requests around a step: longer than the polling interval, so that one is surely
+	// under way when the clock is set.
+	flight = 1500 * time.Millisecond
+
+	noticed = `another program stepped the clock`
+)
+
+// synchronised brings up a daemon that follows the server.
+func (t *trial) synchronised() *program {
+	p := t.follow()
+	took, offset, ok := settled(monotonic(), 60*time.Second)
+	ok = ok && until(20*time.Second, func() bool { s := snapshot(); return s != nil && s.Suite.Synchronized })
+	t.need(ok, "ready", "offset %v after %v", offset, took)
+	return p
+}
+
+// smallSteps is the first half of row K05: steps below the panic threshold are put right, with one step and not
+// through a sample that was under way.
+func smallSteps(t *trial) {
+	p := t.synchronised()
+	for _, d := range []time.Duration{100 * time.Second, -100 * time.Second} {
+		name := "K05_step" + signed(d)
+		mark, begin := foreignStep(t, p, name, d, true)
+		took, offset, ok := settled(begin, 60*time.Second)
+		t.need(ok, name+"_back_within_1ms", "offset %v after %v", offset, took)
+		t.number("K05_recovery"+signed(d), took.Seconds(), "s")
+		jumps := p.find(mark, `Jumped offset by`)
+		t.check(len(jumps) == 1 && nearly(jumps[0].text, -d), name+"_no_sample_across", "%d jumps: %s", len(jumps), texts(jumps))
+		checkStatus(t, name+"_status")
+	}
+}
+
+// nearly reports whether a jump's line tells d to within half of the flight: a sample across the step, or one with
+// the delay of the flight, would show.
+func nearly(text string, d time.Duration) bool {
+	_, rest, _ := strings.Cut(text, "Jumped offset by ")
+	var ms float64
+	if _, err := fmt.Sscanf(rest, "%g", &ms); err != nil {
+		return false
+	}
+	return (time.Duration(ms*1e6) - d).Abs() < flight/4
+}
+
+func signed(d time.Duration) string { return fmt.Sprintf("%+gs", d.Seconds()) }
+
+// foreignStep sets the clock under the daemon, with a request in flight if wanted, and checks that the daemon says
+// so within a second.
+func foreignStep(t *trial, p *program, name string, d time.Duration, inFlight bool) (mark int, begin time.Duration) {
+	if inFlight {
+		t.must(setDelay(interfaceName, flight), "netem")
+		time.Sleep(flight - 200*time.Millisecond) // a request of this time arrives after the step
+	}
+	mark, begin = p.mark(), monotonic()
+	t.must(stepBy(d), "set clock")
+	if inFlight {
+		t.must(setDelay(interfaceName, 0), "netem")
+	}
+	until(3*noticeLimit, func() bool { return len(p.find(mark, noticed)) > 0 })
+	lines := p.find(mark, noticed)
+	if len(lines) == 0 {
+		t.need(false, name+"_noticed", "not in %v", 3*noticeLimit)
+	}
+	took := lines[0].at - begin
+	t.number(name+"_noticed", took.Seconds()*1e3, "ms")
+	t.need(took < noticeLimit, name+"_noticed", "after %v: %s", took, lines[0].text)
+	return mark, begin
+}
+
+// panicSteps is the second half of row K05: beyond the panic threshold the daemon ends and says why, and a restart
+// does not launder the step (row K02).
+func panicSteps(t *trial) {
+	for _, d := range []time.Duration{1e5 * time.Second, -1e5 * time.Second} {
+		name := "K05_step" + signed(d)
+		p := t.synchronised()
+		_, begin := foreignStep(t, p, name, d, false)
+		code := p.exit(30 * time.Second)
+		t.number(name+"_exit", (monotonic() - begin).Seconds(), "s")
+		checkRefusal(t, name+"_exit_70", p, code, -d)
+		if d < 0 { // forward is what the start-up limit would allow
+			again := t.follow()
+			checkRefusal(t, "K02_restart"+signed(d), again, again.exit(30*time.Second), -d)
+		}
+		t.must(correct(), "correct the clock")
+	}
+}
+
+// checkRefusal checks that the daemon ended with 70, named the limit, and left the clock alone.
+func checkRefusal(t *trial, name string, p *program, code int, want time.Duration) {
+	why := p.find(0, `^ntp-daemon: .*single-step-panic-threshold`)
+	t.check(code == 70 && len(why) == 1, name, "exit code %d: %s", code, texts(why))
+	offset, _, err := measure()
+	t.must(err, "measure")
+	t.check((offset-want).Abs() < time.Second, name+"_clock_untouched", "offset %v", offset)
+}
