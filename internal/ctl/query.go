@@ -2,13 +2,284 @@ package ctl
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/urfave/cli/v3"
+
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/ke"
 )
 
-func queryCommand(e *Env) *cli.Command {
-	return &cli.Command{Name: "query", Action: func(context.Context, *cli.Command) error { return nil }}
+const (
+	ntpPort = 123
+	// maxQueries keeps a slip of the finger from becoming a flood.
+	maxQueries = 100
+	// querySpacing is what public servers ask one-shot clients to keep.
+	querySpacing = 2 * time.Second
+	// longestPEM bounds the file of --ca; the system's whole trust store is a quarter of a megabyte.
+	longestPEM = 4 << 20
+)
+
+// querying is the command line of query.
+type querying struct {
+	host    string
+	port    uint16 // 0: the default of the protocol
+	nts     bool
+	ca      string
+	version int
+	count   int
+	timeout time.Duration
+	json    bool
 }
-func forceSyncCommand(e *Env) *cli.Command {
-	return &cli.Command{Name: "force-sync", Action: func(context.Context, *cli.Command) error { return nil }}
+
+func queryCommand(e *Env) *cli.Command {
+	return &cli.Command{
+		Name: "query", Usage: "ask one server for the time, and leave the clock alone",
+		ArgsUsage:   "HOST[:PORT]",
+		Description: "With --nts HOST is the key exchange server, port 4460 unless written, and answers must be authentic.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "nts", Usage: "protect the query with Network Time Security"},
+			&cli.StringFlag{Name: "ca", Usage: "trust the certificates in the PEM `FILE` beside the system's"},
+			&cli.IntFlag{Name: "ntp-version", Aliases: []string{"V"}, Value: 4, Usage: "3 or 4"},
+			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Value: 1, Usage: "ask `N` times, two seconds apart"},
+			&cli.DurationFlag{Name: "timeout", Aliases: []string{"t"}, Value: 5 * time.Second, Usage: "wait `TIME` for each answer"},
+			jsonFlag(),
+		},
+		Action: func(ctx context.Context, c *cli.Command) error {
+			q := querying{
+				nts: c.Bool("nts"), ca: c.String("ca"), version: c.Int("ntp-version"),
+				count: c.Int("count"), timeout: c.Duration("timeout"), json: c.Bool("json"),
+			}
+			if c.NArg() != 1 {
+				return fail(ExitUsage, "query needs one HOST[:PORT]; see %s --help", c.FullName())
+			}
+			var err error
+			if q.host, q.port, err = splitHost(c.Args().First()); err != nil {
+				return fail(ExitUsage, "%w", err)
+			}
+			if err := q.check(); err != nil {
+				return fail(ExitUsage, "%w; see %s --help", err, c.FullName())
+			}
+			return query(ctx, e, q)
+		},
+	}
+}
+
+func (q *querying) check() error {
+	switch {
+	case q.version != 3 && q.version != 4:
+		return fmt.Errorf("NTP version %d is not known; use 3 or 4", q.version)
+	case q.nts && q.version != 4:
+		return errors.New("NTS needs NTP version 4")
+	case q.ca != "" && !q.nts:
+		return errors.New("--ca has no effect without --nts")
+	case q.count < 1 || q.count > maxQueries:
+		return fmt.Errorf("--count %d is out of range; use 1 to %d", q.count, maxQueries)
+	case q.timeout <= 0:
+		return errors.New("--timeout must be positive")
+	}
+	return nil
+}
+
+// splitHost reads host, host:port, [v6]:port and a bare IPv6 address; the port is 0 if none is written.
+func splitHost(s string) (host string, port uint16, err error) {
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return a.String(), 0, nil
+	}
+	host = s
+	if strings.Contains(s, ":") {
+		var digits string
+		if host, digits, err = net.SplitHostPort(s); err != nil {
+			return "", 0, fmt.Errorf("%q is no HOST[:PORT]", clean(s))
+		}
+		n, err := strconv.ParseUint(digits, 10, 16)
+		if err != nil || n == 0 {
+			return "", 0, fmt.Errorf("%q: port %s is out of range; use 1 to 65535", clean(s), clean(digits))
+		}
+		port = uint16(n)
+	}
+	if host == "" || strings.ContainsAny(host, " /@") {
+		return "", 0, fmt.Errorf("%q is no HOST[:PORT]", clean(s))
+	}
+	return host, port, nil
+}
+
+// peer is a server to ask, found by name or by key exchange.
+type peer struct {
+	name    string
+	address netip.AddrPort
+	session *nts.Session // nil: without NTS
+}
+
+// query finds the server, asks it as often as wanted and prints what it said.
+func query(ctx context.Context, e *Env, q querying) error {
+	p, err := findPeer(ctx, e, &q)
+	if err != nil {
+		return err
+	}
+	var last error
+	var all []answer
+	for i := range q.count {
+		if i > 0 {
+			if err := e.Sleep(ctx, querySpacing); err != nil {
+				return err
+			}
+		}
+		r, err := ask(ctx, question{to: p.address, version: q.version, timeout: q.timeout, session: p.session})
+		last = err
+		if r == nil {
+			if ctx.Err() != nil || q.count == 1 {
+				return unanswered(err)
+			}
+			fmt.Fprintf(e.Err, "ntp-ctl: %v\n", err)
+			continue
+		}
+		a := newAnswer(p, r, err)
+		all = append(all, a)
+		if err := printAnswer(e, &q, &a, i); err != nil {
+			return err
+		}
+	}
+	return conclude(e, &q, all, last)
+}
+
+// unanswered tells silence (69) from an answer that must not be believed (1).
+func unanswered(err error) error {
+	var ne net.Error
+	if errors.As(err, &ne) {
+		return &exitError{ExitUnavailable, err}
+	}
+	return &exitError{ExitFailed, err}
+}
+
+// printAnswer prints the first answer in full and of further ones a line.
+func printAnswer(e *Env, q *querying, a *answer, i int) error {
+	switch {
+	case q.json:
+		return nil // all at the end
+	case q.count == 1:
+		return write(e.Out, []byte(a.describe(painter(e.Colour))))
+	}
+	text := fmt.Sprintf("%d: offset %s, error at most %s, delay %s, stratum %d", i+1, signed(a.Offset), secs(a.RootDistance), secs(a.Delay), a.Stratum)
+	if a.Error != "" {
+		text += ", " + clean(a.Error)
+	}
+	return write(e.Out, []byte(text+"\n"))
+}
+
+// conclude prints the best of several answers, the one with the shortest round trip, and sets the exit code.
+func conclude(e *Env, q *querying, all []answer, last error) error {
+	best := -1
+	for i := range all {
+		if all[i].Error == "" && (best < 0 || all[i].Delay < all[best].Delay) {
+			best = i
+		}
+	}
+	if q.json {
+		text, err := indented(all)
+		if err != nil {
+			return fail(ExitSoftware, "encode answers: %w", err)
+		}
+		if err := write(e.Out, text); err != nil {
+			return err
+		}
+	}
+	if best < 0 {
+		if len(all) == 0 {
+			return unanswered(last)
+		}
+		return done(ExitFailed) // the reason is in the answer
+	}
+	if q.count > 1 && !q.json {
+		return write(e.Out, []byte("\nbest of "+strconv.Itoa(len(all))+" answers:\n"+all[best].describe(painter(e.Colour))))
+	}
+	return nil
+}
+
+// findPeer resolves the name, or exchanges keys and resolves what the answer names.
+func findPeer(ctx context.Context, e *Env, q *querying) (peer, error) {
+	if !q.nts {
+		return resolvePeer(ctx, e, peer{name: q.host}, q.host, defaultPort(q.port, ntpPort))
+	}
+	roots, err := trust(q.ca)
+	if err != nil {
+		return peer{}, err
+	}
+	r, err := e.Exchange(ctx, ke.ClientConfig{Address: q.host, Port: q.port, Roots: roots, Timeout: q.timeout})
+	if err != nil {
+		return peer{}, fail(ExitUnavailable, "key exchange with %s: %w", q.host, err)
+	}
+	p := peer{name: r.Server, session: r.Session}
+	if !r.ServerGiven && r.Remote.IsValid() {
+		p.address = netip.AddrPortFrom(r.Remote, r.Port)
+		return p, nil
+	}
+	return resolvePeer(ctx, e, p, absoluteName(r), r.Port)
+}
+
+// absoluteName keeps search domains away from a name that a server sent (RFC 8915 §4.1.7).
+func absoluteName(r ke.Result) string {
+	if _, err := netip.ParseAddr(r.Server); err == nil || !r.ServerGiven || strings.HasSuffix(r.Server, ".") {
+		return r.Server
+	}
+	return r.Server + "."
+}
+
+func defaultPort(port, standard uint16) uint16 {
+	if port == 0 {
+		return standard
+	}
+	return port
+}
+
+// resolvePeer takes the first address of the name that has a route.
+func resolvePeer(ctx context.Context, e *Env, p peer, host string, port uint16) (peer, error) {
+	addrs := []netip.Addr{}
+	if a, err := netip.ParseAddr(host); err == nil {
+		addrs = append(addrs, a)
+	} else if addrs, err = e.Lookup(ctx, host); err != nil {
+		return p, fail(ExitUnavailable, "look up %s: %w", clean(host), err)
+	}
+	for _, a := range addrs {
+		p.address = netip.AddrPortFrom(a.Unmap(), port)
+		if c, err := net.Dial("udp", p.address.String()); err == nil { // sends nothing; fails without a route
+			_ = c.Close()
+			return p, nil
+		}
+	}
+	if len(addrs) == 0 {
+		return p, fail(ExitUnavailable, "look up %s: no address", clean(host))
+	}
+	return p, fail(ExitUnavailable, "no route to %s (%v)", clean(host), addrs[0])
+}
+
+// trust is the system's roots and those of the file; nil is the system's alone.
+func trust(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	st, err := os.Stat(file)
+	if err == nil && st.Size() > longestPEM {
+		return nil, fail(ExitConfig, "%s: is larger than %d bytes", file, longestPEM)
+	}
+	pem, err := os.ReadFile(file) //nolint:gosec // the operator's own choice
+	if err != nil {
+		return nil, fail(ExitConfig, "read certificates: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // no trust store on this host: the file's roots are all there is
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fail(ExitConfig, "%s: holds no certificate; give a file in PEM form", file)
+	}
+	return pool, nil
 }
