@@ -18,11 +18,27 @@ const description = `Exit codes: 0 yes or done, 1 no (not synchronised in time, 
 // Main runs one command line, args[0] being the program's name, and returns the exit code.
 func Main(ctx context.Context, args []string, e Env) int {
 	root := app(&e)
-	err := root.Run(ctx, args)
+	err := root.Run(ctx, unglue(args))
 	if err != nil && err.Error() != "" {
 		fmt.Fprintf(e.Err, "ntp-ctl: %v\n", err)
 	}
 	return codeOf(err)
+}
+
+// unglue parts -cPATH and -fFORMAT, which users of ntpd-rs write and the library does not know.
+func unglue(args []string) []string {
+	var out []string
+	for i, a := range args {
+		if a == "--" {
+			return append(out, args[i:]...)
+		}
+		if len(a) > 2 && a[0] == '-' && (a[1] == 'c' || a[1] == 'f') {
+			out = append(out, a[:2], a[2:])
+		} else {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // app is the tree of commands.

@@ -100,7 +100,12 @@ func span(d time.Duration) string {
 }
 
 // interval shows a poll exponent.
-func interval(exp int8) string { return secs(math.Ldexp(1, int(exp))) }
+func interval(exp int8) string {
+	if exp >= 0 {
+		return strconv.FormatFloat(math.Ldexp(1, int(exp)), 'f', -1, 64) + " s"
+	}
+	return secs(math.Ldexp(1, int(exp)))
+}
 
 // clean keeps what came from elsewhere from moving the terminal's cursor.
 func clean(s string) string {

@@ -112,7 +112,7 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		Offset: rep.Offset.Seconds(), Uncertainty: rep.OffsetSigma.Seconds(),
 		RootDispersion: v.RootDispersion(now).Seconds(), Reference: refText(v.Stratum, v.RefID),
 		KeyExchange: map[string]uint64{}, Verdicts: map[string]uint64{},
-		EstimateKnown: rep.EstimateKnown, FrequencyError: rep.Frequency - rep.Applied, FrequencyUncertainty: rep.FreqSigma,
+		EstimateKnown: rep.EstimateKnown, FrequencyError: rep.Applied - rep.Frequency, FrequencyUncertainty: rep.FreqSigma,
 		Steps: uint64(max(rep.Steps, 0)),
 	}
 	for _, k := range d.ke {

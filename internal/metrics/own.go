@@ -21,7 +21,7 @@ var own = []family{
 		estimate(func(s *observe.Suite) float64 { return s.Uncertainty })},
 	{"ntp_daemon_frequency_correction_ratio", "Correction of the clock's rate in force, a slew included.", gauge, ratio,
 		system(func(s *observe.Snapshot) float64 { return s.Suite.Frequency })},
-	{"ntp_daemon_frequency_error_ratio", "Estimated rate error of the corrected clock; positive: it loses time.", gauge, ratio,
+	{"ntp_daemon_frequency_error_ratio", "Estimated rate error of the corrected clock; positive: it runs fast.", gauge, ratio,
 		estimate(func(s *observe.Suite) float64 { return s.FrequencyError })},
 	{"ntp_daemon_frequency_uncertainty_ratio", "Standard deviation of the estimated rate error.", gauge, ratio,
 		estimate(func(s *observe.Suite) float64 { return s.FrequencyUncertainty })},

@@ -112,7 +112,7 @@ type Suite struct {
 
 	// Offset, Uncertainty and the two values below have meaning only with EstimateKnown.
 	EstimateKnown        bool    `json:"estimate_known"`
-	FrequencyError       float64 `json:"frequency_error"`       // estimated rate error of the corrected clock, s/s; > 0: it loses time
+	FrequencyError       float64 `json:"frequency_error"`       // estimated rate error of the corrected clock, s/s; > 0: it runs fast
 	FrequencyUncertainty float64 `json:"frequency_uncertainty"` // one sigma of it, s/s
 	Steps                uint64  `json:"steps"`                 // made by us since start
 }
@@ -129,7 +129,7 @@ const (
 // VirtualTruth compares a virtual clock with the machine's own, which nothing but a trial can know.
 type VirtualTruth struct {
 	Offset    float64 `json:"offset"`    // machine clock minus virtual clock, s
-	Frequency float64 `json:"frequency"` // remaining rate error, s/s
+	Frequency float64 `json:"frequency"` // remaining rate error, s/s; > 0: it runs fast
 }
 
 // LeapName is the reference suite's name of the indicator.
