@@ -97,6 +97,9 @@ func newWorld(t *testing.T) *world {
 	w.cfg = Config{
 		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Certificate: &cert, Roots: w.ca.Pool(), PerPrefix: -1,
 		DrainTimeout: time.Second,
+		// Generous, because the machine that tests is busy; tests of time limits set their own.
+		Timeout: 20 * time.Second, HandshakeTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,
+		ConnectTimeout: 5 * time.Second, AnswerTimeout: 10 * time.Second,
 	}
 	return w
 }
@@ -264,6 +267,9 @@ func (w *world) startWith(d Deps) {
 	go func() { w.done <- p.Run(ctx) }()
 	w.t.Cleanup(func() {
 		cancel()
+		if w.t.Failed() {
+			w.t.Log(w.log.String())
+		}
 		if err := <-w.done; err != nil {
 			w.t.Errorf("Run: %v", err)
 		}
@@ -276,6 +282,7 @@ func (w *world) startWith(d Deps) {
 func (w *world) exchange(algorithms []aead.Algorithm, deny ...string) (ke.Result, error) {
 	return ke.Exchange(w.t.Context(), ke.ClientConfig{
 		Address: "pool.example", Port: w.addr.Port(), Roots: w.ca.Pool(), Algorithms: algorithms, Denied: deny, Dial: w.dial,
+		Timeout: 20 * time.Second,
 	})
 }
 
@@ -318,6 +325,26 @@ func (w *world) ask(request []byte) (answer []byte, keys string) {
 		w.t.Fatal(err)
 	}
 	return answer, hex.EncodeToString(k.C2S) + hex.EncodeToString(k.S2C)
+}
+
+// requireCount waits until the pool has counted n exchanges that ended so: it counts after the user
+// has his answer.
+func (w *world) requireCount(o Outcome, n uint64) {
+	w.t.Helper()
+	eventually(w.t, func() bool { return w.pool.Counters()[o.String()] == n })
+	if got := w.pool.Counters(); got[o.String()] != n {
+		w.t.Errorf("counted %v, want %d × %v", got, n, o)
+	}
+}
+
+// eventually waits for a condition that another goroutine is about to make true.
+func eventually(t *testing.T, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain")
+		}
+	}
 }
 
 func unhex(s string) []byte {

@@ -41,6 +41,9 @@ func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 	default:
 		ev.Msg("NTS Pool KE completed")
 	}
+	if s.wrote {
+		s.linger()
+	}
 }
 
 // network is what the log says of a user: not the very address.
@@ -66,6 +69,7 @@ type session struct {
 	gated *ke.GatedConn // under conn; shares the processors out while the handshake lasts
 	conn  *tls.Conn
 	end   time.Time // hard end of everything
+	wrote bool      // our message is out
 }
 
 // serve is the life of a session: TLS, request, answer.
@@ -96,7 +100,6 @@ func (s *session) serve(ctx context.Context) (Outcome, error) {
 	if out == Served {
 		s.p.log.Info().Msg("wrote records for client")
 	}
-	s.linger()
 	return out, nil
 }
 
@@ -156,15 +159,15 @@ func (s *session) refuse(out Outcome, cause error) error {
 	default:
 		return cause // nobody to tell, or nothing to say
 	}
-	if err := s.write(record.AppendError(nil, code)); err == nil {
-		s.linger()
-	}
+	_ = s.write(record.AppendError(nil, code)) // the cause is what is reported, heard or not
 	return cause
 }
 
 // write sends the one message of ours.
 func (s *session) write(msg []byte) error {
-	return ke.WriteMessage(s.conn, s.end, msg)
+	err := ke.WriteMessage(s.conn, s.end, msg)
+	s.wrote = err == nil
+	return err
 }
 
 // linger says good-bye and waits, shortly, for the user to do the same. The accept loop closes.

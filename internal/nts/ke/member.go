@@ -126,7 +126,7 @@ func (m *Member) FixedKey(ctx context.Context, s Support, p record.Protocol, tak
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.AnswerTimeout)
 	defer cancel()
 	resp, err := m.fixedKey(ctx, c, s, p, take)
-	if !c.deadOnArrival() {
+	if !errors.Is(err, errStale) {
 		return resp, err
 	}
 	if c, err = m.connection(ctx, false); err != nil {

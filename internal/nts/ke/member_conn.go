@@ -25,6 +25,14 @@ const (
 // errWeakKey: the certificate is valid, but its key is too small to trust it with a user's keys.
 var errWeakKey = errors.New("certificate has a weak public key")
 
+// How an exchange can end before a byte of the answer. On a kept connection that is the one case in
+// which a request, keys included, may be sent again to the same time source; on a fresh one it is how
+// some say that they did not understand.
+var (
+	errStale    = errors.New("kept connection was dead")
+	errNoAnswer = errors.New("closed without an answer")
+)
+
 // memberConn is one TLS connection to a time source, used by one request at a time.
 type memberConn struct {
 	tls    *tls.Conn
@@ -34,7 +42,6 @@ type memberConn struct {
 	alpn   bool // ntske/1 was negotiated
 	reused bool // it was idle before this request
 	kept   bool // the time source agreed to keep it open
-	silent bool // the last exchange ended with the peer hanging up before it sent a byte
 
 	born, used time.Time
 }
@@ -98,7 +105,6 @@ func (m *Member) dial(ctx context.Context) (net.Conn, error) {
 // exchange sends one request and reads its answer, which the caller owns. ctx has a deadline and
 // interrupts. After an error the connection is of no more use.
 func (c *memberConn) exchange(ctx context.Context, request []byte) ([]byte, error) {
-	c.silent = false
 	deadline, _ := ctx.Deadline()
 	if err := c.tls.SetReadDeadline(deadline); err != nil {
 		return nil, fmt.Errorf("set read deadline: %w", err)
@@ -106,23 +112,28 @@ func (c *memberConn) exchange(ctx context.Context, request []byte) ([]byte, erro
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := WriteMessage(c.tls, deadline, request); err != nil {
-		c.silent = hungUp(err)
-		return nil, quoted(err)
+		return nil, c.judge(quoted(err))
 	}
 	msg, err := c.reader.Next()
 	if err != nil {
-		c.silent = hungUp(err) && c.reader.Surplus() == 0
-		return nil, fmt.Errorf("read answer: %w", quoted(err))
+		return nil, c.judge(fmt.Errorf("read answer: %w", quoted(err)))
 	}
 	return append([]byte(nil), msg...), nil // the next user of the connection overwrites the original
 }
 
-// deadOnArrival reports that a kept connection was found dead before a byte of the answer: the one
-// case in which a request, keys included, may be sent again to the same time source.
-func (c *memberConn) deadOnArrival() bool { return c.reused && c.silent }
+// judge adds to the error of an exchange whether the peer hung up before it sent a byte, rather than
+// staying silent, answering nonsense or sending a TLS alert.
+func (c *memberConn) judge(err error) error {
+	switch {
+	case c.reader.Surplus() > 0 || !hungUp(err):
+		return err
+	case c.reused:
+		return fmt.Errorf("%w: %w", errStale, err)
+	}
+	return fmt.Errorf("%w: %w", errNoAnswer, err)
+}
 
-// hungUp tells a peer that closed or reset from one that stays silent, answers nonsense or sends a
-// TLS alert.
+// hungUp reports that the peer closed or reset.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)

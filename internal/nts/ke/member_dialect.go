@@ -2,6 +2,7 @@ package ke
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -97,7 +98,7 @@ func (m *Member) ask(ctx context.Context, a attempt, connected func()) (Support,
 	}
 	connected()
 	s, v, err := m.askOn(ctx, c, a)
-	if !c.deadOnArrival() {
+	if !errors.Is(err, errStale) {
 		return s, v, err
 	}
 	if c, err = m.connection(ctx, false); err != nil {
@@ -121,7 +122,7 @@ func (m *Member) askOn(ctx context.Context, c *memberConn, a attempt) (Support, 
 	if err != nil {
 		c.close()
 		v := failed
-		if c.silent {
+		if errors.Is(err, errNoAnswer) {
 			v = unknown // ntpd-rs up to 1.2.1 hangs up where it means error 0
 		}
 		return Support{}, v, fmt.Errorf("ask %s for its algorithms: %w", m, err)

@@ -1,0 +1,125 @@
+package poolke
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/testca"
+)
+
+// files writes a certificate and a configuration; edit may change its text.
+func files(t *testing.T, edit func(string) string) (config string) {
+	t.Helper()
+	dir := t.TempDir()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.Close() // a port that is free, most likely for a while
+	ca := testca.New(t)
+	chain, key := testca.Files(t, ca.Leaf("localhost"))
+	for name, b := range map[string][]byte{"ca.pem": ca.PEM(), "end.fullchain.pem": chain, "end.key": key} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := strings.NewReplacer("DIR", dir, "LISTEN", ln.Addr().String()).Replace(`
+[nts-pool-ke-server]
+listen = "LISTEN"
+certificate-authority-path = "DIR/ca.pem"
+certificate-chain-path = "DIR/end.fullchain.pem"
+private-key-path = "DIR/end.key"
+key-exchange-timeout-ms = 1000
+key-exchange-servers = [
+    { domain = "localhost", port = 8081 },
+    { domain = "localhost", port = 8080 },
+]
+`)
+	if edit != nil {
+		text = edit(text)
+	}
+	config = filepath.Join(dir, "pool.toml")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+func TestMain_ExitCodes(t *testing.T) {
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, tt := range []struct {
+		story string
+		opts  func(t *testing.T) Options
+		code  int
+		text  string
+	}{
+		{"no configuration", func(*testing.T) Options { return Options{} }, ExitConfig, "no configuration path specified"},
+		{"bad log level", func(t *testing.T) Options { return Options{ConfigPath: files(t, nil), LogLevel: "loud"} }, ExitUsage, "loud"},
+		{"missing file", func(t *testing.T) Options { return Options{ConfigPath: "/nonexistent/pool.toml"} }, ExitConfig, "/nonexistent/pool.toml"},
+		{"unknown key", func(t *testing.T) Options {
+			return Options{ConfigPath: files(t, func(s string) string { return s + "colour = 1\n" })}
+		}, ExitConfig, "colour"},
+		{"no certificate", func(t *testing.T) Options {
+			return Options{ConfigPath: files(t, func(s string) string { return strings.Replace(s, "end.fullchain", "gone", 1) })}
+		}, ExitConfig, "gone.pem"},
+		{"key and chain swapped", func(t *testing.T) Options {
+			return Options{ConfigPath: files(t, func(s string) string { return strings.Replace(s, "end.key", "end.fullchain.pem", 1) })}
+		}, ExitConfig, "end.fullchain.pem"},
+		{"bad name in the list", func(t *testing.T) Options {
+			return Options{ConfigPath: files(t, func(s string) string {
+				return strings.Replace(s, `"localhost", port = 8081`, `"127.1", port = 8081`, 1)
+			})}
+		}, ExitConfig, "127.1"},
+		{"address taken", func(t *testing.T) Options {
+			return Options{ConfigPath: files(t, func(s string) string {
+				return regexp.MustCompile(`127.0.0.1:\d+`).ReplaceAllString(s, taken.Addr().String())
+			})}
+		}, ExitSoftware, "Abnormal termination of NTS KE server"},
+	} {
+		t.Run(tt.story, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			var out bytes.Buffer
+			err := Main(ctx, tt.opts(t), nil, &out)
+			if code := ExitCode(err); code != tt.code || err == nil || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("exit code %d, %v; want %d with %q", code, err, tt.code, tt.text)
+			}
+		})
+	}
+	if ExitCode(nil) != 0 || ExitCode(errors.New("x")) != ExitSoftware || ExitCode(&ConfigError{fs.ErrNotExist}) != ExitConfig {
+		t.Error("exit codes")
+	}
+	if !errors.Is(&ConfigError{fs.ErrNotExist}, fs.ErrNotExist) {
+		t.Error("the cause is lost")
+	}
+}
+
+// The seed's configuration runs, reloads and ends with exit code 0.
+func TestMain_Runs(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out syncBuffer
+	hup := make(chan os.Signal)
+	done := make(chan error)
+	go func() { done <- Main(ctx, Options{ConfigPath: files(t, nil), LogLevel: "debug"}, hup, &out) }()
+	eventually(t, func() bool { return strings.Contains(out.String(), "listening on 'Ok(127.0.0.1:") })
+	hup <- os.Interrupt
+	eventually(t, func() bool { return strings.Contains(out.String(), "configuration reloaded") })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,362 @@
+package poolke
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/secret"
+)
+
+// The demo of the seed: the first time source of the list is dead, the second is ours and knows the
+// pool by its certificate. The lines and their order are those of seed.txt.
+func TestSeedLog(t *testing.T) {
+	w := newWorld(t)
+	w.dead("localhost")
+	w.real("localhost", "", nil)
+	w.start()
+	if _, err := w.exchange([]aead.Algorithm{aead.SIVCMAC512, aead.SIVCMAC256}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"listening on 'Ok(127.0.0.1:" + strconv.Itoa(int(w.addr.Port())) + ")'",
+		"received records from the client",
+		fmt.Sprintf("checking supported algorithms for 'localhost:%d'", w.cfg.Backends[0].Port),
+		fmt.Sprintf("checking supported algorithms for 'localhost:%d'", w.cfg.Backends[1].Port),
+		"established connection to the server",
+		"received supported algorithms from the NTS KE server",
+		"fetching cookies from the NTS KE server",
+		"received cookies from the NTS KE server",
+		"wrote records for client",
+	}
+	if got := w.log.lines(t); !slices.Equal(got, want) {
+		t.Errorf("log:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// P01: through the front end to our own server, in every way a time source can know the pool and for
+// every AEAD: protocol, AEAD, eight cookies, Server and Port; and the cookies open an NTP request.
+func TestP01_ThroughThePool(t *testing.T) {
+	for _, token := range []string{"", "0123456789abcdef"} {
+		for _, a := range []aead.Algorithm{aead.SIVCMAC256, aead.SIVCMAC384, aead.SIVCMAC512, aead.GCMSIV128} {
+			t.Run(fmt.Sprintf("%v, token %q", a, token), func(t *testing.T) {
+				w := newWorld(t)
+				server, set := w.real("ts1.example", token, nil)
+				w.start()
+				r, err := w.exchange([]aead.Algorithm{a})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Server != "ts1.example" || !r.ServerGiven || r.Port != 123 || r.Algorithm != a || r.Session.Cookies() != 8 {
+					t.Errorf("got %+v, %d cookies", r, r.Session.Cookies())
+				}
+				requireAuthentic(t, r.Session, set)
+				eventually(t, func() bool { c := server.Counters(); return c.Of(ke.FixedServed) == 1 })
+				if n := server.Counters().Exports; n != 0 {
+					t.Errorf("the time source exported keys of its own %d times", n)
+				}
+			})
+		}
+	}
+}
+
+// requireAuthentic sends one NTP request of the session through the server's side of NTS and back.
+func requireAuthentic(t *testing.T, s *nts.Session, set *nts.KeySet) {
+	t.Helper()
+	header := make([]byte, 48)
+	header[0] = 4<<3 | 3
+	uid := bytes.Repeat([]byte{7}, 32)
+	pkt, err := s.AppendRequest(header, uid, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f ntp.Fields
+	if err := f.Trailer(pkt, 4); err != nil {
+		t.Fatal(err)
+	}
+	var req nts.Request
+	sealer := nts.NewSealer()
+	if v := req.Open(pkt, &f, set, sealer); v != nts.Valid {
+		t.Fatalf("the time source judges the request %v", v)
+	}
+	reply := make([]byte, 48, 2048)
+	reply[0] = 4<<3 | 4
+	reply, ok := req.AppendResponse(reply, set, sealer, rand.Reader, len(pkt))
+	if !ok {
+		t.Fatal("no reply")
+	}
+	if err := f.Trailer(reply, 4); err != nil {
+		t.Fatal(err)
+	}
+	if v := s.OpenResponse(reply, &f, uid); v != nts.Authentic {
+		t.Errorf("the client judges the reply %v", v)
+	}
+}
+
+// D3-48: what the user sees of record 1024, and that AEAD 30 without it is a last resort.
+func TestD3_48_Record1024(t *testing.T) {
+	w := newWorld(t)
+	w.real("ts1.example", "0123456789abcdef", nil)
+	w.start()
+	for _, tt := range []struct {
+		story, request string
+		aead           aead.Algorithm
+		echo           bool
+	}{
+		{"V21: offered with 1024", "80010002 0000 80040004 001e000f 04000000 80000000", 30, true},
+		{"offered without", "80010002 0000 80040004 001e000f 80000000", 15, false},
+		{"alone without", "80010002 0000 80040002 001e 80000000", 30, false},
+		{"1024, but 15 wanted more", "80010002 0000 80040004 000f001e 04000000 80000000", 15, false},
+	} {
+		t.Run(tt.story, func(t *testing.T) {
+			answer, _ := w.ask(unhex(tt.request))
+			offer := record.Offer{Protocols: []record.Protocol{0}, Algorithms: []aead.Algorithm{15, 30}}
+			r, fault := record.ParseResponse(answer, offer)
+			if fault != record.None || r.Algorithm != tt.aead || r.CompliantExport != tt.echo {
+				t.Errorf("%v: AEAD %v, echo %v", fault, r.Algorithm, r.CompliantExport)
+			}
+		})
+	}
+	answer, _ := w.ask(unhex("80010002 0000 80040004 001e000f 04000001 00 80000000"))
+	if !bytes.Equal(answer, error1) {
+		t.Errorf("1024 with a body: %x", answer)
+	}
+}
+
+// The user gets exactly the records that E3 lists, in one TLS record.
+func TestAnswerOnTheWire(t *testing.T) {
+	w := newWorld(t)
+	w.fake("ts1.example", healthy, nil)
+	w.start()
+	want := "800100020000" + "80040002000f"
+	for i := range 8 {
+		want += "00050068" + hex.EncodeToString(bytes.Repeat([]byte{byte(i + 1)}, 104))
+	}
+	want += "8006000b" + hex.EncodeToString([]byte("ts1.example")) + "80070002007b" + "80000000"
+	conn := w.connect()
+	if _, err := conn.Write(request15); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	n, err := conn.Read(buf) // D3-44: one read, because NTPsec reads once
+	if got := hex.EncodeToString(buf[:n]); err != nil || got != want {
+		t.Errorf("%v\ngot  %s\nwant %s", err, got, want)
+	}
+	if n, err := conn.Read(buf); n != 0 || err == nil || err.Error() != "EOF" {
+		t.Errorf("after the answer: %d bytes, %v; want close_notify", n, err)
+	}
+}
+
+// A10-3 and E3-2: each user gets a time source that has an AEAD in common with him, in his order.
+func TestNegotiatesPerTimeSource(t *testing.T) {
+	w := newWorld(t)
+	only := func(algorithms ...aead.Algorithm) func(*ke.ServerConfig) {
+		return func(c *ke.ServerConfig) { c.Algorithms = algorithms }
+	}
+	w.real("ts15.example", "t", only(aead.SIVCMAC256))
+	w.real("ts17.example", "t", only(aead.SIVCMAC512, aead.SIVCMAC256))
+	w.start()
+	for range 4 {
+		r, err := w.exchange([]aead.Algorithm{aead.SIVCMAC512})
+		if err != nil || r.Server != "ts17.example" {
+			t.Errorf("user of 17: %v, %v", r.Server, err)
+		}
+	}
+	for _, tt := range []struct{ story, request, answer string }{
+		{"KS03: unknown AEAD", "80010002 0000 80040002 ffff 80000000", "80010002 0000 80040000 80000000"},
+		{"known AEAD that nobody has", "80010002 0000 80040002 001e 80000000", "80010002 0000 80040000 80000000"},
+		{"KS02: unknown protocol", "80010002 ffff 80040002 000f 80000000", "80010000 80000000"},
+	} {
+		if got, _ := w.ask(unhex(tt.request)); !bytes.Equal(got, unhex(tt.answer)) {
+			t.Errorf("%s: %x", tt.story, got)
+		}
+	}
+	if answer, _ := w.ask(unhex("80010004 ffff0000 80040004 ffff000f 80000000")); !bytes.HasPrefix(answer, unhex("80010002 0000 80040002 000f 0005")) {
+		t.Errorf("KS04: %x", answer)
+	}
+}
+
+// P04: sizes that a lying time source states lead to nothing.
+func TestP04_LyingKeySizes(t *testing.T) {
+	w := newWorld(t)
+	w.fake("liar.example", func(_, _ int, req *record.Request, _ <-chan struct{}) ([]byte, bool) {
+		if req.Kind == record.Support {
+			return unhex("c0010018 000f0000 00111fe1 ffff0020 001e0020 0010ffff 00200040 80000000"), false
+		}
+		return cookies(aead.SIVCMAC256, nil), false
+	}, nil)
+	w.start()
+	for _, request := range []string{
+		"80010002 0000 80040002 000f 80000000", "80010002 0000 80040002 0011 80000000", "80010002 0000 80040002 ffff 80000000",
+		"80010002 0000 80040002 001e 80000000", "80010002 0000 80040002 0020 80000000",
+	} {
+		if got, _ := w.ask(unhex(request)); !bytes.Equal(got, unhex("80010002 0000 80040000 80000000")) {
+			t.Errorf("%s: %x", request, got)
+		}
+	}
+}
+
+// D3-49: time sources of the three dialects, users with either Deny number and without; all work.
+func TestD3_49_Matrix(t *testing.T) {
+	w := newWorld(t)
+	w.real("cert.example", "", nil)
+	w.real("token.example", "0123456789abcdef", nil)
+	w.fake("old.example", func(_, _ int, req *record.Request, _ <-chan struct{}) ([]byte, bool) {
+		switch {
+		case req.Dialect != record.Token4000:
+			return error0, false
+		case req.Kind == record.Support:
+			r := record.SupportResponse{Algorithms: []aead.Algorithm{15}, Protocols: []record.Protocol{0}, KeepAlive: true, Dialect: record.Token4000}
+			return r.Append(nil), true
+		}
+		return cookies(aead.SIVCMAC256, func(r *record.Response) { r.Dialect = record.Token4000 }), true
+	}, nil)
+	w.cfg.Backends[2].Tokens = w.cfg.Backends[1].Tokens
+	w.start()
+	name := func(s string) string { return fmt.Sprintf("%04x", len(s)) + hex.EncodeToString([]byte(s)) }
+	head, tail := "80010002 0000 80040002 000f", "80000000"
+	for _, tt := range []struct {
+		user, deny string
+		denied     []string
+	}{
+		{"plain RFC 8915", "", nil},
+		{"era C deny", "000d" + name("cert.example"), []string{"cert.example"}},
+		{"era A deny", "4003" + name("old.example"), []string{"old.example"}},
+		{"both numbers", "000d" + name("token.example") + "4003" + name("token.example") + "000d" + name("OLD.example."),
+			[]string{"token.example", "old.example"}},
+	} {
+		got := map[string]bool{}
+		for range 6 {
+			answer, _ := w.ask(unhex(head + tt.deny + tail))
+			r, fault := record.ParseResponse(answer, record.Offer{Protocols: []record.Protocol{0}, Algorithms: []aead.Algorithm{15}})
+			if fault != record.None {
+				t.Fatalf("%s: %v", tt.user, fault)
+			}
+			got[r.Server] = true
+		}
+		for _, server := range []string{"cert.example", "token.example", "old.example"} {
+			if got[server] == slices.Contains(tt.denied, server) {
+				t.Errorf("%s: got %v", tt.user, got)
+			}
+		}
+	}
+}
+
+// The list rotates by one per user; what a time source can do is asked once and connections are kept.
+func TestRotationAndReuse(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.fake("a.example", healthy, nil), w.fake("b.example", healthy, nil)
+	w.start()
+	for i := range 10 {
+		r, err := w.exchange([]aead.Algorithm{15})
+		if want := []string{"a.example", "b.example"}[i%2]; err != nil || r.Server != want {
+			t.Errorf("user %d: %q, %v", i, r.Server, err)
+		}
+	}
+	for _, f := range []*fakeTS{a, b} {
+		if requests, keys, conns := f.seen(); len(requests) != 6 || len(keys) != 5 || conns != 1 {
+			t.Errorf("%s: %d requests, %d of them with keys, %d connections", f.name, len(requests), len(keys), conns)
+		}
+	}
+}
+
+// Many users at once ask a new time source once.
+func TestOneUserAsksForAll(t *testing.T) {
+	w := newWorld(t)
+	f := w.fake("a.example", healthy, nil)
+	w.start()
+	errs := make(chan error)
+	for range 20 {
+		go func() { _, err := w.exchange([]aead.Algorithm{15}); errs <- err }()
+	}
+	for range 20 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	requests, keys, _ := f.seen()
+	if len(keys) != 20 || len(requests) != 21 {
+		t.Errorf("%d requests, %d of them with keys", len(requests), len(keys))
+	}
+	slices.Sort(keys)
+	if len(slices.Compact(keys)) != 20 {
+		t.Error("two users had the same keys")
+	}
+}
+
+// P16: neither the log at its loudest nor any form of the configuration shows a token, a key, a
+// cookie or a denied name.
+func TestP16_NothingSecretIsShown(t *testing.T) {
+	w := newWorld(t)
+	token := "token-of-the-pool-0123456789"
+	w.real("ts1.example", token, nil)
+	w.fake("ts2.example", fixed(func(<-chan struct{}) []byte { return error1 }), nil)
+	w.start()
+	var secrets [][]byte
+	for range 4 {
+		answer, keys := w.ask(unhex("80010002 0000 80040002 000f 000d 000e 73656372 65742e65 78616d70 6c65 80000000"))
+		secrets = append(secrets, unhex(keys[:64]), unhex(keys[64:]))
+		r, fault := record.ParseResponse(answer, record.Offer{Protocols: []record.Protocol{0}, Algorithms: []aead.Algorithm{15}})
+		if fault == record.None {
+			secrets = append(secrets, r.Cookies...)
+		}
+	}
+	w.requireCount(Served, 2)
+	w.requireCount(ServerFailed, 2)
+	secrets = append(secrets, []byte(token), []byte("secret.example"))
+	shown := w.log.String() + fmt.Sprintf("%v %+v %#v", w.cfg, w.cfg, w.cfg.Backends) + fmt.Sprint(w.pool.Counters())
+	for _, s := range secrets {
+		for _, form := range []string{string(s), hex.EncodeToString(s), base64Of(s), fmt.Sprintf("%v", []byte(s)), fmt.Sprintf("%X", s)} {
+			if strings.Contains(shown, form) {
+				t.Errorf("shown: %q", form)
+			}
+		}
+	}
+	if len(secrets) < 10 || !strings.Contains(shown, "completed") {
+		t.Error("the test shows nothing")
+	}
+	var _ secret.Bytes = w.cfg.Backends[0].Tokens[0]
+}
+
+// A pool that stops lets the user under way finish, takes no new one, and leaves nothing behind.
+func TestDrain(t *testing.T) {
+	w := newWorld(t)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	w.fake("a.example", fixed(func(hung <-chan struct{}) []byte {
+		close(asked)
+		<-answer
+		return cookies(aead.SIVCMAC256, nil)
+	}), nil)
+	w.start()
+	result := make(chan error)
+	go func() { _, err := w.exchange([]aead.Algorithm{15}); result <- err }()
+	<-asked
+	w.stop()
+	for { // until the listener is closed
+		conn, err := w.dial(t.Context(), "", "")
+		if err != nil {
+			break
+		}
+		_ = conn.Close()
+		time.Sleep(time.Millisecond)
+	}
+	close(answer)
+	if err := <-result; err != nil {
+		t.Errorf("the user under way: %v", err)
+	}
+	if err := <-w.done; err != nil {
+		t.Error(err)
+	}
+	w.done <- nil
+}
