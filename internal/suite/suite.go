@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,20 +25,27 @@ import (
 // Patience is how long a test waits for something that takes a moment; only a failing test waits it out.
 const Patience = 30 * time.Second
 
-// built is the folder of the programs; made once, left to the operating system's temporary folder.
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "ntp-suite-")
+// folder is where the programs go; made once, left to the operating system's temporary folder.
+var folder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "ntp-suite-") })
+
+// built holds one build for each program that was asked for.
+var built sync.Map // name → func() (string, error)
+
+// build compiles one program and returns its path.
+func build(name string) (string, error) {
+	dir, err := folder()
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", dir, "./cmd/...")
+	path := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/"+name)
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build programs: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
-	return dir, nil
-})
+	return path, nil
+}
 
 // Root is the folder of the module.
 func Root() string {
@@ -51,11 +59,12 @@ func Root() string {
 // Program returns the path of one of the suite's programs.
 func Program(t testing.TB, name string) string {
 	t.Helper()
-	dir, err := built()
+	once, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) { return build(name) }))
+	path, err := once.(func() (string, error))()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, name)
+	return path
 }
 
 // Proc is a running program.
@@ -102,7 +111,7 @@ func StartCmd(t testing.TB, cmd *exec.Cmd) *Proc {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
+	if err := spawn(cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() { p.err = cmd.Wait(); close(p.done) }()
@@ -113,6 +122,25 @@ func StartCmd(t testing.TB, cmd *exec.Cmd) *Proc {
 		}
 	})
 	return p
+}
+
+// starter hands commands to the one thread that starts them. Pdeathsig ends a program with the thread that started
+// it, and Go ends threads: this one lives as long as the test process.
+var starter = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+func spawn(cmd *exec.Cmd) error {
+	done := make(chan error)
+	starter() <- func() { done <- cmd.Start() }
+	return <-done
 }
 
 // Daemon writes config to a file and runs ntp-daemon with it. Every "{dir}" in it becomes the test's own folder.
