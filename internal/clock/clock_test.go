@@ -244,3 +244,29 @@ func TestNowAllocatesNothing(t *testing.T) {
 		t.Errorf("%g allocations", n)
 	}
 }
+
+// Where reading the clocks takes microseconds, as in a virtual machine, their differences are never exactly 0: a step
+// must not be told as a suspend of some nanoseconds, nor a suspend as a step.
+func TestK05_NoiseIsNeitherStepNorSuspend(t *testing.T) {
+	const noise = 56
+	for _, row := range []struct{ step, suspend time.Duration }{{-100 * time.Second, 0}, {0, time.Hour}} {
+		w := newWorld()
+		w.s.width = 5 * time.Microsecond
+		clocks := map[string]Clock{"virtual": newVirtual(0, 0, w.read), "read only": newReadOnly(w.read)}
+		w.advance(time.Minute)
+		w.s.boot += noise
+		for name, c := range clocks {
+			if f, ok := c.CheckForeign(); ok {
+				t.Errorf("%s: %+v out of noise", name, f)
+			}
+		}
+		w.s.real = w.s.real.Add(row.step + row.suspend)
+		w.s.boot += row.suspend + noise
+		for name, c := range clocks {
+			f, ok := c.CheckForeign()
+			if !ok || (f.Jump-row.step).Abs() > 2*noise || (f.Sleep-row.suspend).Abs() > 2*noise || row.step == 0 && f.Jump != 0 || row.suspend == 0 && f.Sleep != 0 {
+				t.Errorf("%s: %v %+v, want %+v", name, ok, f, row)
+			}
+		}
+	}
+}

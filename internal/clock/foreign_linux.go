@@ -15,14 +15,15 @@ func (k *Kernel) CheckForeign() (Foreign, bool) {
 	if err != nil {
 		return Foreign{}, false // the next write will say so
 	}
-	stepped := jumped(k.origin, s)
+	step, suspend := moved(k.origin, s)
+	stepped := step != 0 || suspend != 0
 	if !stepped && is == k.known {
 		return Foreign{}, false
 	}
 	f := Foreign{Elapsed: s.raw - k.entered, Tampered: is != k.known, Was: k.known, Is: is}
 	f.Entry = ntp.LedgerEntry{Time: s.real, Frequency: is.rate()}
 	if stepped {
-		f.Jump, f.Sleep = jump(k.origin, s), sleep(k.origin, s)
+		f.Jump, f.Sleep = step, suspend
 		if f.Leap = k.leapSecond(f.Jump, f.Sleep); f.Leap {
 			f.Jump = f.Jump.Round(time.Second)
 		}

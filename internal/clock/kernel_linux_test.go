@@ -463,3 +463,14 @@ func TestFrequencyIsReadBack(t *testing.T) {
 		}
 	}
 }
+
+// The clocks are never read at quite the same moment: a step is not a suspend of some nanoseconds.
+func TestK05_KernelNoiseIsNoSuspend(t *testing.T) {
+	f := newFakeKernel()
+	k := open(t, f)
+	f.boot += 56
+	f.wall -= 100 * time.Second
+	if fo, ok := k.CheckForeign(); !ok || fo.Sleep != 0 || (fo.Jump+100*time.Second).Abs() > time.Microsecond {
+		t.Errorf("%v %+v", ok, fo)
+	}
+}

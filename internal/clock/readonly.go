@@ -55,11 +55,12 @@ func (r *ReadOnly) SetStatus(Status) error { return nil }
 // CheckForeign implements Clock: steps and suspends count, another program's slewing is what we observe.
 func (r *ReadOnly) CheckForeign() (Foreign, bool) {
 	s := narrowest(r.read)
-	if !jumped(r.seen, s) {
+	step, suspend := moved(r.seen, s)
+	if step == 0 && suspend == 0 {
 		r.seen = s
 		return Foreign{}, false
 	}
-	f := Foreign{Jump: jump(r.seen, s), Sleep: sleep(r.seen, s)}
+	f := Foreign{Jump: step, Sleep: suspend}
 	f.Elapsed = s.real.Sub(r.entered.real) - f.Jump - f.Sleep
 	f.Entry = ntp.LedgerEntry{Time: s.real, Step: f.Jump, Foreign: true}
 	r.seen, r.entered = s, s

@@ -16,12 +16,24 @@ type sample struct {
 	width time.Duration // within which all were read: the uncertainty of their differences
 }
 
-// jump is how far the clock was stepped from a to b: boot and real are steered alike, so only a step changes
-// their difference.
-func jump(a, b sample) time.Duration { return b.real.Sub(a.real) - (b.boot - a.boot) }
+// moved tells how far the clock was stepped from a to b (boot and real are steered alike, so only a step changes
+// their difference) and how long the machine was suspended. What does not stand out of the samples' uncertainty is 0.
+func moved(a, b sample) (step, suspend time.Duration) {
+	limit := max(minJump, a.width+b.width)
+	if d := b.real.Sub(a.real) - (b.boot - a.boot); d.Abs() > limit {
+		step = d
+	}
+	if d := (b.boot - a.boot) - (b.mono - a.mono); d.Abs() > limit {
+		suspend = d
+	}
+	return step, suspend
+}
 
-// sleep is how long the machine was suspended from a to b.
-func sleep(a, b sample) time.Duration { return (b.boot - a.boot) - (b.mono - a.mono) }
+// jumped reports a step or a suspend between two samples.
+func jumped(a, b sample) bool {
+	step, suspend := moved(a, b)
+	return step != 0 || suspend != 0
+}
 
 // sampleTries is how often the clocks are read for the narrowest of several samples: the second try is free of
 // cold caches, the third survives one interruption.

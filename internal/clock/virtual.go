@@ -135,11 +135,12 @@ func (v *Virtual) SetStatus(Status) error { return nil }
 // offset as uncertain as the kernel's.
 func (v *Virtual) CheckForeign() (Foreign, bool) {
 	s := narrowest(v.read)
-	if !jumped(v.seen, s) {
+	step, suspend := moved(v.seen, s)
+	if step == 0 && suspend == 0 {
 		v.seen = s
 		return Foreign{}, false
 	}
-	f := Foreign{Jump: jump(v.seen, s), Sleep: sleep(v.seen, s)}
+	f := Foreign{Jump: step, Sleep: suspend}
 	// The oscillator ran as the kernel's clock did without the step, times its own error.
 	steady := s.real.Sub(v.entered.real) - f.Jump - f.Sleep
 	f.Elapsed = steady + gain(steady, v.rate)
@@ -153,10 +154,4 @@ func (v *Virtual) CheckForeign() (Foreign, bool) {
 func (v *Virtual) Rest() error {
 	_, err := v.SetFrequency(v.base)
 	return err
-}
-
-// jumped reports a step or a suspend between two samples that stands out of their uncertainty.
-func jumped(a, b sample) bool {
-	limit := max(minJump, a.width+b.width)
-	return jump(a, b).Abs() > limit || sleep(a, b).Abs() > limit
 }
