@@ -1,0 +1,177 @@
+package metrics
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/observe"
+)
+
+// busy is a snapshot with something in every family.
+func busy() *observe.Snapshot {
+	cookies, threshold := 7, 1800.0
+	base := ntp.FromUnix(1795600000, 0)
+	return &observe.Snapshot{
+		Program: observe.Program{Version: "1.2.3", BuildCommit: "abc1234", BuildCommitDate: "2026-11-25",
+			UptimeSeconds: 3725.25, Now: observe.At(base.Add(4e9))},
+		System: observe.System{Stratum: 3, ReferenceID: 0x7f000001, AccumulatedStepsThreshold: &threshold, RootDelay: 0.0125,
+			RootVarianceBaseTime: observe.At(base), RootVarianceBase: 9e-6, RootVarianceLinear: 4e-6,
+			LeapIndicator: "Leap61", AccumulatedSteps: 0.25},
+		Sources: []observe.Source{
+			{Name: "ntp.example.org:4460", Address: "192.0.2.1:123", ID: 1, Offset: -0.0000012, Uncertainty: 1e-7, Delay: 0.0103,
+				RemoteDelay: 0.001, RemoteUncertainty: 0.0005, UnansweredPolls: 0, PollInterval: 6, NTSCookies: &cookies,
+				Measured: true, Role: observe.RolePeer, Stratum: 2, Reach: 255},
+			{Name: "odd \"name\"\\\n:123", Address: "[2001:db8::1]:123", ID: 12, UnansweredPolls: 8, PollInterval: 4,
+				Role: observe.RoleExcluded, Reason: "no answer yet"},
+			{Name: "b:123", Address: "192.0.2.3:123", ID: 13, Measured: true, Offset: 1.5, Uncertainty: 0.5, PollInterval: -1,
+				Role: observe.RoleFalseticker, Stratum: 1, Reach: 0o17},
+		},
+		Servers: []observe.Server{
+			{Address: "[::]:123", Stats: observe.ServerStats{Received: 1 << 40, Accepted: 10, Denied: 2, Ignored: 3, RateLimited: 4,
+				SendErrors: 5, NTSReceived: 6, NTSAccepted: 7, NTSDenied: 8, NTSRateLimited: 9, NTSNAK: 11}},
+			{Address: "127.0.0.1:1123"},
+		},
+		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6,
+			EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 1,
+			KeyExchange: map[string]uint64{"granted": 5, "bad record": 1}, Verdicts: map[string]uint64{"answered": 17, "bad length": 3},
+			KeySetAge: 3600, VirtualTruth: &observe.VirtualTruth{Offset: 3e-6, Frequency: -2e-8}},
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := "testdata/" + name
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("%s (want, got):\n%s", name, d)
+	}
+}
+
+func TestAppend_Golden(t *testing.T) {
+	golden(t, "busy.txt", Append(nil, busy()))
+	golden(t, "empty.txt", Append(nil, &observe.Snapshot{System: observe.System{LeapIndicator: "Unsynchronized", Stratum: 16}}))
+}
+
+// The text is what Prometheus itself can read, and keeps its naming rules where they are ours to keep.
+func TestAppend_PrometheusReadsIt(t *testing.T) {
+	problems, err := promlint.New(bytes.NewReader(Append(nil, busy()))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "ntp_daemon_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+// The names of ntpd-rs 1.9 in its order (ntpd-rs.md 3.3), written out once more.
+func TestAppend_NamesAndOrderOfNtpdRs(t *testing.T) {
+	want := strings.Fields(`
+		ntp_uptime_seconds ntp_system_poll_interval_seconds ntp_system_accumulated_steps_seconds
+		ntp_system_accumulated_steps_threshold_seconds ntp_system_leap_indicator ntp_system_root_delay_seconds
+		ntp_system_root_dispersion_seconds ntp_system_stratum ntp_source_poll_interval_seconds ntp_source_unanswered_polls
+		ntp_source_nts_cookies_available ntp_source_offset_seconds ntp_source_delay_seconds ntp_source_uncertainty_seconds
+		ntp_source_root_delay_seconds ntp_source_root_dispersion_seconds ntp_server_received_packets_total
+		ntp_server_accepted_packets_total ntp_server_denied_packets_total ntp_server_ignored_packets_total
+		ntp_server_rate_limited_packets_total ntp_server_response_send_errors_total ntp_server_nts_received_packets_total
+		ntp_server_nts_accepted_packets_total ntp_server_nts_denied_packets_total ntp_server_nts_rate_limited_packets_total
+		ntp_server_nts_nak_packets_total`)
+	var got []string
+	for line := range strings.Lines(string(Append(nil, new(observe.Snapshot)))) {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			name, _, _ = strings.Cut(name, " ")
+			got = append(got, name)
+		}
+	}
+	if len(got) < len(want) {
+		t.Fatalf("%d families", len(got))
+	}
+	for _, name := range got[len(want):] {
+		if !strings.HasPrefix(name, "ntp_daemon_") {
+			t.Errorf("own family %s lacks the prefix", name)
+		}
+	}
+	if d := cmp.Diff(want, got[:len(want)]); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestFamilies_Declarations(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range append(append([]family{}, compatible...), own...) {
+		if seen[f.name] {
+			t.Errorf("%s twice", f.name)
+		}
+		seen[f.name] = true
+		if f.unit != none && !strings.HasSuffix(f.name, "_"+string(f.unit)) {
+			t.Errorf("%s does not end in its unit %s", f.name, f.unit)
+		}
+		if (f.kind == counter) != strings.HasSuffix(f.name, "_total") {
+			t.Errorf("%s: %s", f.name, f.kind)
+		}
+		if !strings.HasSuffix(f.help, ".") || strings.ContainsAny(f.help, "\n\\") {
+			t.Errorf("%s: help %q", f.name, f.help)
+		}
+	}
+}
+
+func TestAppendValue(t *testing.T) {
+	for _, tt := range []struct {
+		v    float64
+		want string
+	}{
+		{0, "0"}, {math.Copysign(0, -1), "0"}, {-1, "-1"}, {16, "16"}, {0.1, "0.1"}, {1e-9, "0.000000001"},
+		{1e21, "1000000000000000000000"}, {-2.5e-7, "-0.00000025"}, {1.0 / 3, "0.3333333333333333"},
+		{math.Inf(1), "+Inf"}, {math.Inf(-1), "-Inf"}, {math.NaN(), "NaN"},
+	} {
+		if got := string(appendValue(nil, tt.v)); got != tt.want {
+			t.Errorf("%v: %s, want %s", tt.v, got, tt.want)
+		}
+	}
+}
+
+func TestRootDispersion(t *testing.T) {
+	s := busy()
+	if got := RootDispersion(s); math.Abs(got-0.005) > 1e-12 { // sqrt(9e-6 + 4·4e-6)
+		t.Errorf("extrapolated: %v", got)
+	}
+	s.Program.Now = observe.At(ntp.Timestamp(s.System.RootVarianceBaseTime.Timestamp).Add(-5e9))
+	if got := RootDispersion(s); got != 0.003 {
+		t.Errorf("clock behind the base time: %v", got)
+	}
+	s.System.RootVarianceBase = -1
+	if got := RootDispersion(s); got != 0 {
+		t.Errorf("negative variance: %v", got)
+	}
+	if got := RootDispersion(&observe.Snapshot{Suite: observe.Suite{RootDispersion: 0.5}}); got != 0.5 {
+		t.Errorf("no base time: %v", got)
+	}
+}
+
+func FuzzAppendLabels(f *testing.F) {
+	f.Add("a\"b\\c\nd")
+	f.Add("\xff\xfe")
+	f.Fuzz(func(t *testing.T, value string) {
+		line := appendLabels([]byte("m"), []label{{"l", value}})
+		line = append(appendValue(append(line, ' '), 1), '\n')
+		if _, err := promlint.New(bytes.NewReader(append([]byte("# TYPE m gauge\n"), line...))).Lint(); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+	})
+}
