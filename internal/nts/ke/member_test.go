@@ -147,11 +147,12 @@ func unhex(s string) []byte {
 	return b
 }
 
-// The information requests of nts-pool.md D1; V7 with the Keep Alive that E2 permits.
+// The information requests of nts-pool.md D1 with record 1024, which says that the pool minds it; V7
+// also with the Keep Alive that E2 permits.
 var (
-	v5 = "000e00026869" + "800a0000" + "80090000" + "00080000" + "80000000"
-	v6 = "400500026869" + "c0010000" + "c0040000" + "40000000" + "80000000"
-	v7 = "c0010000" + "40000000" + "80000000"
+	v5 = "000e00026869" + "800a0000" + "80090000" + "04000000" + "00080000" + "80000000"
+	v6 = "400500026869" + "c0010000" + "c0040000" + "04000000" + "40000000" + "80000000"
+	v7 = "c0010000" + "04000000" + "40000000" + "80000000"
 )
 
 // Answers of the eras, as their programs write them (nts-pool.md A7, B3, B7, D1).
