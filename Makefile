@@ -49,7 +49,7 @@ peers:
 	@scripts/peers.sh
 
 interop: build peers
-	NTPD_PEERS=$(CURDIR)/build/peers $(GO) test -count=1 -timeout 15m -v -run 'Interop' ./internal/interop/...
+	NTPD_PEERS=$(CURDIR)/build/peers $(GO) test -count=1 -parallel 8 -timeout 15m -v -run 'Interop' ./internal/interop/...
 
 FUZZTIME ?= 10s
 fuzz:

@@ -68,7 +68,8 @@ func TestInterop_Beevik(t *testing.T) {
 		{name: "version 3, MD5", opt: ntp.QueryOptions{Version: 3, Auth: ntp.AuthOptions{Type: ntp.AuthMD5, Key: key, KeyID: 7}}, validate: ntp.ErrAuthFailed},
 		{name: "version 4, SHA-1", opt: ntp.QueryOptions{Auth: ntp.AuthOptions{Type: ntp.AuthSHA1, Key: key, KeyID: 7}}, validate: ntp.ErrAuthFailed},
 		{name: "version 4, AES-CMAC", opt: ntp.QueryOptions{Auth: ntp.AuthOptions{Type: ntp.AuthAES128, Key: key, KeyID: 0xffffffff}}, validate: ntp.ErrAuthFailed},
-		{name: "version 4, SHA-512", opt: ntp.QueryOptions{Auth: ntp.AuthOptions{Type: ntp.AuthSHA512, Key: key, KeyID: 7}}, silence: "bad_trailer"},
+		{name: "version 4, SHA-512 cut to 20 bytes", opt: ntp.QueryOptions{Auth: ntp.AuthOptions{Type: ntp.AuthSHA512, Key: key, KeyID: 7}}, validate: ntp.ErrAuthFailed},
+		{name: "version 3, SHA-512", opt: ntp.QueryOptions{Version: 3, Auth: ntp.AuthOptions{Type: ntp.AuthSHA512, Key: key, KeyID: 7}}, silence: "bad_trailer"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if tc.silence != "" {
@@ -84,13 +85,13 @@ func TestInterop_Beevik(t *testing.T) {
 				return
 			}
 			r, err := query(address, tc.opt)
-			if err != nil {
+			if err != nil && (tc.validate == nil || !errors.Is(err, tc.validate)) {
 				t.Fatal(err)
 			}
 			if err := r.Validate(); !errors.Is(err, tc.validate) {
 				t.Fatalf("Validate: %v, want %v", err, tc.validate)
 			}
-			plausible(t, r, max(tc.opt.Version, 0), 3, "127.127.1.1")
+			plausible(t, r, tc.opt.Version, 3, "127.127.1.1")
 			what := "valid answer; version, stratum, leap, reference, offset as expected"
 			if tc.validate != nil {
 				what = "answered without MAC, beevik/ntp says \"" + tc.validate.Error() + "\""
@@ -103,7 +104,7 @@ func TestInterop_Beevik(t *testing.T) {
 	}
 }
 
-// plausible checks an answer of a server whose clock is this machine's.
+// plausible checks an answer of a server whose clock is this machine's; version 0 means 4, as in a query.
 func plausible(t *testing.T, r *ntp.Response, version int, stratum uint8, reference string) {
 	t.Helper()
 	if version == 0 {

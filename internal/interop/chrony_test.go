@@ -168,6 +168,15 @@ func (l *lab) throughPool(pool *suite.Proc) {
 	}
 }
 
+// Time on another host and port than the keys.
+func TestInterop_ChronyOtherPort(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.startServerElsewhere()
+	l.startChrony("server {poolName} nts iburst minpoll 0 maxpoll 1\n").follows(true, "4")
+	done(t, row{1, "chronyd", "client of ntp-daemon", "NTS, AEAD 15", "follows the records Server and Port"})
+}
+
 func TestInterop_ChronyPlainClient(t *testing.T) {
 	for _, tc := range []struct{ name, options, version string }{
 		{"v4", "", "4"},
@@ -309,4 +318,34 @@ func TestInterop_OurClientOfChrony(t *testing.T) {
 			done(t, row{2, "chronyd", "server of ntp-daemon", modeName(nts), clientChecks})
 		})
 	}
+	t.Run("other port", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		l.startChrony(chronyServer + "port 1123\nntsntpserver {peerName}\n")
+		if _, src := l.ourClient(true, 5); src.Address != peerAddr+":1123" {
+			t.Errorf("we ask %s", src.Address)
+		}
+		done(t, row{2, "chronyd", "server of ntp-daemon", modeName(true), "follows the records Server and Port; " + clientChecks})
+	})
+}
+
+// chronyd comes back without its cookie keys: it answers with NAK, and we exchange keys again.
+func TestInterop_OurClientOfForgetfulChrony(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	c := l.startChrony(chronyServer)
+	p, before := l.ourClient(true, 5)
+	c.Stop()
+	if err := os.RemoveAll(l.path("dump")); err != nil {
+		t.Fatal(err)
+	}
+	p.WaitSnapshot(l.path("client.sock"), "a lost reply", func(s *observe.Snapshot) bool { return s.Sources[0].Reach&1 == 0 })
+	l.startChrony(chronyServer)
+	s := p.WaitSnapshot(l.path("client.sock"), "replies with new cookies", func(s *observe.Snapshot) bool {
+		return len(s.Sources) == 1 && s.Sources[0].Reach&0xf == 0xf && *s.Sources[0].NTSCookies == 8
+	})
+	if src := s.Sources[0]; src.Role != observe.RolePeer {
+		t.Errorf("before %+v, after %+v", before, src)
+	}
+	done(t, row{2, "chronyd", "server of ntp-daemon that lost its keys", modeName(true), "after NAK new keys, followed again"})
 }

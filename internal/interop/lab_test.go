@@ -189,6 +189,18 @@ func (l *lab) startServer() *suite.Proc {
 	return p
 }
 
+// startServerElsewhere runs ntp-daemon with key exchange under the name of the pool, and time under its own name on a
+// port of its own, so that clients need the records Server and Port.
+func (l *lab) startServerElsewhere() {
+	l.t.Helper()
+	text := strings.NewReplacer(`"{ours}:123"`, `"{ours}:1123"`, "ours.test.pem", "pool.test.pem", "ours.test.key", "pool.test.key",
+		"[nts-ke-server]]\n", "[nts-ke-server]]\nntp-port = 1123\nntp-server = \"{oursName}\"\n").Replace(serverConfig)
+	p := l.ours.Start(suite.Program(l.t, "ntp-daemon"), "-c", l.file("server.toml", text))
+	p.Name = "our server"
+	p.WaitLog(`key exchange listening`)
+	p.WaitSnapshot(l.path("server.sock"), "local stratum", func(s *observe.Snapshot) bool { return s.System.Stratum == 2 })
+}
+
 // startPool runs nts-pool-ke in front of the server.
 func (l *lab) startPool() *suite.Proc {
 	l.t.Helper()
@@ -234,8 +246,8 @@ func modeName(nts bool) string {
 // clientChecks is what ourClient shows.
 const clientChecks = "synchronised from 0.25 s and 20 ppm off to less than 1 ms, eight polls in a row answered"
 
-// ourClient runs ntp-daemon as client of the peer until its virtual clock is right.
-func (l *lab) ourClient(nts bool, stratum uint8) {
+// ourClient runs ntp-daemon as client of the peer until its virtual clock is right, and returns it with its source.
+func (l *lab) ourClient(nts bool, stratum uint8) (*suite.Proc, observe.Source) {
 	l.t.Helper()
 	source := "[[source]]\nmode = \"server\"\naddress = \"{peerName}\"\n"
 	if nts {
@@ -258,4 +270,5 @@ func (l *lab) ourClient(nts bool, stratum uint8) {
 		l.t.Errorf("leap indicator %s", s.System.LeapIndicator)
 	}
 	l.t.Logf("virtual clock %+.1f µs off", 1e6*s.Suite.VirtualTruth.Offset)
+	return p, src
 }

@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"strconv"
@@ -73,26 +74,63 @@ func (n *ntpsec) follows(nts bool) {
 	}
 }
 
+// agreed waits for ntpd's report of its key exchange.
+func (n *ntpsec) agreed(algorithm, cookieLength int) {
+	n.l.t.Helper()
+	want := fmt.Sprintf("NTSc: Got 8 cookies, length %d, aead=%d.", cookieLength, algorithm)
+	n.Until(want, func() bool {
+		b, _ := os.ReadFile(n.l.path("ntpd.log"))
+		return strings.Contains(string(b), want)
+	})
+}
+
+// The algorithms that ntpd can be told to ask for.
+var ntpsecAlgorithms = []struct {
+	number, cookieLength int
+	option               string
+}{{15, 104, ""}, {16, 136, " aead AES_SIV_CMAC_384"}, {17, 168, " aead AES_SIV_CMAC_512"}}
+
 func TestInterop_NTPsecNTSClientOfServer(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.startServer()
-	l.startNTPsec("server {oursName} nts ca {ca} iburst minpoll 0 maxpoll 1\n").follows(true)
-	s, ke, _ := l.server()
-	if ke["served"] != 1 || s.NTSAccepted < wantSamples || s.NTSAccepted != s.Received || s.NTSNAK != 0 {
-		t.Errorf("our counters: %+v, key exchange %v", s, ke)
+	for _, a := range ntpsecAlgorithms {
+		t.Run(fmt.Sprint("AEAD ", a.number), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.startServer()
+			n := l.startNTPsec("server {oursName} nts ca {ca} iburst minpoll 0 maxpoll 1" + a.option + "\n")
+			n.agreed(a.number, a.cookieLength)
+			n.follows(true)
+			s, ke, _ := l.server()
+			if ke["served"] != 1 || s.NTSAccepted < wantSamples || s.NTSAccepted != s.Received || s.NTSNAK != 0 {
+				t.Errorf("our counters: %+v, key exchange %v", s, ke)
+			}
+			done(t, row{1, "ntpd", "client of ntp-daemon", fmt.Sprint("NTS, AEAD ", a.number), "authenticated, one key exchange, no NAK"})
+		})
 	}
-	done(t, row{1, "ntpd", "client of ntp-daemon", "NTS, AEAD 15", "authenticated, one key exchange, no NAK"})
 }
 
 func TestInterop_NTPsecNTSClientOfPool(t *testing.T) {
+	for _, a := range ntpsecAlgorithms {
+		t.Run(fmt.Sprint("AEAD ", a.number), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.startServer()
+			pool := l.startPool()
+			n := l.startNTPsec("server {poolName}:{poolPort} nts ca {ca} iburst minpoll 0 maxpoll 1" + a.option + "\n")
+			n.agreed(a.number, a.cookieLength)
+			n.follows(true)
+			l.throughPool(pool)
+			done(t, row{1, "ntpd", "client of nts-pool-ke", fmt.Sprint("NTS, AEAD ", a.number), "authenticated by the member that the pool chose"})
+		})
+	}
+}
+
+// Time on another host and port than the keys.
+func TestInterop_NTPsecOtherPort(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.startServer()
-	pool := l.startPool()
-	l.startNTPsec("server {poolName}:{poolPort} nts ca {ca} iburst minpoll 0 maxpoll 1\n").follows(true)
-	l.throughPool(pool)
-	done(t, row{1, "ntpd", "client of nts-pool-ke", "NTS, AEAD 15", "authenticated by the member that the pool chose"})
+	l.startServerElsewhere()
+	l.startNTPsec("server {poolName}:4460 nts ca {ca} iburst minpoll 0 maxpoll 1\n").follows(true)
+	done(t, row{1, "ntpd", "client of ntp-daemon", "NTS, AEAD 15", "follows the records Server and Port"})
 }
 
 func TestInterop_NTPsecPlainClient(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 // The two settings of these tests.
 const (
 	peersEnv = "NTPD_PEERS"  // folder with chrony/ and ntpsec/ (scripts/peers.sh); not set: tests with peers are skipped
-	docEnv   = "INTEROP_DOC" // 1: a run in which nothing failed writes docs/interop.md
+	docEnv   = "INTEROP_DOC" // 1: the run writes docs/interop.md
 )
 
 // The peers' programs inside the folder.
@@ -63,21 +63,25 @@ type row struct {
 
 // report collects the rows of the run.
 var report struct {
-	mu     sync.Mutex
-	rows   []row
-	failed bool
+	mu   sync.Mutex
+	rows []row
 }
 
-// done notes what a test has shown. It must be the last thing a test does.
+// done notes what a test has shown; it must be the last thing that the test does. With INTEROP_DOC=1 the document is
+// written anew with each row, so that a run leaves exactly what passed.
 func done(t *testing.T, r row) {
 	t.Helper()
-	report.mu.Lock()
-	defer report.mu.Unlock()
 	if t.Failed() {
-		report.failed = true
 		return
 	}
+	report.mu.Lock()
+	defer report.mu.Unlock()
 	report.rows = append(report.rows, r)
+	if dir := os.Getenv(peersEnv); dir != "" && os.Getenv(docEnv) == "1" {
+		if err := writeReport(dir); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // peerVersion asks a peer's program for its name and version; the package name says which build it is.
@@ -94,12 +98,8 @@ func peerVersion(dir, path, deb string) string {
 	return text
 }
 
-// writeReport writes docs/interop.md from the rows of this run.
-func writeReport() error {
-	dir := os.Getenv(peersEnv)
-	if report.failed || len(report.rows) == 0 || dir == "" {
-		return fmt.Errorf("not written: %d rows, failed %v, %s=%q", len(report.rows), report.failed, peersEnv, dir)
-	}
+// writeReport writes docs/interop.md from the rows so far; the caller holds report.mu.
+func writeReport(dir string) error {
 	slices.SortFunc(report.rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.peer, b.peer), cmp.Compare(a.protocol, b.protocol),
 			cmp.Compare(a.checked, b.checked))
