@@ -68,6 +68,9 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	if err != nil && o.LogLevel != "" {
 		return &UsageError{err.Error()}
 	}
+	if o.ConfigPath == "" {
+		return &ConfigError{errors.New("no configuration path specified; name one with -c FILE")}
+	}
 	cfg, warnings, err := config.LoadPool(o.ConfigPath)
 	if err != nil {
 		return err
