@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -148,10 +149,17 @@ func (c *Conn) receive(fd int, buf []byte) (n int, from netip.AddrPort, rx ntp.S
 	}
 }
 
-// isNoise tells the errors that an ICMP message, which anybody can forge, may have caused.
+// icmpErrors are what the kernel makes of ICMP and ICMPv6 errors (icmp_err_convert in net/ipv4/icmp.c,
+// icmpv6_err_convert in net/ipv6/icmp.c). Anybody can forge those.
+var icmpErrors = [...]unix.Errno{
+	unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOPROTOOPT, unix.EPROTO, unix.EMSGSIZE,
+	unix.EOPNOTSUPP, unix.EHOSTDOWN, unix.ENONET, unix.EACCES,
+}
+
+// isNoise tells the errors that an ICMP message may have caused. The kernel forgets each when it is read.
 func isNoise(err error) bool {
-	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH) ||
-		errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EMSGSIZE)
+	var e unix.Errno
+	return errors.As(err, &e) && slices.Contains(icmpErrors[:], e)
 }
 
 // drainErrors takes the transmit stamps from the error queue. An id at or after the last datagram's belongs to
