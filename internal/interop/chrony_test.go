@@ -209,9 +209,7 @@ func TestInterop_ChronyPlainClientIPv6(t *testing.T) {
 	l.ours.IP("addr", "add", "fd18::1/64", "dev", l.wire(l.ours), "nodad")
 	l.ours.IP("addr", "add", "fd18::2/64", "dev", l.wire(l.ours), "nodad")
 	l.peer.IP("addr", "add", "fd18::9/64", "dev", l.wire(l.peer), "nodad")
-	p := l.ours.Start(suite.Program(t, "ntp-daemon"), "-c",
-		l.file("server.toml", strings.Replace(serverConfig, `"{ours}:123"`, `"[::]:123"`, 1)))
-	p.WaitLog(`key exchange listening`)
+	l.startServer(`"{ours}:123"`, `"[::]:123"`)
 	l.startChrony("server fd18::2 iburst minpoll 0 maxpoll 1\n").follows(false, "4")
 	done(t, row{1, "chronyd", "client of ntp-daemon", "NTP version 4, IPv6", "selected, the server listens on [::] and has two addresses"})
 }
@@ -281,13 +279,14 @@ func TestInterop_ChronyLoop(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	c := l.startChrony("allow\nserver {ours} iburst minpoll 0 maxpoll 1\n")
-	p := l.ours.Start(suite.Program(t, "ntp-daemon"), "-c", l.file("server.toml", `
-[[source]]
+	p := l.startServer("[synchronization]\n", `[[source]]
 mode = "server"
 address = "{peer}"
 poll-interval-limits = { min = 0, max = 0 }
 initial-poll-interval = 0
-`+strings.Replace(serverConfig, "[synchronization]\n", "[synchronization]\nminimum-agreeing-sources = 1\n", 1)))
+[synchronization]
+minimum-agreeing-sources = 1
+`)
 	s := p.WaitSnapshot(l.path("server.sock"), "a source that follows us", func(s *observe.Snapshot) bool {
 		return len(s.Sources) == 1 && s.Sources[0].Stratum == 3
 	})

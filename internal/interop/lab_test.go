@@ -179,10 +179,12 @@ virtual-frequency = 20
 `
 )
 
-// startServer runs ntp-daemon with serverConfig until it answers its observers.
-func (l *lab) startServer() *suite.Proc {
+// startServer runs ntp-daemon with serverConfig until it answers its observers. The arguments are pairs of a text in
+// serverConfig and what it becomes.
+func (l *lab) startServer(changes ...string) *suite.Proc {
 	l.t.Helper()
-	p := l.ours.Start(suite.Program(l.t, "ntp-daemon"), "-c", l.file("server.toml", serverConfig))
+	config := strings.NewReplacer(changes...).Replace(serverConfig)
+	p := l.ours.Start(suite.Program(l.t, "ntp-daemon"), "-c", l.file("server.toml", config))
 	p.Name = "our server"
 	p.WaitLog(`key exchange listening`)
 	p.WaitSnapshot(l.path("server.sock"), "local stratum", func(s *observe.Snapshot) bool { return s.System.Stratum == 2 })
@@ -193,12 +195,8 @@ func (l *lab) startServer() *suite.Proc {
 // port of its own, so that clients need the records Server and Port.
 func (l *lab) startServerElsewhere() {
 	l.t.Helper()
-	text := strings.NewReplacer(`"{ours}:123"`, `"{ours}:1123"`, "ours.test.pem", "pool.test.pem", "ours.test.key", "pool.test.key",
-		"[nts-ke-server]]\n", "[nts-ke-server]]\nntp-port = 1123\nntp-server = \"{oursName}\"\n").Replace(serverConfig)
-	p := l.ours.Start(suite.Program(l.t, "ntp-daemon"), "-c", l.file("server.toml", text))
-	p.Name = "our server"
-	p.WaitLog(`key exchange listening`)
-	p.WaitSnapshot(l.path("server.sock"), "local stratum", func(s *observe.Snapshot) bool { return s.System.Stratum == 2 })
+	l.startServer(`"{ours}:123"`, `"{ours}:1123"`, "ours.test.pem", "pool.test.pem", "ours.test.key", "pool.test.key",
+		"[nts-ke-server]]\n", "[nts-ke-server]]\nntp-port = 1123\nntp-server = \"{oursName}\"\n")
 }
 
 // startPool runs nts-pool-ke in front of the server.

@@ -138,7 +138,7 @@ func TestInterop_NTPsecPlainClient(t *testing.T) {
 		t.Run("v"+tc.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			l.startServer()
+			l.startServer("[[server]]\n", "[[server]]\naccept-ntp-versions = ["+tc.name+"]\n") // shows what ntpd sends
 			l.startNTPsec("server {ours} iburst minpoll 0 maxpoll 1" + tc.options + "\n").follows(false)
 			s, _, _ := l.server()
 			if s.Accepted < wantSamples || s.Accepted != s.Received || s.NTSReceived != 0 {

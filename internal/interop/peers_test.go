@@ -38,6 +38,9 @@ func peersDir(t *testing.T) string {
 		t.Skipf("needs chrony and ntpsec: run `make interop`, or set %s to what scripts/peers.sh unpacked", peersEnv)
 	}
 	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is set in CI, but this is not root", peersEnv)
+		}
 		t.Skip("needs root for network namespaces and port 123")
 	}
 	for _, p := range []string{chronydPath, chronycPath, ntpdPath} {
@@ -101,8 +104,8 @@ func peerVersion(dir, path, deb string) string {
 // writeReport writes docs/interop.md from the rows so far; the caller holds report.mu.
 func writeReport(dir string) error {
 	slices.SortFunc(report.rows, func(a, b row) int {
-		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.peer, b.peer), cmp.Compare(a.protocol, b.protocol),
-			cmp.Compare(a.checked, b.checked))
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.peer, b.peer), cmp.Compare(a.role, b.role),
+			cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.checked, b.checked))
 	})
 	var b strings.Builder
 	b.WriteString(`# Interoperability
