@@ -25,14 +25,17 @@ func Main(ctx context.Context, args []string, e Env) int {
 	return codeOf(err)
 }
 
-// unglue parts -cPATH and -fFORMAT, which users of ntpd-rs write and the library does not know.
+// valued are the short options that take a value.
+const valued = "cfnstV"
+
+// unglue parts -cPATH, -n3 and the like, which users of ntpd-rs write and the library does not know.
 func unglue(args []string) []string {
 	var out []string
 	for i, a := range args {
 		if a == "--" {
 			return append(out, args[i:]...)
 		}
-		if len(a) > 2 && a[0] == '-' && (a[1] == 'c' || a[1] == 'f') {
+		if len(a) > 2 && a[0] == '-' && strings.IndexByte(valued, a[1]) >= 0 {
 			out = append(out, a[:2], a[2:])
 		} else {
 			out = append(out, a)
@@ -52,12 +55,15 @@ func app(e *Env) *cli.Command {
 			&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "show the version", Local: true},
 		},
 		Commands: []*cli.Command{statusCommand(e), waitSyncCommand(e), validateCommand(e), queryCommand(e), forceSyncCommand(e)},
-		Action: func(_ context.Context, c *cli.Command) error {
-			switch {
-			case c.Bool("version"):
+		Before: func(ctx context.Context, c *cli.Command) (context.Context, error) {
+			if c.Bool("version") { // wins over every command
 				fmt.Fprintf(e.Err, "ntp-ctl %s\n", version.Version)
-				return nil
-			case c.Args().Present():
+				return ctx, done(0)
+			}
+			return ctx, nil
+		},
+		Action: func(_ context.Context, c *cli.Command) error {
+			if c.Args().Present() {
 				return unknownCommand(c)
 			}
 			return cli.ShowRootCommandHelp(c)

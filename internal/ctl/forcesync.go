@@ -81,7 +81,11 @@ func forceSync(ctx context.Context, e *Env, f forcing) error {
 		return fail(ExitFailed, "no majority: %d of %d answers agree and %d must (half of %d sources, minimum-agreeing-sources = %d); the clock was not set",
 			len(agreeing), len(got.samples), need, got.wanted, cfg.Synchronization.MinimumAgreeingSources)
 	}
-	fmt.Fprintf(e.Out, "\n%d sources agree: %s\n", len(agreeing), inWords(offset))
+	verb := "sources agree"
+	if len(agreeing) == 1 {
+		verb = "source says"
+	}
+	fmt.Fprintf(e.Out, "\n%d %s: %s\n", len(agreeing), verb, inWords(offset))
 	if math.Abs(offset) < f.threshold.Seconds() {
 		fmt.Fprintf(e.Out, "That is within %s; nothing to do.\n", secs(f.threshold.Seconds()))
 		return nil

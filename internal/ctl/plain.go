@@ -107,7 +107,7 @@ var marks = []struct {
 }{
 	{observe.RolePeer, "*", "system peer", good},
 	{observe.RoleSelected, "+", "selected", good},
-	{observe.RoleCandidate, "-", "candidate, no consensus yet", notice},
+	{observe.RoleCandidate, "-", "candidate without consensus", notice},
 	{observe.RoleFalseticker, "x", "falseticker", bad},
 	{observe.RoleExcluded, "?", "not a candidate", notice},
 }

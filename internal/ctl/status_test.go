@@ -1,0 +1,116 @@
+package ctl
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ntp-daemon/internal/metrics"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/observe"
+)
+
+// busy is a snapshot with every role and every block.
+func busy() *observe.Snapshot {
+	cookies := 7
+	now := ntp.FromUnix(1795600000, 0)
+	ago := func(s int64) observe.Time { return observe.At(ntp.FromUnix(1795600000-s, 0)) }
+	return &observe.Snapshot{
+		Program: observe.Program{Version: "1.2.3", UptimeSeconds: 3725.25, Now: observe.At(now)},
+		System:  observe.System{Stratum: 3, RootDelay: 0.0125, LeapIndicator: "NoWarning"},
+		Sources: []observe.Source{
+			{Name: "ntp.example.org:4460", Address: "192.0.2.1:123", ID: 1, Offset: -0.0000012, Uncertainty: 1e-7, Delay: 0.0103,
+				PollInterval: 6, NTSCookies: &cookies, Measured: true, Role: observe.RolePeer, Stratum: 2, Reach: 255, LastUpdate: ago(12)},
+			{Name: "pool.example.org:123", Address: "192.0.2.3:123", ID: 13, Measured: true, Offset: 1.5, Uncertainty: 0.5, PollInterval: 10,
+				Delay: 0.3, Role: observe.RoleFalseticker, Reason: "outside the consensus", Stratum: 1, Reach: 0o17, LastUpdate: ago(4000)},
+			{Name: "pool.example.org:123", Address: "[2001:db8::1]:123", ID: 12, PollInterval: 4, Role: observe.RoleExcluded, Reason: "no answer yet"},
+			{Name: "evil\x1b[2J:123", Address: "192.0.2.4:123", ID: 14, Measured: true, Offset: 0.002, Uncertainty: 0.001, PollInterval: -1,
+				Role: observe.RoleSelected, Stratum: 2, Reach: 0o377, LastUpdate: ago(0)},
+			{Name: "last.example.org:123", Address: "192.0.2.5:123", ID: 15, Measured: true, Offset: 0.004, Uncertainty: 0.001, PollInterval: 4,
+				Role: observe.RoleCandidate, Reason: "too few agree", Stratum: 2, Reach: 1, LastUpdate: ago(1)},
+		},
+		Servers: []observe.Server{{Address: "[::]:123", Stats: observe.ServerStats{Received: 1234567, Accepted: 1234000, Denied: 2,
+			Ignored: 3, RateLimited: 562, NTSReceived: 6, NTSAccepted: 5, NTSNAK: 1}}},
+		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6, Reference: "192.0.2.1",
+			RootDispersion: 0.0021, EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 2,
+			KeyExchange: map[string]uint64{"granted": 5, "bad record": 0}, KeySetAge: 3600,
+			VirtualTruth: &observe.VirtualTruth{Offset: 3e-6, Frequency: -2e-8}},
+	}
+}
+
+func starting() *observe.Snapshot {
+	return &observe.Snapshot{
+		Program: observe.Program{Version: "1.2.3", UptimeSeconds: 2},
+		System:  observe.System{Stratum: 16, LeapIndicator: "Unsynchronized"},
+		Suite:   observe.Suite{State: "unsynchronised", Clock: "observed"},
+	}
+}
+
+func TestPlainStatus_Golden(t *testing.T) {
+	golden(t, "status.txt", plainStatus(busy(), false))
+	golden(t, "status-colour.txt", plainStatus(busy(), true))
+	golden(t, "status-starting.txt", plainStatus(starting(), false))
+	refused := starting()
+	refused.Suite.State, refused.Suite.Refusal, refused.Suite.Clock = "refused", "a step of 2000 s exceeds the limit", "system"
+	golden(t, "status-refused.txt", plainStatus(refused, false))
+}
+
+func TestStatus_Formats(t *testing.T) {
+	c := newConsole(t)
+	path := observed(t, busy)
+	config := writeFile(t, t.TempDir(), "ntp.toml", "[observability]\nobservation-path = \""+path+"\"\n")
+
+	c.expect(t, c.run("status", "-c", config), 0, "Synchronised:  yes", "")
+	c.expect(t, c.run("-c", config, "status"), 0, "Synchronised:  yes", "")
+	c.expect(t, c.run("status", "-c"+config, "-fplain"), 0, "Synchronised:  yes", "")
+	c.expect(t, c.run("status", "--socket", path), 0, "Synchronised:  yes", "")
+
+	for _, args := range [][]string{{"--json"}, {"-f", "json"}} {
+		if code := c.run(append([]string{"status", "-c", config}, args...)...); code != 0 {
+			t.Fatalf("%v: exit %d", args, code)
+		}
+		var s observe.Snapshot
+		if err := json.Unmarshal(c.out.Bytes(), &s); err != nil || len(s.Sources) != 5 || *s.Sources[0].NTSCookies != 7 {
+			t.Errorf("%v: %v, %d sources", args, err, len(s.Sources))
+		}
+	}
+	if code := c.run("status", "-f", "prometheus", "-c", config); code != 0 || c.out.String() != string(metrics.Append(nil, busy())) {
+		t.Errorf("prometheus: exit %d, %d bytes", code, c.out.Len())
+	}
+	c.expect(t, c.run("status", "-f", "xml", "-c", config), 64, "", `format "xml"`)
+}
+
+func TestStatus_Failures(t *testing.T) {
+	c := newConsole(t)
+	dir := t.TempDir()
+	none := writeFile(t, dir, "none.toml", "")
+	gone := writeFile(t, dir, "gone.toml", "[observability]\nobservation-path = \""+filepath.Join(dir, "gone")+"\"\n")
+	bad := writeFile(t, dir, "bad.toml", "[observability]\nobservation-pfad = \"x\"\n")
+	file := writeFile(t, dir, "file", "not a socket")
+
+	c.expect(t, c.run("status", "-c", none), 78, "", "observation-path: is not set")
+	c.expect(t, c.run("status", "-c", gone), 69, "", "is ntp-daemon running")
+	c.expect(t, c.run("status", "-c", bad), 78, "", "observation-pfad")
+	c.expect(t, c.run("status", "-c", dir+"/missing.toml"), 78, "", "missing.toml")
+	c.expect(t, c.run("status", "--socket", file), 69, "", file)
+	c.expect(t, c.run("status", "more"), 64, "", `no argument "more"`)
+	for _, line := range []string{c.err.String()} {
+		if strings.Count(line, "\n") != 1 {
+			t.Errorf("not one line: %q", line)
+		}
+	}
+}
+
+// A daemon that sends nonsense, or nothing, must not hang or crash the tool.
+func TestX01_StatusOfABrokenDaemon(t *testing.T) {
+	c := newConsole(t)
+	for name, answer := range map[string][]byte{
+		"nothing": {}, "short length": {0, 0}, "huge": {0x80, 0, 0, 0, 0, 0, 0, 0}, "garbage": {0, 0, 0, 0, 0, 0, 0, 3, 'a', 'b', 'c'},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := unixServer(t, answer)
+			c.expect(t, c.run("status", "--socket", path), 69, "", path)
+		})
+	}
+}

@@ -1,0 +1,109 @@
+package ctl
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// root is the folder of the module, where configurations name their files from.
+func inRoot(t *testing.T) {
+	t.Helper()
+	t.Chdir("../..")
+}
+
+func files(t *testing.T, pattern string) []string {
+	t.Helper()
+	list, err := filepath.Glob(pattern)
+	if err != nil || len(list) == 0 {
+		t.Fatalf("%s: %d files, %v", pattern, len(list), err)
+	}
+	return list
+}
+
+// The files that the suite ships load; those for real use only lack the operator's own certificates.
+func TestValidate_ShippedConfigurations(t *testing.T) {
+	inRoot(t)
+	c := newConsole(t)
+	for _, pattern := range []string{"configs/*.toml", "configs/demo/*.toml", "configs/seed/*.toml"} {
+		for _, file := range files(t, pattern) {
+			code := c.run("validate", "-c", file)
+			if code == 0 || code == 1 {
+				continue
+			}
+			for line := range strings.Lines(c.err.String()) {
+				if !strings.Contains(line, "no such file or directory") && !strings.HasPrefix(line, "note: ") && !strings.HasPrefix(line, "warning: ") {
+					t.Errorf("%s: exit %d: %s", file, code, line)
+				}
+			}
+		}
+	}
+	c.expect(t, c.run("validate", "-c", "configs/demo/pool.toml"), 0, "", "Config looks good")
+	c.expect(t, c.run("validate", "-c", "configs/demo/client.toml"), 0, "", "Config looks good")
+	c.expect(t, c.run("validate", "-c", "configs/demo/server.toml"), 0, "", "Config looks good")
+}
+
+func TestValidate_BadSamples(t *testing.T) {
+	c := newConsole(t)
+	const data = "../config/testdata/"
+	for _, file := range files(t, data+"bad/*.toml") {
+		if code := c.run("validate", "-c", file); code != 78 || !strings.Contains(c.err.String(), filepath.Base(file)) {
+			t.Errorf("%s: exit %d, %q", file, code, c.err.String())
+		}
+	}
+	for _, file := range files(t, data+"notbuilt/*.toml") {
+		c.expect(t, c.run("validate", "-c", file), 78, "", "not built yet")
+		if !strings.Contains(c.err.String(), "The configuration is valid") {
+			t.Errorf("%s: %q", file, c.err.String())
+		}
+	}
+}
+
+// Warnings make exit code 1, as in ntpd-rs; notes do not.
+func TestValidate_Warnings(t *testing.T) {
+	c := newConsole(t)
+	c.expect(t, c.run("validate", "-c", "../config/testdata/warn/F05-default-agreement.toml"), 1, "", "warning: ")
+	if strings.Contains(c.err.String(), "looks good") {
+		t.Error("praised in spite of a warning")
+	}
+	c.expect(t, c.run("validate", "-c", "../config/testdata/warn/no-sources.toml"), 0, "", "note: ")
+}
+
+func TestValidate_Certificates(t *testing.T) {
+	inRoot(t)
+	c := newConsole(t)
+	dir := t.TempDir()
+	conf := func(chain, key string) string {
+		return writeFile(t, dir, "ke.toml", "[[server]]\nlisten = \"127.0.0.1:123\"\n[[nts-ke-server]]\nlisten = \"127.0.0.1:4460\"\n"+
+			"certificate-chain-path = \""+chain+"\"\nprivate-key-path = \""+key+"\"\n")
+	}
+	garbage := writeFile(t, dir, "garbage.pem", "no PEM")
+	c.expect(t, c.run("validate", "-c", conf("test-keys/end.fullchain.pem", "test-keys/end.key")), 0, "", "Config looks good")
+	c.expect(t, c.run("validate", "-c", conf("test-keys/testca.pem", "test-keys/end.key")), 78, "", "private-key-path")
+	c.expect(t, c.run("validate", "-c", conf(garbage, "test-keys/end.key")), 78, "", "holds no certificate")
+	c.expect(t, c.run("validate", "-c", conf("test-keys/end.fullchain.pem", dir+"/none")), 78, "", dir+"/none")
+}
+
+// No colours, whatever happens (ntpd-rs writes them into pipes).
+func TestValidate_NoColours(t *testing.T) {
+	c := newConsole(t)
+	c.Colour = true
+	c.run("validate", "-c", "../config/testdata/bad/F01-several-at-once.toml")
+	if strings.Contains(c.err.String()+c.out.String(), "\x1b") {
+		t.Error("colour codes")
+	}
+}
+
+func TestF04_WorkingDirectoryIsNotSearched(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	writeFile(t, dir, "ntp.toml", "this is no configuration")
+	if _, err := os.Stat("/etc/ntp-daemon/ntp.toml"); err == nil {
+		t.Skip("this host has a configuration of its own")
+	}
+	c := newConsole(t)
+	if code := c.run("validate"); code == 78 {
+		t.Errorf("./ntp.toml was read: %q", c.err.String())
+	}
+}
