@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +146,12 @@ func (w *world) trust(ca *testca.CA) string {
 const (
 	// quiet is how many log lines a start may take, chatter how many more each minute.
 	quiet, chatter = 60, 30
+	// maxMemory is the peak of a program in KiB, maxFiles what it may have open. A daemon with forty sources needs about
+	// half of either.
+	maxMemory, maxFiles = 96 << 10, 128
 )
+
+var peak = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
 var scream = regexp.MustCompile(`panic:|DATA RACE|runtime error|goroutine \d+ \[|fatal error`)
 
@@ -154,7 +160,26 @@ func (d *daemon) inOrder() {
 	if !d.Running() {
 		d.t.Errorf("%s is no longer running", d.Name)
 	}
+	checkProcess(d.t, d.Proc)
 	checkLog(d.t, d.Proc, d.began, d.trace)
+}
+
+// checkProcess checks that a program has not grown: peak memory and open files.
+func checkProcess(t *testing.T, p *suite.Proc) {
+	t.Helper()
+	proc := fmt.Sprintf("/proc/%d/", p.Cmd.Process.Pid)
+	status, err := os.ReadFile(proc + "status")
+	if err != nil {
+		return // ended, which is another error
+	}
+	if m := peak.FindSubmatch(status); m != nil {
+		if kib, _ := strconv.Atoi(string(m[1])); kib > maxMemory {
+			t.Errorf("%s: %d KiB of memory", p.Name, kib)
+		}
+	}
+	if files, err := os.ReadDir(proc + "fd"); err == nil && len(files) > maxFiles {
+		t.Errorf("%s: %d open files", p.Name, len(files))
+	}
 }
 
 func checkLog(t *testing.T, p *suite.Proc, began time.Time, trace bool) {

@@ -336,6 +336,9 @@ func TestKC02_KC04_KC10_KC14_KC18_KC20_HostileKeyExchange(t *testing.T) {
 	if failed < want || failed > 2*want {
 		t.Errorf("%d failures are logged, %d sources are bad", failed, want)
 	}
+	if strings.ContainsAny(c.Log(), "\x1b\x00") {
+		t.Error("a control character in the log")
+	}
 	for _, leak := range capture.Leaks(c.Log()) {
 		t.Error("a cookie in the log: " + leak)
 	}
