@@ -25,8 +25,21 @@ type row struct {
 	open     string
 }
 
-// idPattern finds the row id at the start of a test's name or of a subtest's.
-var idPattern = regexp.MustCompile(`(?:^Test|/)((?:KC|KS|C|S|N|P|K|F|X|L)\d\d)(?:_|$|/)`)
+// idPattern is a row id; names of tests and subtests begin with one or more, TestC04_C05_OffPath.
+var idPattern = regexp.MustCompile(`^(?:KC|KS|C|S|N|P|K|F|X|L)\d\d$`)
+
+// rowIDs returns the ids at the start of a test's name and of each subtest's.
+func rowIDs(test string) (ids []string) {
+	for _, part := range strings.Split(test, "/") {
+		for _, word := range strings.Split(strings.TrimPrefix(part, "Test"), "_") {
+			if !idPattern.MatchString(word) {
+				break
+			}
+			ids = append(ids, word)
+		}
+	}
+	return ids
+}
 
 func main() { os.Exit(run()) }
 
@@ -99,12 +112,12 @@ func readRecord(path string, rows []*row) error {
 		if json.Unmarshal([]byte(line), &e) != nil {
 			return
 		}
-		for _, m := range idPattern.FindAllStringSubmatch(e.Test, -1) {
-			r := byID[m[1]]
+		for _, id := range rowIDs(e.Test) {
+			r := byID[id]
 			if r == nil {
 				continue
 			}
-			name := strings.TrimPrefix(e.Package, "ntp-daemon/") + " " + parent(e.Test, m[1])
+			name := strings.TrimPrefix(e.Package, "ntp-daemon/") + " " + parent(e.Test, id)
 			switch e.Action {
 			case "skip":
 				r.skipped[name] = true
@@ -120,7 +133,7 @@ func readRecord(path string, rows []*row) error {
 func parent(test, id string) string {
 	parts := strings.Split(test, "/")
 	for i, p := range parts {
-		if strings.HasPrefix(strings.TrimPrefix(p, "Test"), id) {
+		if slices.Contains(rowIDs(p), id) {
 			return strings.Join(parts[:i+1], "/")
 		}
 	}
