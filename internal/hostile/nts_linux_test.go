@@ -149,7 +149,7 @@ func nak(p *faultnet.Packet, edit func(*ntp.Header), uid ...ntp.Field) []byte {
 
 func none(*ntp.Header) {}
 
-// TestN13_ForgedNAK: without the unique identifier, with another one, with another origin. And N14's first half: a NAK
+// TestN13_N14_ForgedNAK: without the unique identifier, with another one, with another origin. And N14's first half: a NAK
 // that is right in everything, but followed by the server's own reply.
 func TestN13_N14_ForgedNAK(t *testing.T) {
 	t.Parallel()
@@ -216,7 +216,7 @@ func TestN14_NAKOnly(t *testing.T) {
 	s.onlySecured()
 }
 
-// TestN24_LongPacketsDropped: a path that drops NTP payloads over 200 bytes, and one with the smallest MTU of IPv4 and
+// TestN24_N18_SmallPaths: a path that drops NTP payloads over 200 bytes, and one with the smallest MTU of IPv4 and
 // one with that of IPv6, which N18's packets fit.
 func TestN24_N18_SmallPaths(t *testing.T) {
 	t.Parallel()
@@ -289,9 +289,9 @@ func TestN17_CookiesOnce(t *testing.T) {
 	}
 }
 
-// TestKC14_HostileKeyExchange: one daemon, one honest NTS source and one source for each thing that a key exchange
+// TestKC…_HostileKeyExchange: one daemon, one honest NTS source and one source for each thing that a key exchange
 // server can do wrong. The daemon lives, follows the honest one, and not one plain request goes to the others (KC18).
-func TestKC02_KC04_KC10_KC14_KC18_KC20_HostileKeyExchange(t *testing.T) {
+func TestKC02_KC04_KC05_KC06_KC07_KC08_KC09_KC10_KC11_KC12_KC13_KC14_KC18_KC20_HostileKeyExchange(t *testing.T) {
 	var capture faultnet.Capture
 	scripts := keScripts()
 	w := newWorld(t, len(scripts)+2, faultnet.Config{Hook: capture.Hook})

@@ -82,9 +82,9 @@ func TestC26_FewerThanTheMinimum(t *testing.T) {
 	}
 }
 
-// TestC03toC22_Misfits: every server sends, before each honest reply, one forged reply for each rule of the table of
+// TestC03_C04_C05_C08_C09_C10_C11_C13_C15_C18_C19_C20_C21_C22_Misfits: every server sends, before each honest reply, one forged reply for each rule of the table of
 // client rows, all ten seconds wrong.
-func TestC03toC22_Misfits(t *testing.T) {
+func TestC03_C04_C05_C08_C09_C10_C11_C13_C15_C18_C19_C20_C21_C22_Misfits(t *testing.T) {
 	w := newWorld(t, 4, faultnet.Config{})
 	for _, a := range four {
 		faultnet.FakeNTP(t, w.far, a, faultnet.Noisy(faultnet.Misfits))
