@@ -19,9 +19,10 @@ trap 'stop; exit 130' INT TERM
 start() {
 	local name=$1; shift
 	"$@" >"$run/$name.log" 2>&1 &
-	pids+=("$!")
-	(tail -n +1 -F "$run/$name.log" 2>/dev/null | sed -u "s/^/$(printf '%-6s' "$name") | /") &
-	pids+=("$!")
+	local pid=$!
+	pids+=("$pid")
+	# The followers end by themselves with the program.
+	tail --pid="$pid" -s 0.2 -n +1 -F "$run/$name.log" 2>/dev/null | sed -u "s/^/$(printf '%-6s' "$name") | /" &
 }
 fail() { echo "demo failed: $*"; exit 1; }
 
