@@ -12,7 +12,7 @@ TESTRUN    := $(GO) run ./tools/testrun
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build demo test scorecard vet cross test-clock interop peers fuzz cover keys bench-server install clean
+.PHONY: build demo test scorecard vet cross test-clock vmtest interop peers fuzz cover keys bench-server install clean
 
 build:
 	@mkdir -p $(BIN)
@@ -43,6 +43,10 @@ cross:
 # Moves this machine's clock by at most 2 s and puts it back. Never part of `test`.
 test-clock:
 	NTPD_TEST_CLOCK=1 CGO_ENABLED=0 $(GO) test -count=1 -p 1 -parallel 1 -timeout 25m -v ./internal/clock/clocktest/... ./internal/realclock/...
+
+# Two virtual machines, in which the clock may be set at will (docs/testing.md). Skips without qemu or a kernel package.
+vmtest:
+	@scripts/vmtest.sh
 
 # Debian's chrony and ntpsec, unpacked side by side into build/peers (the packages conflict with each other).
 peers:

@@ -23,7 +23,7 @@ func TestVM(t *testing.T) {
 	initramfs := image(t, filepath.Join(root, "kernel"), programs(t))
 	run := os.Getenv("VMTEST_RUN")
 	if run == "" {
-		run = "leftovers,sync,steps,panic,exits"
+		run = "leftovers,sync,steps,panic,exits,start"
 	}
 	dir, err := os.MkdirTemp("", "vm-") // short: a socket's path has 107 bytes
 	if err != nil {
@@ -36,7 +36,7 @@ func TestVM(t *testing.T) {
 		here: filepath.Join(dir, "s"), peer: filepath.Join(dir, "c"), args: "vmtest.role=server",
 	})
 	client := boot(t, kernel, initramfs, settings{
-		name: "client", rtc: "2020-02-29T12:00:00", mac: "52:54:00:00:00:02",
+		name: "client", rtc: "1996-02-29T12:00:00", mac: "52:54:00:00:00:02",
 		here: filepath.Join(dir, "c"), peer: filepath.Join(dir, "s"), args: "vmtest.role=client vmtest.run=" + run,
 	})
 	client.finish(t, limit)
@@ -74,13 +74,14 @@ func report(t *testing.T, root string, m *machine) {
 func programs(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "./tools/vminit", "./cmd/ntp-daemon")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "./tools/vminit", "./cmd/ntp-daemon", "./cmd/ntp-ctl")
 	cmd.Dir = suite.Root()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build programs: %v\n%s", err, text)
 	}
 	return map[string]string{
-		"init": filepath.Join(dir, "vminit"), "bin/ntp-daemon": filepath.Join(dir, "ntp-daemon"),
+		"init":           filepath.Join(dir, "vminit"),
+		"bin/ntp-daemon": filepath.Join(dir, "ntp-daemon"), "bin/ntp-ctl": filepath.Join(dir, "ntp-ctl"),
 	}
 }

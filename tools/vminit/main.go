@@ -59,7 +59,7 @@ func (t *trial) client(names []string) {
 		return
 	}
 	scenarios := map[string]func(*trial){
-		"leftovers": leftovers, "sync": synchronise, "steps": smallSteps, "panic": panicSteps, "exits": exits,
+		"leftovers": leftovers, "sync": synchronise, "steps": smallSteps, "panic": panicSteps, "start": tooFarAtStart, "exits": exits,
 	}
 	for _, name := range names {
 		run, ok := scenarios[name]

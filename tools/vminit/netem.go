@@ -79,3 +79,52 @@ func exchange(msg []byte) error {
 	}
 	return nil
 }
+
+// controlPort is where the server machine takes the delay of what it sends.
+const controlPort = "7077"
+
+// delayReplies asks the server machine to hold back what it sends from now on. The server says yes before it does.
+func delayReplies(delay time.Duration) error {
+	c, err := net.Dial("udp", net.JoinHostPort(serverAddress, controlPort))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Write([]byte(delay.String())); err != nil {
+		return err
+	}
+	_, err = c.Read(make([]byte, 64))
+	return err
+}
+
+// control serves delayReplies.
+func control() error {
+	c, err := net.ListenPacket("udp", ":"+controlPort)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for buf := make([]byte, 64); ; {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			delay, err := time.ParseDuration(string(buf[:n]))
+			if err != nil {
+				continue
+			}
+			if delay == 0 { // or the yes would come late, behind the step
+				err = setDelay(interfaceName, 0)
+			}
+			_, _ = c.WriteTo(buf[:n], from)
+			if delay != 0 {
+				err = setDelay(interfaceName, delay)
+			}
+			if err != nil {
+				say("VMTEST netem FAIL %v", err)
+			}
+		}
+	}()
+	return nil
+}

@@ -176,6 +176,9 @@ func (t *trial) follow() *program {
 
 // serve runs the server until the machine is switched off from outside.
 func serve() error {
+	if err := control(); err != nil {
+		return err
+	}
 	p, err := start(serverConfig)
 	if err != nil {
 		return err

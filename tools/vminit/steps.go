@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 )
@@ -11,9 +12,9 @@ import (
 const (
 	// noticeLimit is row K05's.
 	noticeLimit = time.Second
-	// flight is the extra delay of requests around a step: longer than the polling interval, so that one is surely
-	// under way when the clock is set.
-	flight = 1500 * time.Millisecond
+	// flight is the extra delay of the request that is under way when the clock is set: shorter than the polling
+	// interval, so that its answer is still waited for when it comes.
+	flight = 600 * time.Millisecond
 
 	noticed = `another program stepped the clock`
 )
@@ -43,6 +44,32 @@ func smallSteps(t *trial) {
 	}
 }
 
+// awaitRequest waits until the daemon asks the server, which shows as a new UDP socket: each request has its own.
+func awaitRequest(t *trial) {
+	before := udpPorts()
+	for end := monotonic() + 10*time.Second; monotonic() < end; time.Sleep(5 * time.Millisecond) {
+		for port := range udpPorts() {
+			if !before[port] {
+				return
+			}
+		}
+	}
+	t.fail("guest", "the daemon asks no more")
+	panic(abort{})
+}
+
+// udpPorts returns the local addresses of the machine's UDP sockets.
+func udpPorts() map[string]bool {
+	b, _ := os.ReadFile("/proc/net/udp")
+	ports := map[string]bool{}
+	for _, l := range strings.Split(string(b), "\n") {
+		if f := strings.Fields(l); len(f) > 2 && strings.Contains(f[1], ":") {
+			ports[f[1]] = true
+		}
+	}
+	return ports
+}
+
 // nearly reports whether a jump's line tells d to within half of the flight: a sample across the step, or one with
 // the delay of the flight, would show.
 func nearly(text string, d time.Duration) bool {
@@ -60,13 +87,14 @@ func signed(d time.Duration) string { return fmt.Sprintf("%+gs", d.Seconds()) }
 // so within a second.
 func foreignStep(t *trial, p *program, name string, d time.Duration, inFlight bool) (mark int, begin time.Duration) {
 	if inFlight {
-		t.must(setDelay(interfaceName, flight), "netem")
-		time.Sleep(flight - 200*time.Millisecond) // a request of this time arrives after the step
+		// On the way back: the request's transmit stamp is taken before the step, the reply's receive stamp after it.
+		t.must(delayReplies(flight), "delay replies")
+		awaitRequest(t)
 	}
 	mark, begin = p.mark(), monotonic()
 	t.must(stepBy(d), "set clock")
 	if inFlight {
-		t.must(setDelay(interfaceName, 0), "netem")
+		t.must(delayReplies(0), "delay replies")
 	}
 	until(3*noticeLimit, func() bool { return len(p.find(mark, noticed)) > 0 })
 	lines := p.find(mark, noticed)
@@ -82,24 +110,35 @@ func foreignStep(t *trial, p *program, name string, d time.Duration, inFlight bo
 // panicSteps is the second half of row K05: beyond the panic threshold the daemon ends and says why, and a restart
 // does not launder the step (row K02).
 func panicSteps(t *trial) {
-	for _, d := range []time.Duration{1e5 * time.Second, -1e5 * time.Second} {
+	t.atEnd(func() { t.guard("correct", correct) })
+	for _, d := range []time.Duration{1e5 * time.Second, -1e5 * time.Second, 1e8 * time.Second, -1e8 * time.Second} {
 		name := "K05_step" + signed(d)
 		p := t.synchronised()
 		_, begin := foreignStep(t, p, name, d, false)
 		code := p.exit(30 * time.Second)
 		t.number(name+"_exit", (monotonic() - begin).Seconds(), "s")
-		checkRefusal(t, name+"_exit_70", p, code, -d)
-		if d < 0 { // forward is what the start-up limit would allow
+		checkRefusal(t, name+"_exit_70", p, code, -d, "single-step-panic-threshold")
+		if d == -1e5*time.Second { // the way back is forward, which the limit of the start would allow
 			again := t.follow()
-			checkRefusal(t, "K02_restart"+signed(d), again, again.exit(30*time.Second), -d)
+			checkRefusal(t, "K02_restart"+signed(d), again, again.exit(30*time.Second), -d, "single-step-panic-threshold")
 		}
 		t.must(correct(), "correct the clock")
 	}
 }
 
+// tooFarAtStart is the second half of row K03: a clock that is two days ahead at the start is not taken back.
+func tooFarAtStart(t *trial) {
+	const d = 48 * time.Hour
+	t.atEnd(func() { t.guard("correct", correct) })
+	t.must(os.RemoveAll(stateDir), "forget the state")
+	t.must(stepBy(d), "set clock")
+	p := t.follow()
+	checkRefusal(t, "K03_start"+signed(d), p, p.exit(30*time.Second), -d, "startup-step-panic-threshold")
+}
+
 // checkRefusal checks that the daemon ended with 70, named the limit, and left the clock alone.
-func checkRefusal(t *trial, name string, p *program, code int, want time.Duration) {
-	why := p.find(0, `^ntp-daemon: .*single-step-panic-threshold`)
+func checkRefusal(t *trial, name string, p *program, code int, want time.Duration, limit string) {
+	why := p.find(0, `^ntp-daemon: .*`+limit)
 	t.check(code == 70 && len(why) == 1, name, "exit code %d: %s", code, texts(why))
 	offset, _, err := measure()
 	t.must(err, "measure")
