@@ -69,6 +69,8 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	go func() { defer close(stateDone); _ = d.state.run(stateCtx) }()
 	defer func() { endState(); <-stateDone }()
 
+	jumped := make(chan struct{}, 1)
+	d.tk.jumped = jumped
 	g.start("timekeeper", d.tk.run)
 	if d.keys != nil {
 		g.start("keyring", d.keys.run)
@@ -85,7 +87,7 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	if d.observe != nil {
 		g.start("observation socket", d.observe.run)
 	}
-	d.startWatchers(g)
+	d.startWatchers(g, jumped)
 	for i, src := range d.cfg.Sources {
 		spec := sourceSpec(src, i+1)
 		g.start("source "+src.Host, func(ctx context.Context) error {
@@ -175,9 +177,7 @@ func (d *Daemon) close() {
 }
 
 // startWatchers starts what tells the timekeeper of the world: steps by others, resumes, changed addresses.
-func (d *Daemon) startWatchers(g *group) {
-	jumped := make(chan struct{}, 1)
-	d.tk.jumped = jumped
+func (d *Daemon) startWatchers(g *group, jumped chan<- struct{}) {
 	g.start("step watcher", func(ctx context.Context) error {
 		err := clock.WatchSteps(ctx, func() {
 			select {
