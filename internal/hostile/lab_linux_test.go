@@ -146,10 +146,12 @@ func (w *world) trust(ca *testca.CA) string {
 const (
 	// quiet is how many log lines a start may take, chatter how many more each minute.
 	quiet, chatter = 60, 30
-	// maxMemory is the peak of a program in KiB, maxFiles what it may have open. A daemon with forty sources needs about
-	// half of either.
-	maxMemory, maxFiles = 96 << 10, 128
+	// maxFiles is what a program may have open. A daemon with forty sources needs about half of it.
+	maxFiles = 128
 )
+
+// maxMemory is the peak of a program in KiB; the same daemon needs about half of it.
+var maxMemory = 96 << 10
 
 var peak = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 

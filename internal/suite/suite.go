@@ -31,6 +31,9 @@ var folder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "n
 // built holds one build for each program that was asked for.
 var built sync.Map // name → func() (string, error)
 
+// Race makes Program build with the race detector, which needs a C compiler; set it before the first call.
+var Race bool
+
 // build compiles one program and returns its path.
 func build(name string) (string, error) {
 	dir, err := folder()
@@ -38,9 +41,13 @@ func build(name string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, name)
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/"+name)
+	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
+	if Race {
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(args, "./cmd/"+name)...)
 	cmd.Dir = Root()
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
