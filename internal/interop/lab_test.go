@@ -255,14 +255,14 @@ func (l *lab) ourClient(nts bool, stratum uint8) (*suite.Proc, observe.Source) {
 	p.Name = "our client"
 	s := p.WaitSnapshot(l.path("client.sock"), "synchronised client", func(s *observe.Snapshot) bool {
 		return s.Suite.Synchronized && len(s.Sources) == 1 && s.Sources[0].Reach == 0xff &&
-			s.Suite.VirtualTruth != nil && math.Abs(s.Suite.VirtualTruth.Offset) < 1e-3
+			(!nts || s.Sources[0].NTSCookies != nil && *s.Sources[0].NTSCookies == 8) && s.Suite.VirtualTruth != nil && math.Abs(s.Suite.VirtualTruth.Offset) < 1e-3
 	})
 	src := s.Sources[0]
 	if src.Stratum != stratum || src.Version != 4 || src.Role != observe.RolePeer || s.System.Stratum != stratum+1 {
 		l.t.Errorf("source %+v, our stratum %d", src, s.System.Stratum)
 	}
-	if (src.NTSCookies != nil) != nts || nts && *src.NTSCookies != 8 {
-		l.t.Errorf("NTS cookies of the source: %v", src.NTSCookies)
+	if !nts && src.NTSCookies != nil {
+		l.t.Errorf("a plain source with %d cookies", *src.NTSCookies)
 	}
 	if s.System.LeapIndicator != "NoWarning" {
 		l.t.Errorf("leap indicator %s", s.System.LeapIndicator)

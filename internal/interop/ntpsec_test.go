@@ -69,8 +69,16 @@ func (n *ntpsec) follows(nts bool) {
 	if err != nil || status&(statusReachable|statusAuthEnabled|statusAuthentic) != want {
 		n.l.t.Errorf("ntpd's status of our server is %s", last[3])
 	}
-	if o, err := strconv.ParseFloat(last[4], 64); err != nil || math.Abs(o) > smallOffset {
-		n.l.t.Errorf("ntpd measured an offset of %s s on one and the same clock", last[4])
+	best := math.Inf(1) // the machine may be busy during some of the samples
+	for _, line := range lines {
+		if f := strings.Fields(line); len(f) > 4 {
+			if o, err := strconv.ParseFloat(f[4], 64); err == nil {
+				best = min(best, math.Abs(o))
+			}
+		}
+	}
+	if best > smallOffset {
+		n.l.t.Errorf("ntpd measured an offset of at least %g s on one and the same clock", best)
 	}
 }
 
