@@ -19,6 +19,7 @@ type Params struct {
 	DelayOutlierThreshold       float64 // delay-outlier-threshold: no effect, excess delay lowers the weight instead
 	InitialWander               float64 // initial-wander, s/s per sqrt(s)
 	InitialFrequencyUncertainty float64 // initial-frequency-uncertainty, s/s, one sigma
+	KnownFrequencyUncertainty   float64 // no key: one sigma of the frequency that the clock starts with, s/s; 0: not known
 
 	MaximumSourceUncertainty float64 // maximum-source-uncertainty, s: largest radius of a candidate
 	RangeStatisticalWeight   float64 // range-statistical-weight: sigmas in the radius
@@ -100,6 +101,7 @@ func (p Params) sane() Params {
 	fix(&p.PollIntervalStepThreshold, d.PollIntervalStepThreshold, 0, 1)
 	fix(&p.InitialWander, d.InitialWander, minWander, maxWander)
 	fix(&p.InitialFrequencyUncertainty, d.InitialFrequencyUncertainty, 1e-9, 1e-2)
+	fix(&p.KnownFrequencyUncertainty, 0, 0, 1e-2)
 	fix(&p.MaximumSourceUncertainty, d.MaximumSourceUncertainty, 0, 1e4)
 	fix(&p.RangeStatisticalWeight, d.RangeStatisticalWeight, 0, 1e3)
 	fix(&p.RangeDelayWeight, d.RangeDelayWeight, 0, 1e3)

@@ -60,9 +60,13 @@ type tracker struct {
 	pollScore int
 }
 
-// newTracker starts with the frequency that others have found, at the uncertainty of the unknown.
+// newTracker starts with the frequency that others have found, or that an earlier run has stored, at the uncertainty
+// of the stored one or of the unknown.
 func newTracker(m *ntp.Measurement, y float64, p *tuning) *tracker {
 	v := p.InitialFrequencyUncertainty
+	if k := p.KnownFrequencyUncertainty; k > 0 {
+		v = min(v, k)
+	}
 	w := p.InitialWander
 	return &tracker{
 		id: m.Source, s: state{y: y, pyy: float64(v * v)}, intensity: float64(w * w), poll: m.Poll,

@@ -40,6 +40,41 @@ func TestTracker_Burst(t *testing.T) {
 	}
 }
 
+// TestTracker_KnownFrequency: after a restart two noisy samples do not spoil the stored frequency; one that was stored
+// on another oscillator is corrected all the same.
+func TestTracker_KnownFrequency(t *testing.T) {
+	params := loose()
+	params.KnownFrequencyUncertainty = 2e-6
+	tn := newTuning(params)
+	p := newPath(1, ms, 300*us)
+	p.freq = 40e-6
+	first := p.at(0)
+	tr := newTracker(&first, 40e-6, &tn)
+	at := ntp.Local(0)
+	for range 5 {
+		m := p.at(at)
+		tr.absorb(&m, &tn)
+		if d := math.Abs(tr.s.y - p.freq); d > 2e-6 {
+			t.Errorf("off by %v s/s at %v", d, at)
+		}
+		at = at.Add(sec)
+	}
+
+	p = newPath(2, ms, 100*us)
+	p.freq = -60e-6 // fifty sigma away
+	first = p.at(0)
+	tr = newTracker(&first, 40e-6, &tn)
+	at = 0
+	for range 60 {
+		m := p.at(at)
+		tr.absorb(&m, &tn)
+		at = at.Add(16 * sec)
+	}
+	if d := math.Abs(tr.s.y - p.freq); d > 1e-6 {
+		t.Errorf("another oscillator: still off by %v s/s after 16 min", d)
+	}
+}
+
 // TestTracker_FirstSample is sound: the offset lies within half the round trip, whatever the path.
 func TestTracker_FirstSample(t *testing.T) {
 	for _, rtt := range []time.Duration{-ms, 0, 200 * us, 20 * ms, 3 * sec} {

@@ -119,18 +119,19 @@ func (d *Daemon) openTimekeeper() error {
 	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
 		stored, haveDrift = d.state.load(time.Now())
 	}
-	if haveDrift {
+	params := systemParams(d.cfg, stored.StartupSpent)
+	if haveDrift && stored.worthwhile() {
 		if err := restoreFrequency(c, stored.Frequency); err != nil {
 			return err
 		}
+		params.Algorithm.KnownFrequencyUncertainty = stored.uncertaintyNow(d.state.boot)
 	}
-	params := systemParams(d.cfg, stored.StartupSpent)
 	params.Precision = clock.Precision(c.Now)
 	params.Observe = !steers
 	drifts := make(chan drift, 1)
 	d.state.drifts = drifts
 	d.tk = &timekeeper{
-		clock: c, steers: steers, log: d.log,
+		clock: c, steers: steers, base: c.Frequency(), log: d.log,
 		ledger: ntp.NewLedger(c.Now(), c.Frequency()),
 		sys:    system.New(params),
 		inbox:  make(chan assoc.Message, inboxDepth),

@@ -15,8 +15,15 @@ import (
 const (
 	driftName    = "drift" // file in the state directory
 	driftMagic   = "ntp-daemon drift 1"
-	maxDriftFile = 4096                 // bytes; ours has under 200
-	maxDriftFreq = 500e-6               // s/s, what the kernel can apply
+	maxDriftFile = 4096   // bytes; ours has under 200
+	maxDriftFreq = 500e-6 // s/s, what the kernel can apply
+	// maxDriftSigma: a frequency known no better than this is the noise of the first samples. It is neither left in
+	// the kernel at the end nor put in force at the start.
+	maxDriftSigma = 20e-6
+	// What an oscillator changes by between two runs, s/s: the temperature of a machine that stays on, and of one
+	// that was off.
+	restartDoubt = 1e-6
+	rebootDoubt  = 5e-6
 	maxDriftAge  = 400 * 24 * time.Hour // an older frequency says nothing about this oscillator today
 	driftSpacing = time.Minute          // between two writes at most, see keepState
 	driftRefresh = time.Hour            // a drift that did not change is still written this often: its time is used
@@ -30,6 +37,18 @@ type drift struct {
 	Saved        time.Time // wall clock at the time of writing
 	StartupSpent bool
 	Boot         string // the kernel's boot id; the allowance belongs to a boot
+}
+
+// worthwhile reports whether the frequency is better than the one that the kernel happens to have.
+func (d drift) worthwhile() bool { return d.Sigma <= maxDriftSigma }
+
+// uncertaintyNow is one sigma of the stored frequency for a run that begins in the given boot, s/s.
+func (d drift) uncertaintyNow(boot string) float64 {
+	doubt := rebootDoubt
+	if boot != "" && d.Boot == boot {
+		doubt = restartDoubt
+	}
+	return math.Hypot(d.Sigma, doubt)
 }
 
 var errDrift = errors.New("drift file")

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,5 +82,25 @@ func TestK02_AllowanceBelongsToTheBoot(t *testing.T) {
 	next := stateKeeper{dir: dir, boot: "two"}
 	if d, ok := next.load(now); !ok || d.StartupSpent {
 		t.Errorf("a new boot has no allowance: %+v", d)
+	}
+}
+
+// A frequency from the noise of a few samples is not put in force; a good one is trusted less after a reboot.
+func TestDriftWorth(t *testing.T) {
+	for _, row := range []struct {
+		d     drift
+		boot  string
+		worth bool
+		sigma float64
+	}{
+		{drift{Sigma: 99e-6, Boot: "a"}, "a", false, 99.005e-6},
+		{drift{Sigma: 0, Boot: "a"}, "a", true, 1e-6},
+		{drift{Sigma: 3e-6, Boot: "a"}, "a", true, 3.162e-6},
+		{drift{Sigma: 0.1e-6, Boot: "a"}, "b", true, 5.001e-6},
+		{drift{Sigma: 0.1e-6}, "", true, 5.001e-6},
+	} {
+		if got := row.d.uncertaintyNow(row.boot); math.Abs(got-row.sigma) > 1e-9 || row.d.worthwhile() != row.worth {
+			t.Errorf("%+v in boot %q: %v, %v", row.d, row.boot, got, row.d.worthwhile())
+		}
 	}
 }

@@ -36,7 +36,8 @@ func (e *RefusedError) Error() string { return e.Reason }
 // timekeeper is the one goroutine that steers. Others see it through three atomic pointers and the inbox.
 type timekeeper struct {
 	clock  clock.Clock
-	steers bool // clock control is on
+	steers bool    // clock control is on
+	base   float64 // frequency that the clock is left at, s/s: as found, then as learnt
 	ledger ntp.Ledger
 	sys    *system.System
 	log    zerolog.Logger
@@ -132,6 +133,9 @@ func (tk *timekeeper) adoptForeign() bool {
 	}
 	tk.ledger = tk.ledger.Append(f.Entry, f.Elapsed)
 	tk.sys.Applied(tk.ledger.Last())
+	if f.Entry.Foreign {
+		tk.told = time.Time{} // setting the clock made the kernel forget what it was told
+	}
 	if f.Tampered && f.Jump == 0 && f.Sleep == 0 {
 		tk.quiet.Event(target(tk.log, "ntpd::daemon::system"), zerolog.WarnLevel, time.Now(), "meddling").
 			Float64("was_ppm", f.Was.Frequency*1e6).Float64("is_ppm", f.Is.Frequency*1e6).
@@ -210,13 +214,15 @@ func (tk *timekeeper) steer(s system.Steer) error {
 
 func (tk *timekeeper) change(s system.Steer) (ntp.LedgerEntry, error) {
 	if s.Kind == system.Step {
+		tk.told = time.Time{} // the kernel now says "not synchronised" until it is told otherwise
 		return tk.clock.Step(s.By)
 	}
 	rep := tk.sys.Report()
-	if rep.EstimateKnown {
+	if rep.EstimateKnown && rep.FreqSigma <= maxDriftSigma {
 		if err := tk.clock.SetBase(rep.Frequency); err != nil {
 			return ntp.LedgerEntry{}, err
 		}
+		tk.base = rep.Frequency
 	}
 	return tk.clock.SetFrequency(s.Target)
 }
@@ -239,13 +245,14 @@ func (tk *timekeeper) tellKernel(v *ntp.View) {
 	tk.told = now
 }
 
-// offerDrift hands the frequency to the keeper of the state directory if it is free; it takes the next one otherwise.
+// offerDrift hands the base frequency to the keeper of the state directory if it is free; it takes the next one
+// otherwise.
 func (tk *timekeeper) offerDrift() {
 	rep := tk.sys.Report()
 	if tk.saved == nil || !rep.EstimateKnown || rep.State != system.Synchronized {
 		return
 	}
-	d := drift{Frequency: rep.Frequency, Sigma: rep.FreqSigma, StartupSpent: !rep.StartupAllowance}
+	d := drift{Frequency: tk.base, Sigma: rep.FreqSigma, StartupSpent: !rep.StartupAllowance}
 	select {
 	case tk.saved <- d:
 	default:

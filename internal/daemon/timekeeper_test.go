@@ -1,0 +1,124 @@
+package daemon
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/assoc"
+	"ntp-daemon/internal/clock"
+	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/system"
+)
+
+// notedClock is a virtual clock that remembers what the kernel would have been told.
+type notedClock struct {
+	*clock.Virtual
+	statuses int
+	bases    []float64
+}
+
+func (c *notedClock) SetStatus(clock.Status) error { c.statuses++; return nil }
+
+func (c *notedClock) SetBase(f float64) error {
+	c.bases = append(c.bases, f)
+	return c.Virtual.SetBase(f)
+}
+
+// trial is a timekeeper with one source, whose samples the test makes.
+type trial struct {
+	*timekeeper
+	c      *notedClock
+	drifts chan drift
+}
+
+func newTrial(t *testing.T, params system.Params) *trial {
+	c := &notedClock{Virtual: clock.NewVirtual(0, 0)}
+	drifts := make(chan drift, 1)
+	params.Algorithm.MinimumAgreeing = 1
+	tk := &timekeeper{
+		clock: c, steers: true, base: c.Frequency(), log: zerolog.Nop(), ledger: ntp.NewLedger(c.Now(), c.Frequency()),
+		sys: system.New(params), advice: map[ntp.SourceID]chan<- ntp.Advice{}, quiet: logging.NewLimiter(time.Hour),
+		view: &atomic.Pointer[ntp.View]{}, report: &atomic.Pointer[system.Report]{}, saved: drifts,
+	}
+	tk.sys.Applied(tk.ledger.Last())
+	r := &trial{timekeeper: tk, c: c, drifts: drifts}
+	r.handle(t, tk.register(assoc.Message{Event: system.Added{ID: 1, Name: "test"}}))
+	return r
+}
+
+func (r *trial) handle(t *testing.T, ev system.Event) {
+	t.Helper()
+	if _, err := r.turn(ev); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sample is a reply of a server that is ahead by offset, over a round trip that takes no time of ours.
+func (r *trial) sample(t *testing.T, offset time.Duration) {
+	t.Helper()
+	const rtt = 200 * time.Microsecond
+	t4 := r.c.Now()
+	server := t4.Add(offset - rtt/2)
+	r.handle(t, system.Measured{Measurement: ntp.Measurement{
+		Source: 1, Kind: ntp.TwoWay, Stratum: 1, Precision: time.Microsecond, Epoch: r.c.Epoch(), Reference: server,
+		T1: ntp.Stamp{Time: t4.Add(-rtt)}, T2: ntp.Stamp{Time: server}, T3: ntp.Stamp{Time: server}, T4: ntp.Stamp{Time: t4},
+	}})
+	time.Sleep(2 * time.Millisecond) // samples need times of their own
+}
+
+// A daemon that ends after seconds must not leave the noise of its first samples in the kernel and in the drift file.
+func TestBaseFrequency_NotFromNoise(t *testing.T) {
+	const found = 12e-6
+	for _, row := range []struct {
+		name  string
+		known float64
+		learn bool
+	}{{"nothing known", 0, false}, {"stored", 1e-6, true}} {
+		t.Run(row.name, func(t *testing.T) {
+			params := system.Defaults()
+			params.Algorithm.KnownFrequencyUncertainty = row.known
+			r := newTrial(t, params)
+			if _, err := r.c.SetFrequency(found); err != nil {
+				t.Fatal(err)
+			}
+			r.base = found
+			for i := range 6 {
+				r.sample(t, time.Millisecond+time.Duration(i%2)*100*time.Microsecond)
+			}
+			rep := r.sys.Report()
+			if rep.State != system.Synchronized || !rep.EstimateKnown {
+				t.Fatalf("state %v", rep.State)
+			}
+			if learnt := len(r.c.bases) > 0; learnt != row.learn {
+				t.Errorf("sigma %v: bases %v", rep.FreqSigma, r.c.bases)
+			}
+			if d := <-r.drifts; d.Frequency != found && !row.learn {
+				t.Errorf("drift %+v", d)
+			}
+		})
+	}
+}
+
+// Row K16: a step makes the kernel forget that it is synchronised; it is told again at once, not ten seconds later.
+func TestK16_ToldAgainAfterStep(t *testing.T) {
+	r := newTrial(t, system.Defaults())
+	for range 4 {
+		r.sample(t, time.Millisecond)
+	}
+	if r.c.statuses != 1 {
+		t.Fatalf("told %d times", r.c.statuses)
+	}
+	if err := r.apply(system.Effects{
+		Steer: system.Steer{Kind: system.Step, By: time.Second},
+		View:  &ntp.View{Stratum: 2, Synchronized: true, Reference: r.c.Now()},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if r.c.statuses != 2 {
+		t.Errorf("told %d times", r.c.statuses)
+	}
+}
