@@ -116,7 +116,7 @@ func StartCmd(t testing.TB, cmd *exec.Cmd) *Proc {
 	if cmd.Stdout == nil {
 		cmd.Stdout, cmd.Stderr = p, p
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = dieWithTest()
 	cmd.WaitDelay = 5 * time.Second
 	if err := spawn(cmd); err != nil {
 		t.Fatal(err)
