@@ -61,10 +61,16 @@ func synchronise(t *trial) {
 	t.need(s != nil, "observe_socket", "a snapshot")
 	t.check(s.Suite.Synchronized && s.Suite.Clock == "system", "observe_synchronised", "state %s, clock %s", s.Suite.State, s.Suite.Clock)
 	t.check(time.Duration(s.Suite.Offset*1e9).Abs() < tolerance, "observe_offset", "the daemon thinks %.1f us", s.Suite.Offset*1e6)
-	// With frequency 0 both machines' oscillators are the same one, so the kernel's 40 ppm must go.
-	ppm := 0.0
-	slow := until(30*time.Second, func() bool { ppm = kernelPPM(); return ppm < 15 && ppm > -15 })
-	t.check(slow, "frequency_learnt", "kernel frequency %.2f ppm from 40", ppm)
+	// Both machines run on the same oscillator, so the frequency to be learnt is 0, and the daemon knows how well it
+	// knows it.
+	learnt := until(90*time.Second, func() bool {
+		s = snapshot()
+		return s != nil && s.Suite.EstimateKnown && s.Suite.FrequencyUncertainty < 8e-6
+	})
+	t.need(learnt, "frequency_learnt", "within 8 ppm (one sigma) after %v", monotonic()-begin)
+	ppm, sigma := (s.Suite.Frequency-s.Suite.FrequencyError)*1e6, s.Suite.FrequencyUncertainty*1e6
+	t.number("frequency_error", ppm, "ppm")
+	t.check(ppm < 4*sigma && ppm > -4*sigma, "frequency_true", "%.2f ppm from 40, one sigma is %.2f ppm", ppm, sigma)
 	t.check(!p.ended(), "still_running", "daemon runs")
 }
 
