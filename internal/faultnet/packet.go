@@ -214,14 +214,20 @@ const (
 	icmpQuench      = 4
 	icmpTimeout     = 11
 
+	icmp6Unreachable = 1
+	icmp6TooBig      = 2
+
 	CodeHost       = 1 // of icmpUnreachable
 	CodePort       = 3
 	CodeFragNeeded = 4
 )
 
-// Unreachable is the ICMP error that the host or router at from sends about an offending IPv4 packet. mtu has meaning
-// with CodeFragNeeded only.
+// Unreachable is the ICMP or ICMPv6 error "destination unreachable" that the host or router at from sends about an
+// offending packet. mtu has meaning with CodeFragNeeded and IPv4 only.
 func Unreachable(from netip.Addr, code uint8, mtu uint16, offending []byte) []byte {
+	if from.Is6() {
+		return icmp6Error(from, icmp6Unreachable, code, 0, offending)
+	}
 	return icmpError(from, icmpUnreachable, code, uint32(mtu), offending)
 }
 
@@ -242,6 +248,21 @@ func icmpError(from netip.Addr, kind, code uint8, rest uint32, offending []byte)
 	binary.BigEndian.PutUint16(body[2:], ^fold(sum(0, body)))
 	back, _ := addrs(offending)
 	return ipPacket(from, back, protoICMP, body)
+}
+
+// PacketTooBig is how an IPv6 router refuses a packet (RFC 4443 §3.2).
+func PacketTooBig(from netip.Addr, mtu uint32, offending []byte) []byte {
+	return icmp6Error(from, icmp6TooBig, 0, mtu, offending)
+}
+
+func icmp6Error(from netip.Addr, kind, code uint8, rest uint32, offending []byte) []byte {
+	body := []byte{kind, code, 0, 0, 0, 0, 0, 0}
+	binary.BigEndian.PutUint32(body[4:], rest)
+	body = append(body, offending[:min(len(offending), 1000)]...)
+	back, _ := addrs(offending)
+	acc := sum(sum(0, from.AsSlice()), back.AsSlice()) + protoICMPv6 + uint32(len(body))
+	binary.BigEndian.PutUint16(body[2:], ^fold(sum(acc, body)))
+	return ipPacket(from, back, protoICMPv6, body)
 }
 
 // fragment cuts an IPv4 packet to the MTU; one that must not be cut, or cannot, comes back as nil.

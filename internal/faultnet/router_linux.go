@@ -258,8 +258,10 @@ func (r *Router) tooBig(p *Packet, mtu int, at time.Time) {
 		}
 		return
 	}
-	if src, _ := addrs(p.Data); src.Is4() {
+	if src, dst := addrs(p.Data); src.Is4() {
 		r.ends[1-p.Dir].send(Unreachable(RouterAddr, CodeFragNeeded, uint16(mtu), p.Data), at)
+	} else {
+		r.ends[1-p.Dir].send(PacketTooBig(dst, uint32(mtu), p.Data), at) // the router has no IPv6 address of its own
 	}
 }
 

@@ -37,6 +37,11 @@ const near = "198.18.1.1"
 
 func far(n int) string { return fmt.Sprintf("198.18.2.%d", n) }
 
+// near6 and far6 are the same for IPv6.
+const near6 = "2001:db8:1::1"
+
+func far6(n int) string { return fmt.Sprintf("2001:db8:2::%d", n) }
+
 // net is a client's and its servers' namespace with the router between them.
 type world struct {
 	t         *testing.T
@@ -50,9 +55,9 @@ func newWorld(t *testing.T, n int, c faultnet.Config) *world {
 	t.Helper()
 	t.Parallel()
 	w := &world{t: t, near: suite.NewNamespace(t), far: suite.NewNamespace(t), began: time.Now()}
-	c.Near = []string{near}
+	c.Near = []string{near, near6}
 	for i := range n {
-		c.Far = append(c.Far, far(i+1))
+		c.Far = append(c.Far, far(i+1), far6(i+1))
 	}
 	w.r = faultnet.New(t, w.near, w.far, c)
 	return w

@@ -2,12 +2,15 @@ package hostile_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"ntp-daemon/internal/faultnet"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/testca"
 )
 
 var four = []string{far(1), far(2), far(3), far(4)}
@@ -120,6 +123,90 @@ func TestC30_ICMPNoise(t *testing.T) {
 	if r := w.r.Counters(faultnet.Back); r.Injected < 16*40 {
 		t.Errorf("only %d ICMP errors were sent", r.Injected)
 	}
+}
+
+// TestC30_ICMPv6Noise is the same over IPv6, whose errors come as other errnos.
+func TestC30_ICMPv6Noise(t *testing.T) {
+	w := newWorld(t, 3, faultnet.Config{
+		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 30 * time.Millisecond}},
+		Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
+			if _, ok := p.Request(); !ok {
+				return faultnet.Pass
+			}
+			for code := range uint8(9) {
+				r.Inject(faultnet.Back, faultnet.Unreachable(p.Far(), code, 0, p.Data), time.Duration(code)*time.Millisecond)
+			}
+			r.Inject(faultnet.Back, faultnet.PacketTooBig(p.Far(), 1280, p.Data), 3*time.Millisecond)
+			return faultnet.Pass
+		},
+	})
+	var addresses []string
+	for i := range 3 {
+		faultnet.FakeNTP(t, w.far, far6(i+1), faultnet.Honest)
+		addresses = append(addresses, "["+far6(i+1)+"]")
+	}
+	c := w.client(polls(-1) + sources("server", "", addresses...) + virtual(3, 0.1, 20))
+	c.synchronised(20 * time.Millisecond)
+	steady(c, 5*time.Second)
+}
+
+// TestFaults_Mutation: half of all NTP packets of both directions become something else with a right checksum: flipped,
+// cut, longer, overwritten. Server and client live; what the client believes is outvoted or authenticated.
+func TestFaults_Mutation(t *testing.T) {
+	var mu sync.Mutex
+	var dice [2]*rand.Rand
+	w := newWorld(t, 5, faultnet.Config{Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
+		b := p.NTP()
+		if b == nil {
+			return faultnet.Pass
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		d := dice[p.Dir]
+		if d == nil {
+			d = rand.New(rand.NewPCG(r.Seed, uint64(p.Dir)))
+			dice[p.Dir] = d
+		}
+		if d.IntN(2) == 0 {
+			return faultnet.Pass
+		}
+		p.SetUDP(mutate(d, b))
+		return faultnet.Pass
+	}})
+	ca := testca.New(t)
+	w.ntsServer(ca, far(1), "")
+	w.honest(five[1:]...)
+	c := w.client(polls(-2) + sources("nts", w.trust(ca), far(1)) + sources("server", "", five[1:]...) + virtual(3, 0.2, 20))
+	c.synchronised(20 * time.Millisecond)
+	_, median := c.holds(12*time.Second, 100*time.Millisecond)
+	if median > 10*time.Millisecond {
+		t.Errorf("median error %v", median)
+	}
+}
+
+// mutate makes something else of a payload.
+func mutate(d *rand.Rand, b []byte) []byte {
+	b = append([]byte(nil), b...)
+	switch d.IntN(5) {
+	case 0:
+		b[d.IntN(len(b))] ^= 1 << d.IntN(8)
+	case 1:
+		b = b[:d.IntN(len(b)+1)]
+	case 2:
+		for range 4 * (1 + d.IntN(20)) {
+			b = append(b, byte(d.Uint32()))
+		}
+	case 3:
+		for i := d.IntN(len(b)); i < len(b); i++ {
+			b[i] = byte(d.Uint32())
+		}
+	case 4: // length fields: two bytes anywhere behind the header
+		if len(b) > 52 {
+			i := 48 + d.IntN(len(b)-49)
+			b[i], b[i+1] = byte(d.Uint32()), byte(d.Uint32())
+		}
+	}
+	return b
 }
 
 // TestFaults_Outage: the network goes away and comes back; so do the sources, and the daemon says so once.
