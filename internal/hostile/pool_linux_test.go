@@ -17,6 +17,7 @@ import (
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/suite"
 	"ntp-daemon/internal/testca"
 )
@@ -352,3 +353,42 @@ func TestPool_BadPath(t *testing.T) {
 }
 
 func first(answer []byte, _ string, _ time.Duration) []byte { return answer }
+
+// TestC32_P01_MemberDies: a client with two of a pool's three members, all real programs, on a path with losses. One of
+// the two goes dark; the third takes its place and the other stays what it was.
+func TestC32_P01_MemberDies(t *testing.T) {
+	l := faultnet.Link{Delay: 5 * time.Millisecond, Loss: 0.05, Duplicate: 0.05}
+	var capture faultnet.Capture
+	w := newWorld(t, 3, faultnet.Config{Pair: faultnet.Pair{Out: l, Back: l}, Hook: capture.Hook})
+	ca := testca.New(t)
+	for i := range 3 {
+		w.ntsServer(ca, far(i+1), fmt.Sprintf("accepted-pool-authentication-tokens = [%q]", poolToken))
+	}
+	p := w.newPool(ca, 4460, far(1), far(2), far(3))
+	c := w.client(polls(-1) + sources("nts-pool", "count = 2\n"+w.trust(ca), near) + virtual(2, 0.1, 20))
+	s := c.synchronised(20 * time.Millisecond)
+	if len(s.Sources) != 2 {
+		t.Fatalf("%d sources", len(s.Sources))
+	}
+	dead, _, _ := strings.Cut(s.Sources[0].Address, ":")
+	other := s.Sources[1]
+	dark := faultnet.Link{Dark: true}
+	before := len(capture.Packets(faultnet.Out, dead))
+	w.r.SetPathTo(dead, faultnet.Pair{Out: dark, Back: dark})
+	s = c.wait("a replacement", func(s *observe.Snapshot) bool {
+		return len(s.Sources) == 2 && source(s, dead) == nil && used(s, strings.Split(s.Sources[0].Address, ":")[0]) &&
+			used(s, strings.Split(s.Sources[1].Address, ":")[0])
+	})
+	if n := len(capture.Packets(faultnet.Out, dead)) - before; n > 12 { // 8 polls, and those until the heir has proved itself
+		t.Errorf("replaced after %d polls", n)
+	}
+	if row := source(s, strings.Split(other.Address, ":")[0]); row == nil || row.ID != other.ID {
+		t.Errorf("the other source is %+v, was %+v", row, other)
+	}
+	c.holds(2*time.Second, 30*time.Millisecond)
+	for _, program := range []*suite.Proc{c.Proc, p.Proc} {
+		for _, leak := range capture.Leaks(program.Log()) {
+			t.Errorf("%s logs a cookie: %s", program.Name, leak)
+		}
+	}
+}
