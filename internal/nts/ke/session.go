@@ -55,9 +55,11 @@ func newSession(s *Server, c *accept.Conn, conn *tls.Conn) *session {
 	return x
 }
 
-// first serves the one request that every connection has, and says whether to keep the connection.
+// first serves the one request that every connection has, and says whether to keep the connection. The
+// deadline is for writing as well, here and below: crypto/tls answers key updates while it reads, and a peer
+// that takes no answers would hold the connection for ever.
 func (x *session) first(ctx context.Context, deadline time.Time) bool {
-	if err := x.conn.SetReadDeadline(deadline); err != nil {
+	if err := x.conn.SetDeadline(deadline); err != nil {
 		x.s.done(x.c, ClosedEarly, err)
 		return false
 	}
@@ -84,7 +86,7 @@ func (x *session) keep(ctx context.Context, born time.Time) {
 		}
 		now := time.Now()
 		x.last = nth >= x.s.cfg.MaxRequests || !now.Before(end)
-		if err := x.conn.SetReadDeadline(now.Add(requestTimeout)); err != nil {
+		if err := x.conn.SetDeadline(now.Add(requestTimeout)); err != nil {
 			x.s.done(x.c, KeptClosed, err)
 			return
 		}
@@ -109,7 +111,7 @@ func (x *session) wait(ctx context.Context, end time.Time) error {
 	if end.Before(deadline) {
 		deadline = end
 	}
-	if err := x.conn.SetReadDeadline(deadline); err != nil {
+	if err := x.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = x.conn.SetReadDeadline(time.Unix(1, 0)) })
@@ -146,7 +148,7 @@ func (x *session) unreadable(err error) {
 		outcome = TimedOut
 	}
 	if outcome != ClosedEarly {
-		_ = WriteMessage(x.conn, time.Time{}, record.AppendError(nil, record.CodeBadRequest))
+		x.deaf = WriteMessage(x.conn, time.Time{}, record.AppendError(nil, record.CodeBadRequest)) != nil
 	}
 	x.s.done(x.c, outcome, err)
 }
