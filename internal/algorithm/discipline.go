@@ -188,13 +188,18 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 }
 
 // Applied tells of a change of the clock that the kernel confirmed. Our own changes touch no filter: the state
-// is about Local. After a foreign one Local itself is in doubt, so every offset is found anew, while
+// is about Local. A leap second moves true time with the clock. After a foreign change Local itself is in doubt, so every offset is found anew, while
 // frequencies, wander and delays stay (design.md 2).
 func (d *Discipline) Applied(e ntp.LedgerEntry) {
 	if math.IsNaN(e.Frequency) || math.Abs(e.Frequency) >= maxBelievedFrequency {
 		return // no kernel has confirmed this (row K08)
 	}
 	d.clock = e
+	if e.Leap {
+		for _, t := range d.trackers {
+			t.s.origin += e.Step.Round(time.Second)
+		}
+	}
 	if len(d.trackers) == 0 {
 		d.y = e.Frequency
 	}

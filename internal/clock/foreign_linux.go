@@ -27,7 +27,7 @@ func (k *Kernel) CheckForeign() (Foreign, bool) {
 		if f.Leap = k.leapSecond(f.Jump, f.Sleep); f.Leap {
 			f.Jump = f.Jump.Round(time.Second)
 		}
-		f.Entry.Foreign = !f.Leap
+		f.Entry.Foreign, f.Entry.Leap = !f.Leap, f.Leap
 		k.epoch.Add(1)
 		k.origin = s
 	}

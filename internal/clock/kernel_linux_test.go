@@ -398,7 +398,7 @@ func TestK10_LeapSecondIsOurs(t *testing.T) {
 		}
 		f.wall += row.jump
 		fo, ok := k.CheckForeign()
-		if !ok || fo.Leap != row.ours || fo.Entry.Foreign == row.ours || row.ours && fo.Entry.Step != row.jump {
+		if !ok || fo.Leap != row.ours || fo.Entry.Leap != row.ours || fo.Entry.Foreign == row.ours || row.ours && fo.Entry.Step != row.jump {
 			t.Errorf("%v %v: %v %+v", row.leap, row.jump, ok, fo)
 		}
 	}

@@ -14,6 +14,9 @@ type LedgerEntry struct {
 	// Foreign marks a change of unknown size that was not ours: a step by another program, or a suspend.
 	// Local runs on (by a monotonic clock), but exchanges across it are void and the offset is unknown.
 	Foreign bool
+	// Leap marks a leap second that the kernel made at our wish: true time, as everybody counts it, has moved by
+	// the whole seconds of Step too, so the offset stays what it was.
+	Leap bool
 
 	// Set by Ledger.Append.
 	Local Local         // oscillator time of the change

@@ -160,11 +160,17 @@ func (c *Client) Suspend(d, rtcError time.Duration) {
 	})
 }
 
-// leap is what a kernel with STA_INS or STA_DEL does at the end of the day, by its own clock.
+// leap is what a kernel with STA_INS or STA_DEL does at the end of the day, by its own clock, and what
+// clock.Kernel makes of it: an entry of known size that is nobody's mistake.
 func (c *Client) leap(d time.Duration) {
-	if c.published != nil && c.published.Leap != ntp.LeapNone {
-		c.Jump(d)
+	if c.published == nil || c.published.Leap == ntp.LeapNone {
+		return
 	}
+	e := c.clock.change(c.w.now, d, c.clock.freq)
+	e.Leap = true
+	c.ledger = c.ledger.Append(e, 0)
+	c.sys.Applied(c.ledger.Last())
+	c.handle(system.Tick{})
 }
 
 // Report is that of the system process.

@@ -221,7 +221,7 @@ func (s *System) pollNow(fx *Effects) {
 func (s *System) Applied(e ntp.LedgerEntry) {
 	s.clock = e
 	s.disc.Applied(e)
-	if !e.Foreign && e.Step != 0 {
+	if !e.Foreign && !e.Leap && e.Step != 0 {
 		s.limits.stepped(e.Step)
 		s.estimate.Offset -= e.Step
 	}
