@@ -95,7 +95,7 @@ func exchangeKeys(ctx context.Context, spec *Spec, d *Deps, denied []string) (ke
 	defer cancel()
 	res, err := d.Exchange(ctx, ke.ClientConfig{
 		Address: spec.Host, Port: spec.Port, Roots: spec.Roots, Time: d.Time,
-		Denied: denied, Timeout: keyExchangeTimeout,
+		Algorithms: spec.Algorithms, Denied: denied, Timeout: keyExchangeTimeout,
 	})
 	if err != nil {
 		return res, fmt.Errorf("key exchange with %s: %w", spec.Name(), err)

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/system"
@@ -65,6 +66,8 @@ type Spec struct {
 	Ignore  []netip.Addr // never used
 	Roots   *x509.CertPool
 	Version uint8 // of our requests; 0 means 4
+	// Algorithms is what a key exchange offers, most wanted first; nil: ke.DefaultAlgorithms.
+	Algorithms []aead.Algorithm
 
 	PollMin, PollMax, PollInitial ntp.PollExp
 

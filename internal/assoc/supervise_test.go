@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/system"
 )
@@ -541,10 +542,13 @@ func (r *rig) poolOf(n int) []*secureHost {
 func TestNTSPool_FillsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(4)
-		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3})
+		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3, Algorithms: []aead.Algorithm{aead.SIVCMAC512}})
 		pass(10 * time.Second)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
+		}
+		if a := r.ke.asked[0].Algorithms; !slices.Equal(a, []aead.Algorithm{aead.SIVCMAC512}) {
+			t.Errorf("first exchange offered %v", a)
 		}
 		if d := r.ke.asked[2].Denied; !slices.Equal(d, []string{"s1.example", "s2.example"}) {
 			t.Errorf("third exchange denied %q", d)

@@ -9,6 +9,7 @@ import (
 
 	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/secret"
 )
 
@@ -91,7 +92,10 @@ type Source struct {
 	CertificateAuthority string         // PEM file of additional roots; empty: none
 	Roots                *x509.CertPool // system roots and that file; nil: system roots
 
-	Version     uint8 // of the packets sent: 4
+	// Algorithms is what the key exchange offers, most wanted first (aead-algorithms); nil: the default ones.
+	Algorithms []aead.Algorithm
+
+	Version     uint8 // of the packets sent: 4, or 3 without NTS
 	PollMin     ntp.PollExp
 	PollMax     ntp.PollExp // ≥ PollMin
 	PollInitial ntp.PollExp // in [PollMin, PollMax]

@@ -18,6 +18,7 @@ import (
 
 	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/secret"
 )
 
@@ -66,10 +67,12 @@ mode = "pool"
 address = "[2001:db8::1]:1123"
 ignore = ["::ffff:192.0.2.1"]
 poll-interval-limits = { min = 0, max = 2 }
+ntp-version = 3
 [[source]]
 mode = "nts"
 address = "2001:db8::1"
 initial-poll-interval = 7
+aead-algorithms = [30, 15]
 [[source]]
 mode = "nts-pool"
 address = "localhost:14460"
@@ -77,9 +80,10 @@ count = 2
 `)
 	want := []Source{
 		{Mode: ModeServer, Host: "ntp.example.org", Port: 123, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
-		{Mode: ModePool, Host: "2001:db8::1", Port: 1123, Count: 4, Version: 4, PollMin: 0, PollMax: 2, PollInitial: 2,
+		{Mode: ModePool, Host: "2001:db8::1", Port: 1123, Count: 4, Version: 3, PollMin: 0, PollMax: 2, PollInitial: 2,
 			Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.1")}},
-		{Mode: ModeNTS, Host: "2001:db8::1", Port: 4460, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 7},
+		{Mode: ModeNTS, Host: "2001:db8::1", Port: 4460, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 7,
+			Algorithms: []aead.Algorithm{aead.GCMSIV128, aead.SIVCMAC256}},
 		{Mode: ModeNTSPool, Host: "localhost", Port: 14460, Count: 2, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
 	}
 	if d := cmp.Diff(want, cfg.Sources, cmpopts.EquateComparable(netip.Addr{})); d != "" {

@@ -2,9 +2,12 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
+	"slices"
 
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/aead"
 )
 
 // Defaults and limits of sources (ntpd-rs.md 2.3 to 2.7).
@@ -97,9 +100,10 @@ func (l *loader) source(t *table, defaults polls) (s Source, ok bool) {
 	if nts {
 		t.file("certificate-authority", "/etc/ntp-daemon/ca.pem", &s.CertificateAuthority)
 		s.Roots = l.roots(t, "certificate-authority", s.CertificateAuthority)
+		s.Algorithms = t.algorithms("aead-algorithms")
 		t.notBuiltWhenTrue("enable-srv-resolution", "SRV look-ups")
 	}
-	t.ntpVersion()
+	t.ntpVersion(&s.Version, nts)
 	t.pollKeys(&defaults)
 	s.PollMin, s.PollMax, s.PollInitial = ntp.PollExp(defaults.min), ntp.PollExp(defaults.max), ntp.PollExp(defaults.start)
 	t.finishSource(modes[mode])
@@ -128,6 +132,7 @@ var modeOnly = map[string]string{
 	"ignore":                     `only the mode "pool" has it`,
 	"certificate-authority":      `only the modes "nts" and "nts-pool" have it`,
 	"enable-srv-resolution":      `only the modes "nts" and "nts-pool" have it`,
+	"aead-algorithms":            `only the modes "nts" and "nts-pool" have it`,
 	"path":                       `only the modes "sock" and "pps" have it`,
 	"precision":                  `only the modes "sock" and "pps" have it`,
 	"accuracy":                   `only the modes "sock" and "pps" have it`,
@@ -157,8 +162,9 @@ func (t *table) finishSource(mode string) {
 	t.finish()
 }
 
-// ntpVersion reads ntp-version and its alias of 1.4 and 1.5, ntp_version.
-func (t *table) ntpVersion() {
+// ntpVersion reads ntp-version and its alias of 1.4 and 1.5, ntp_version. Version 3, which ntpd-rs does not ask
+// with, is for old servers; it has no room for NTS.
+func (t *table) ntpVersion(dst *uint8, nts bool) {
 	key := "ntp-version"
 	if t.has("ntp_version") {
 		key = "ntp_version"
@@ -170,16 +176,47 @@ func (t *table) ntpVersion() {
 		t.skip("ntp-version")
 	}
 	n := t.get(key)
+	remedy := `use 3, 4, 5 or "auto"`
+	if nts {
+		remedy = `use 4, 5 or "auto", NTS needs at least version 4`
+	}
 	switch {
 	case n == nil:
 	case n.is(4):
+	case n.is(3) && !nts:
+		*dst = 3
 	case n.is(5):
 		t.l.notBuilt(n.val, t.name(key), "NTP version 5")
 	case n.kind == kindString && n.text == "auto" && key == "ntp-version":
 		t.l.note(n.val, t.name(key), `NTP version 5 is not built yet, "auto" is version 4`, "")
 	default:
-		t.fail(key, n, n.shown()+" is no version of NTP for a source", `use 4, 5 or "auto"`)
+		t.fail(key, n, n.shown()+" is no version of NTP for a source", remedy)
 	}
+}
+
+// algorithms reads the algorithms that a key exchange offers, most wanted first; nil: the default ones.
+func (t *table) algorithms(key string) (list []aead.Algorithm) {
+	n := t.typed(key, kindArray, key+" = [30, 15]")
+	if n == nil {
+		return nil
+	}
+	const remedy = "use some of 15, 16, 17 and 30, most wanted first"
+	for _, item := range n.items {
+		f, _ := item.float()
+		a := aead.Algorithm(min(max(f, 0), math.MaxUint16))
+		switch {
+		case !item.is(float64(a)) || !a.Supported():
+			t.fail(key, item, item.shown()+" is no AEAD algorithm that is built", remedy)
+		case slices.Contains(list, a):
+			t.fail(key, item, item.shown()+" is given twice", remedy)
+		default:
+			list = append(list, a)
+		}
+	}
+	if len(n.items) == 0 {
+		t.fail(key, n, "is empty, there would be nothing to agree on", remedy)
+	}
+	return list
 }
 
 // is reports whether the value is this whole number, in whatever base it is written.

@@ -38,7 +38,7 @@ var modes = map[config.SourceMode]assoc.Mode{
 func sourceSpec(s config.Source, spawner int) assoc.Spec {
 	return assoc.Spec{
 		Mode: modes[s.Mode], Host: s.Host, Port: s.Port, Count: s.Count, Ignore: s.Ignore, Roots: s.Roots,
-		Version: s.Version, PollMin: s.PollMin, PollMax: s.PollMax, PollInitial: s.PollInitial, Spawner: spawner,
+		Algorithms: s.Algorithms, Version: s.Version, PollMin: s.PollMin, PollMax: s.PollMax, PollInitial: s.PollInitial, Spawner: spawner,
 	}
 }
 
