@@ -118,7 +118,26 @@ func (c *memberConn) exchange(ctx context.Context, request []byte) ([]byte, erro
 	if err != nil {
 		return nil, c.judge(fmt.Errorf("read answer: %w", quoted(err)))
 	}
+	if !stop() { // the interruption may strike only when the next user has the connection, so nobody may
+		return nil, fmt.Errorf("read answer: %w", context.Cause(ctx))
+	}
 	return append([]byte(nil), msg...), nil // the next user of the connection overwrites the original
+}
+
+// silent reports whether an idle connection is open and the time source has sent nothing since its last
+// answer: neither what is still in the socket nor what crypto/tls took off it together with the answer. With a
+// read deadline that has passed, a Read looks at the latter only and returns a timeout if that is no data.
+func (c *memberConn) silent() bool {
+	if !quiet(c.raw) {
+		return false
+	}
+	now := time.Now()
+	if c.tls.SetReadDeadline(time.Unix(1, 0)) != nil || c.tls.SetWriteDeadline(now.Add(writeTimeout)) != nil {
+		return false
+	}
+	var one [1]byte
+	n, err := c.tls.Read(one[:])
+	return n == 0 && isTimeout(err)
 }
 
 // judge adds to the error of an exchange whether the peer hung up before it sent a byte, rather than

@@ -28,7 +28,7 @@ func (m *Member) takeIdle(now time.Time) *memberConn {
 		c := m.idle[n-1]
 		m.idle = m.idle[:n-1]
 		m.mu.Unlock()
-		if now.Sub(c.used) < memberIdleTime && now.Sub(c.born) < memberMaxAge && quiet(c.raw) {
+		if now.Sub(c.used) < memberIdleTime && now.Sub(c.born) < memberMaxAge && c.silent() {
 			c.reused = true
 			return c
 		}

@@ -1,0 +1,95 @@
+package ke
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/testca"
+)
+
+// watchedConn is a TCP connection that calls read around every read.
+type watchedConn struct {
+	*net.TCPConn
+	before, after func()
+}
+
+func (c watchedConn) Read(b []byte) (int, error) {
+	c.before()
+	n, err := c.TCPConn.Read(b)
+	c.after()
+	return n, err
+}
+
+// watched makes the member dial connections that call the functions around reads.
+func watched(c *MemberConfig, before, after func()) {
+	c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return watchedConn{conn.(*net.TCPConn), before, after}, nil
+	}
+}
+
+// TestD3_38_BytesInsideTLS: what a time source sends behind its answer may have been taken off the socket
+// together with the answer, where no look at the socket finds it. It must not become the next user's answer.
+func TestD3_38_BytesInsideTLS(t *testing.T) {
+	// An answer that fills crypto/tls's first record of 1186 bytes, so that what follows is in another record.
+	first := unhex("800a0008 000f0020 00110040 80090002 0000 00080000 22220484")
+	first = append(append(first, make([]byte, 0x484)...), unhex("80000000")...)
+	late := unhex("800a0004 000f0020 80090002 0000 00080000 80000000")
+	f := startMember(t, func(c, n int, got []byte) ([]byte, bool) {
+		if hex.EncodeToString(got) != v5 {
+			return errorCode(0), false
+		}
+		if c == 0 && n == 0 {
+			return append(first, late...), true
+		}
+		return eraCList, true
+	}, func(_ *testca.CA, c *tls.Config) { c.DynamicRecordSizingDisabled = false })
+	m := f.member(t, func(c *MemberConfig) {
+		watched(c, func() { time.Sleep(20 * time.Millisecond) }, func() {}) // both records arrive before they are read
+	})
+	for i := range 3 {
+		if s, err := m.Supports(t.Context(), nil); err != nil || len(s.Algorithms) != 2 {
+			t.Errorf("request %d: %v, %v", i, s.Algorithms, err)
+		}
+	}
+	if _, conns := f.seen(); conns != 2 {
+		t.Errorf("%d connections, want a second one for the second request and no other", conns)
+	}
+}
+
+// TestMember_InterruptedConnectionIsNotKept: the end of a user's context sets the connection's deadline from
+// another goroutine, perhaps only when the next user has the connection.
+func TestMember_InterruptedConnectionIsNotKept(t *testing.T) {
+	f := startMember(t, speaks(v5, eraCList, nil), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	armed := false
+	m := f.member(t, func(c *MemberConfig) {
+		watched(c, func() {}, func() {
+			if armed {
+				cancel()
+			}
+		})
+	})
+	c, err := m.connection(ctx, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	armed = true
+	_, v, err := m.askOn(ctx, c, attempt{dialect: record.IANA, token: m.cfg.Tokens[0]})
+	if v != failed || !errors.Is(err, context.Canceled) {
+		t.Errorf("verdict %d, error %v", v, err)
+	}
+	if c := m.takeIdle(time.Now()); c != nil {
+		t.Error("the connection was kept")
+	}
+}
