@@ -16,9 +16,18 @@ type Discipline struct {
 	trackers []*tracker      // by SourceID
 	clock    ntp.LedgerEntry // the newest change of the steered clock
 
-	y       float64   // last fused frequency, or what the clock started with: where a new source starts, s/s
-	slewEnd ntp.Local // when the running slew is on target
-	slewing bool      // the frequency in force differs from y on purpose
+	y       float64 // last fused frequency, or what the clock started with: where a new source starts, s/s
+	learned bool    // y was fused
+	asked   slew    // what the latest Decide made of the frequency
+	slew    slew    // the same, as the kernel has confirmed it
+}
+
+// slew is a frequency that differs from the oscillator's need on purpose, until the offset is gone.
+type slew struct {
+	on    bool
+	total float64   // in force meanwhile, s/s
+	rest  float64   // in force afterwards, s/s
+	end   ntp.Local // when the offset is gone
 }
 
 // maxGap is beyond what two era-less timestamps can differ by, 68 years; the difference of two such gaps still
@@ -182,7 +191,7 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 		dec.Steer, dec.Wait = d.endSlew(now)
 		return dec
 	}
-	d.y = dec.Estimate.Frequency
+	d.y, d.learned = dec.Estimate.Frequency, true
 	dec.Steer, dec.Wait = d.steer(&dec.Estimate)
 	return dec
 }
@@ -200,13 +209,17 @@ func (d *Discipline) Applied(e ntp.LedgerEntry) {
 			t.s.origin += e.Step.Round(time.Second)
 		}
 	}
-	if len(d.trackers) == 0 {
+	if !d.learned && len(d.trackers) == 0 {
 		d.y = e.Frequency
 	}
 	if !e.Foreign {
+		// A decision that nobody followed starts no slew: what it wanted must not be done when it would have ended.
+		if math.Abs(e.Frequency-d.asked.total) < confirmed {
+			d.slew = d.asked
+		}
 		return
 	}
-	d.slewEnd = e.Local
+	d.slew.end = e.Local
 	for _, t := range d.trackers {
 		t.unseed()
 	}

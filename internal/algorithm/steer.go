@@ -10,6 +10,8 @@ import (
 const (
 	// frequencyResolution is half of the kernel's unit of 2^-16 ppm, s/s: smaller changes are not worth a call.
 	frequencyResolution = 7e-12
+	// confirmed is how close to the command the kernel's rounding leaves the frequency.
+	confirmed = 2 * frequencyResolution
 	// stepSettle is the pause between a step and the decision that follows it.
 	stepSettle = 10 * time.Millisecond
 	// maxSlewWait bounds the Wait of a very long slew.
@@ -25,20 +27,24 @@ func (d *Discipline) steer(e *Estimate) (Steer, time.Duration) {
 	p := &d.params
 	offset := e.Offset.Seconds()
 	if math.Abs(offset) > p.StepThreshold && math.Abs(offset) > float64(p.SteerOffsetThreshold*math.Sqrt(e.VarOffset)) {
-		d.slewing = false
+		// A slew that was under way is over with the step: no consensus may follow to end it.
+		d.asked = slew{on: d.slew.on, total: d.clock.Frequency, rest: d.slew.rest, end: e.At}
 		return Steer{Kind: SteerStep, Step: e.Offset}, stepSettle
 	}
 	limit := p.SlewMaximumFrequencyOffset
 	rate := clamp(offset/p.SlewMinimumDuration, limit)
 	total := clamp(clamp(e.Frequency, p.MaximumFrequencySteer)+rate, p.MaximumFrequencySteer)
-	rate = total - clamp(e.Frequency, p.MaximumFrequencySteer)
+	d.asked = slew{total: total, rest: clamp(e.Frequency, p.MaximumFrequencySteer)}
+	rate = total - d.asked.rest
 	var wait time.Duration
-	d.slewing = math.Abs(rate) > frequencyResolution
-	if d.slewing {
+	if math.Abs(rate) > frequencyResolution {
 		wait = min(max(toDuration(offset/rate), stepSettle), maxSlewWait)
-		d.slewEnd = e.At.Add(wait)
+		d.asked.on, d.asked.end = true, e.At.Add(wait)
 	}
 	if math.Abs(total-d.clock.Frequency) < frequencyResolution {
+		if d.slew.on { // goes on, or is over
+			d.slew = d.asked
+		}
 		return Steer{}, wait
 	}
 	return Steer{Kind: SteerSlew, Frequency: total}, wait
@@ -47,14 +53,17 @@ func (d *Discipline) steer(e *Estimate) (Steer, time.Duration) {
 // endSlew is what happens without a consensus: nothing, except that a slew that was under way ends on target
 // at the last known frequency.
 func (d *Discipline) endSlew(now ntp.Local) (Steer, time.Duration) {
-	if !d.slewing {
+	switch {
+	case !d.slew.on:
+		return Steer{}, 0
+	case now < d.slew.end:
+		return Steer{}, max(d.slew.end.Sub(now), stepSettle)
+	case math.Abs(d.slew.rest-d.clock.Frequency) < confirmed:
+		d.slew.on = false
 		return Steer{}, 0
 	}
-	if now < d.slewEnd {
-		return Steer{}, max(d.slewEnd.Sub(now), stepSettle)
-	}
-	d.slewing = false
-	return Steer{Kind: SteerSlew, Frequency: clamp(d.y, d.params.MaximumFrequencySteer)}, 0
+	d.asked = slew{total: d.slew.rest, rest: d.slew.rest}
+	return Steer{Kind: SteerSlew, Frequency: d.slew.rest}, 0
 }
 
 // clamp limits v to ± limit; what is not a number becomes 0 (row K08).

@@ -73,6 +73,11 @@ func TestSteer_SlewEnds(t *testing.T) {
 	if dec.Steer.Kind != SteerSlew || math.Abs(dec.Steer.Frequency-p.freq) > 5e-6 || dec.Wait != 0 {
 		t.Errorf("at the end: %+v, wait %v", dec.Steer, dec.Wait)
 	}
+	if again := d.Decide(at.Add(time.Minute)); again.Steer != dec.Steer {
+		t.Errorf("an end that was not confirmed is not tried again: %+v", again.Steer)
+	}
+	l = l.Append(ntp.LedgerEntry{Time: l.Clock(at.Add(time.Minute)), Frequency: dec.Steer.Frequency}, 0)
+	d.Applied(l.Last())
 	if dec := d.Decide(at.Add(time.Hour)); dec.Steer.Kind != SteerNone {
 		t.Errorf("writes to the clock without a source: %+v", dec.Steer)
 	}

@@ -73,13 +73,14 @@ func (fx *Effects) advise(a ntp.Advice) {
 	fx.Advice = append(fx.Advice, a)
 }
 
-// patience returns how long the first decision should still wait: while sources that may yet answer could
-// overrule those that have. A liar that answers first must not move the clock (reliability row C25).
+// patience returns how long a new consensus should still wait: while sources that may yet answer could
+// overrule those that have. A liar that answers first must not move the clock (reliability row C25), neither at the
+// start nor after an outage or a foreign step.
 func (s *System) patience(now Now) time.Duration {
-	if s.limits.spent && !s.selected.IsZero() || s.state == Synchronized {
+	if s.state == Synchronized && !s.selected.IsZero() {
 		return 0
 	}
-	if 2*s.decision.Selected > len(s.sources) {
+	if 2*s.decision.Selected > max(len(s.sources), s.params.Expected) {
 		return 0
 	}
 	return startupPatience - now.Mono.Sub(s.measured)
@@ -122,6 +123,7 @@ func (s *System) steer(fx *Effects) bool {
 			return false
 		}
 		fx.Steer = Steer{Kind: Step, By: w.Step}
+		s.asked = w.Step
 		fx.note(s.stepLevel(), targetKalman, "Jumped offset by %sms", milliseconds(w.Step.Seconds()))
 	}
 	s.limits.accepted(w.Kind == algorithm.SteerStep)
@@ -137,7 +139,7 @@ func (s *System) stepLevel() Level {
 
 // refuse stops following for good: the caller ends the daemon.
 func (s *System) refuse(why string, fx *Effects) {
-	s.state = Refused
+	s.state, s.refusal = Refused, why
 	fx.Steer = Steer{Kind: Refuse, Reason: why}
 	fx.note(Error, targetSystem, "%s", why)
 	s.show(s.unsynchronizedView(), fx)
@@ -151,7 +153,11 @@ func (s *System) drift(now Now, before State, fx *Effects) {
 	}
 	if before == Synchronized {
 		s.lost++
-		s.pollNow(fx)
+		s.measured = time.Time{}
+		if s.hurried.IsZero() || now.Mono.Sub(s.hurried) >= hurryGap {
+			s.hurried = now.Mono
+			s.pollNow(fx)
+		}
 	}
 	if s.leap.update(s.leap.armed, now.Clock, s.params.Pivot) && s.view.Leap != ntp.LeapUnknown {
 		v := s.view

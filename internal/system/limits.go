@@ -16,6 +16,7 @@ type limits struct {
 	first bool          // the next step to be applied belongs to the start and is not accumulated
 	sum   time.Duration // of steps after the start
 	steps int
+	last  time.Duration // size of the latest step
 }
 
 func newLimits(p *Params) limits {
@@ -57,6 +58,7 @@ func (l *limits) accepted(step bool) {
 // stepped notes a step that was made.
 func (l *limits) stepped(step time.Duration) {
 	l.steps++
+	l.last = step
 	if l.first {
 		l.first = false
 		return

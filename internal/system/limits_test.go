@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"ntp-daemon/internal/ntp"
 )
 
 // TestK03_StepLimits has the reference suite's comparison: strictly inside, 0 forbids, Unlimited allows.
@@ -111,5 +113,22 @@ func TestRefuse(t *testing.T) {
 		if l.Level != Error {
 			t.Errorf("last line %+v", l)
 		}
+	}
+}
+
+// TestK04_OthersStepsAreNotOurs: what other programs and leap seconds did to the clock is not counted against us.
+func TestK04_OthersStepsAreNotOurs(t *testing.T) {
+	b := newBench(t, noon, func(p *Params) { p.AccumulatedSteps = 10 * sec })
+	b.add(1)
+	b.poll(10, nil, 1)
+	b.apply(ntp.LedgerEntry{Step: 3 * us}) // drift by another program's frequency, as clock.Kernel reports it
+	b.apply(ntp.LedgerEntry{Step: -sec, Leap: true})
+	if r := b.sys.Report(); r.Steps != 0 || r.AccumulatedSteps != 0 {
+		t.Errorf("%d steps, %v", r.Steps, r.AccumulatedSteps)
+	}
+	b.truth += 2 * sec
+	b.poll(60, nil, 1)
+	if r := b.sys.Report(); r.Steps == 0 || r.LastStep == 0 || r.AccumulatedSteps < sec {
+		t.Errorf("%d steps, last %v, %v in all", r.Steps, r.LastStep, r.AccumulatedSteps)
 	}
 }

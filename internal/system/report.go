@@ -107,7 +107,9 @@ type Report struct {
 	// Variance of the clock's error t seconds after View.Reference: base, linear, quadratic, cubic term.
 	RootVariance [4]float64
 
+	Refusal            string        // why steering was given up, empty if it was not
 	Steps              int           // made by us
+	LastStep           time.Duration // the latest of them, 0 if there was none
 	AccumulatedSteps   time.Duration // sum of their sizes after the first update
 	AccumulatedLimit   time.Duration // 0: none
 	StartupAllowance   bool          // the start-up step limit still applies: no update was accepted yet
@@ -125,7 +127,8 @@ func (s *System) Report() Report {
 		EstimateKnown: e.Known, Offset: e.Offset, Frequency: e.Frequency, Applied: s.clock.Frequency,
 		OffsetSigma: time.Duration(math.Sqrt(e.VarOffset) * 1e9), FreqSigma: math.Sqrt(e.VarFreq),
 		RootVariance: [4]float64{e.VarOffset, 2 * e.Cov, e.VarFreq, e.Wander * e.Wander / 3},
-		Steps:        s.limits.steps, AccumulatedSteps: s.limits.sum, AccumulatedLimit: s.limits.accumulated,
+		Refusal:      s.refusal, LastStep: s.limits.last,
+		Steps: s.limits.steps, AccumulatedSteps: s.limits.sum, AccumulatedLimit: s.limits.accumulated,
 		StartupAllowance: !s.limits.spent, ConsensusLost: s.lost, LoopsDetected: s.loops,
 		WrongEpoch: s.wrongEpoch, InLeap: s.inLeapWindow,
 	}

@@ -19,6 +19,8 @@ const (
 	startupOverdue = 20 * time.Second
 	// lateAfter tells a stopped process (reliability row K11) from a busy machine.
 	lateAfter = 10 * time.Second
+	// hurryGap keeps a consensus that is lost again and again from making every source poll all the time.
+	hurryGap = 64 * time.Second
 	// minWait and idleWait bound how soon and how late the next Tick comes.
 	minWait  = time.Millisecond
 	idleWait = 16 * time.Second
@@ -46,6 +48,7 @@ type Params struct {
 
 	LocalStratum   ntp.Stratum // 1…15: serve our own clock when nothing is selected; 0 or 16: off
 	LocalReference ntp.RefID   // reference-id, used with LocalStratum 1
+	Expected       int         // number of sources that the configuration promises; until they are known they count as not heard
 	NoSources      bool        // nothing is configured to measure: the local stratum applies at once
 
 	Serves    bool          // we answer clients, so that loops are possible
@@ -76,15 +79,19 @@ type System struct {
 	decision algorithm.Decision
 	estimate algorithm.Estimate // the last one that was followed
 	state    State
+	refusal  string // why state is Refused
 	view     ntp.View
 	clock    ntp.LedgerEntry // newest change of the clock
 
-	born         time.Time // first event
-	measured     time.Time // first sample
-	selected     time.Time // last decision with a consensus; zero: none since start or a foreign step
-	due          time.Time // when the caller promised to be back
-	patient      time.Time // until then a missing consensus is not worth a line
-	unsettled    bool      // a consensus was missed long enough to have been told of
+	born         time.Time     // first event
+	measured     time.Time     // first sample since the start, or since the latest consensus was lost
+	selected     time.Time     // last decision with a consensus; zero: none since start or a foreign step
+	alone        time.Time     // last foreign step
+	hurried      time.Time     // when a lost consensus last made every source poll
+	asked        time.Duration // step that the latest Effects demand; 0: none
+	due          time.Time     // when the caller promised to be back
+	patient      time.Time     // until then a missing consensus is not worth a line
+	unsettled    bool          // a consensus was missed long enough to have been told of
 	leap         leap
 	lines        offsetLines
 	found, gone  voice // of a consensus
@@ -112,6 +119,7 @@ func New(p Params) *System {
 // send Tick after Wait.
 func (s *System) Handle(now Now, ev Event) Effects {
 	fx := Effects{}
+	s.asked = 0
 	if s.born.IsZero() {
 		s.born = now.Mono
 		fx.View = s.publish()
@@ -202,7 +210,7 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 // caller, who knows what it was, tells the operator.
 func (s *System) foreign(now Now, fx *Effects) {
 	fx.note(Debug, targetSystem, "clock changed underneath us: all offsets are measured anew")
-	s.selected = time.Time{}
+	s.alone = now.Mono
 	s.patient = now.Mono.Add(startupOverdue)
 	s.pollNow(fx)
 }
@@ -221,8 +229,14 @@ func (s *System) pollNow(fx *Effects) {
 func (s *System) Applied(e ntp.LedgerEntry) {
 	s.clock = e
 	s.disc.Applied(e)
-	if !e.Foreign && !e.Leap && e.Step != 0 {
-		s.limits.stepped(e.Step)
+	switch {
+	case e.Foreign:
+		s.selected, s.measured = time.Time{}, time.Time{}
+	case !e.Leap:
 		s.estimate.Offset -= e.Step
+		if s.asked != 0 && (e.Step-s.asked).Abs() < s.asked.Abs()/2 { // not what others did to the clock meanwhile
+			s.limits.stepped(e.Step)
+			s.asked = 0
+		}
 	}
 }

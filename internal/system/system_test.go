@@ -330,3 +330,152 @@ func BenchmarkHandle(b *testing.B) {
 		t.notices, t.steers, t.advice = t.notices[:0], t.steers[:0], t.advice[:0]
 	}
 }
+
+// TestC25_EarlyLiarMovesNothing: what a lone early voice wanted is not done later either, when it turns out that there
+// is no consensus.
+func TestC25_EarlyLiarMovesNothing(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1, 2, 3)
+	for range 3 {
+		b.pass(sec)
+		m := b.sample(1, 5*ms+time.Duration(b.local/2000)) // 500 ppm, to be slewed
+		b.handle(Measured{m})
+	}
+	for range 100 {
+		b.pass(sec)
+		b.handle(Measured{b.sample(1, 5*ms)})
+		b.handle(Measured{b.sample(2, -sec)})
+	}
+	if len(b.steers) != 0 {
+		t.Errorf("steered without a consensus: %+v", b.steers)
+	}
+}
+
+// TestC25_LiarFirstAfterForeignStep: after a step by somebody else the first to answer does not decide alone.
+func TestC25_LiarFirstAfterForeignStep(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1, 2, 3)
+	b.poll(20, nil, 1, 2, 3)
+	b.epoch++
+	b.apply(ntp.LedgerEntry{Step: time.Minute, Foreign: true})
+	b.handle(ForeignStep{})
+	b.pass(500 * ms)
+	b.handle(Measured{b.sample(1, 10*sec)})
+	b.poll(5, nil, 2, 3)
+	for _, s := range b.steers {
+		if s.Kind == Step && s.By.Round(ms) != -time.Minute {
+			t.Errorf("stepped by %v", s.By)
+		}
+	}
+	if st := b.sys.Report().State; st != Synchronized {
+		t.Errorf("state %v", st)
+	}
+}
+
+// TestC25_SlowNames: sources that are configured and whose addresses are not known yet count as not heard.
+func TestC25_SlowNames(t *testing.T) {
+	b := newBench(t, noon, func(p *Params) { p.Expected = 3 })
+	b.add(1)
+	for range 5 {
+		b.pass(sec)
+		b.handle(Measured{b.sample(1, 10*sec)})
+	}
+	b.add(2, 3)
+	b.poll(20, nil, 1, 2, 3)
+	if n := b.sys.Report().Steps; n != 0 {
+		t.Errorf("%d steps: %+v", n, b.steers)
+	}
+}
+
+// TestForeignStep_DuringSteer: the change is met while the clock is steered, so that no ForeignStep follows.
+func TestForeignStep_DuringSteer(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1)
+	b.poll(20, nil, 1)
+	b.epoch++
+	b.apply(ntp.LedgerEntry{Step: time.Minute, Foreign: true})
+	b.handle(Tick{})
+	if b.view.Synchronized {
+		t.Errorf("serves an unknown clock: %+v", *b.view)
+	}
+}
+
+// TestForeignStep_LocalStratum: the local stratum waits its ten seconds after a foreign step, too.
+func TestForeignStep_LocalStratum(t *testing.T) {
+	b := newBench(t, noon, func(p *Params) { p.LocalStratum = 10 })
+	b.add(1)
+	b.poll(30, nil, 1)
+	b.epoch++
+	b.apply(ntp.LedgerEntry{Step: time.Minute, Foreign: true})
+	b.handle(ForeignStep{})
+	b.pass(9 * sec)
+	if b.view.Synchronized {
+		t.Errorf("too early: %+v", *b.view)
+	}
+	b.pass(2 * sec)
+	if b.view.Stratum != 10 {
+		t.Errorf("not served: %+v", *b.view)
+	}
+}
+
+// TestView_StratumEnds: a source of stratum 15 leaves none for us.
+func TestView_StratumEnds(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1)
+	b.poll(10, func(m *ntp.Measurement) { m.Stratum = 15 }, 1)
+	if v := b.view; v.Synchronized || v.Leap != ntp.LeapUnknown {
+		t.Errorf("%+v", *v)
+	}
+}
+
+// TestAdvice_NoPollStorm: a consensus that is lost again and again does not make every source poll as fast as it may.
+func TestAdvice_NoPollStorm(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1, 2)
+	b.poll(20, nil, 1, 2)
+	hurried := 0
+	for i := range 60 {
+		b.advice = nil
+		lie := time.Duration(i%2) * 2 * sec
+		b.poll(1, nil, 1)
+		b.poll(1, func(m *ntp.Measurement) { m.Gap += lie; m.Leap = ntp.LeapIndicator(3 * (i % 2)) }, 2)
+		b.poll(1, func(m *ntp.Measurement) { m.Leap = ntp.LeapIndicator(3 * (i % 2)) }, 1)
+		for _, a := range b.advice {
+			if a.PollNow {
+				hurried++
+			}
+		}
+	}
+	lost := b.sys.Report().ConsensusLost
+	if lost < 20 {
+		t.Fatalf("lost only %d times", lost)
+	}
+	if hurried > 8 {
+		t.Errorf("%d demands to poll at once for %d losses in three minutes", hurried, lost)
+	}
+}
+
+// TestC25_LiarFirstAfterOutage: the first to come back does not decide alone either.
+func TestC25_LiarFirstAfterOutage(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1, 2, 3)
+	b.poll(20, nil, 1, 2, 3)
+	b.pass(10 * time.Minute)
+	if st := b.sys.Report().State; st == Synchronized {
+		t.Fatal("no outage")
+	}
+	n := len(b.steers)
+	for range 4 {
+		b.pass(sec)
+		b.handle(Measured{b.sample(1, 10*sec)})
+	}
+	b.poll(20, nil, 2, 3)
+	for _, s := range b.steers[n:] {
+		if s.Kind == Step {
+			t.Errorf("stepped by %v", s.By)
+		}
+	}
+	if st := b.sys.Report().State; st != Synchronized {
+		t.Errorf("state %v", st)
+	}
+}

@@ -58,7 +58,7 @@ func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp
 		Wander:     boundSigmas*math.Sqrt(e.VarFreq) + wanderFloor,
 		Precision:  s.params.Precision, Synchronized: true,
 	}
-	if v.RootDelay/2+v.Dispersion >= s.params.HoldOver {
+	if v.Stratum >= ntp.MaxStratum || v.RootDelay/2+v.Dispersion >= s.params.HoldOver {
 		return s.unsynchronizedView()
 	}
 	return v
@@ -75,9 +75,11 @@ func (s *System) localDue(now Now) (bool, time.Duration) {
 	if s.params.LocalStratum == 0 || s.params.LocalStratum >= ntp.MaxStratum {
 		return false, 0
 	}
-	since := s.selected
-	if since.IsZero() {
-		since = s.born
+	since := s.born
+	for _, t := range [...]time.Time{s.alone, s.selected} {
+		if t.After(since) {
+			since = t
+		}
 	}
 	if left := localAfter - now.Mono.Sub(since); left > 0 && !s.params.NoSources {
 		return false, left
