@@ -32,8 +32,15 @@ func TestUserKeys_OneBackendOnly(t *testing.T) {
 	} else if !strings.Contains(err.Error(), "a.example") || strings.Contains(err.Error(), "c2c2") {
 		t.Errorf("error text: %v", err)
 	}
-	if text := fmt.Sprintf("%v %+v %#v", u, *u, *u); strings.Contains(text, "c2c2") || strings.Contains(text, "194, 194") {
-		t.Errorf("P16: %s", text)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
+		for _, v := range []any{u, *u, struct{ U any }{u}} {
+			text := strings.ToLower(fmt.Sprintf(verb, v))
+			for _, leak := range []string{"c2c2", "194 194", "0xc2", "\\xc2", "\xc2", "5252", "82 82", "0x52", "rrrr"} {
+				if strings.Contains(text, leak) {
+					t.Errorf("P16: %s of %T: %s", verb, v, text)
+				}
+			}
+		}
 	}
 	u.Wipe()
 	if !bytes.Equal(k.C2S, make([]byte, 32)) || !bytes.Equal(k.S2C, make([]byte, 32)) {

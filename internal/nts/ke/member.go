@@ -63,6 +63,11 @@ type Support struct {
 	token      secret.Bytes     // the one that was accepted; nil in the certificate dialect
 }
 
+// Format hides the token from every verb.
+func (s Support) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "%v, protocols %v, algorithms %v", s.Dialect, s.Protocols, s.Algorithms)
+}
+
 // Member speaks to one time source for a pool: information requests that find out its dialect, and
 // fixed key requests that carry a user's keys. Connections that the time source agrees to keep are
 // used again. Safe for concurrent use.

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,5 +93,20 @@ func TestMember_InterruptedConnectionIsNotKept(t *testing.T) {
 	}
 	if c := m.takeIdle(time.Now()); c != nil {
 		t.Error("the connection was kept")
+	}
+}
+
+// TestP16_SupportHidesTheToken: fmt calls no methods of unexported fields, so the type itself must see to it.
+func TestP16_SupportHidesTheToken(t *testing.T) {
+	s := Support{Dialect: record.IANA, token: []byte("hihi")}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
+		for _, v := range []any{s, &s, struct{ S any }{s}} {
+			text := strings.ToLower(fmt.Sprintf(verb, v))
+			for _, leak := range []string{"hihi", "68696869", "104 105", "0x68"} {
+				if strings.Contains(text, leak) {
+					t.Errorf("%s of %T: %s", verb, v, text)
+				}
+			}
+		}
 	}
 }
