@@ -88,6 +88,15 @@ type loader struct {
 	listeners     map[string]int // network and address to the place of the first table that uses it
 	possible      int            // sources that can agree at best
 	blocks        int            // [[source]] tables
+
+	seen map[string]bool // every key that the loader knows, for Keys; nil when a file is read
+}
+
+// see notes a key that the loader asks for.
+func (l *loader) see(path string) {
+	if l.seen != nil {
+		l.seen[path] = true
+	}
 }
 
 // placed is a problem with its offset, for the order of the report.

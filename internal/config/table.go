@@ -288,6 +288,7 @@ func (t *table) finish() {
 	known := make(map[string]bool, len(t.known))
 	for _, k := range t.known {
 		known[k] = true
+		t.l.see(t.name(k))
 	}
 	for _, name := range t.node.names {
 		if known[name] {
