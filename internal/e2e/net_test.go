@@ -271,6 +271,62 @@ func udp6(from, to netip.AddrPort, payload []byte) []byte {
 	return b
 }
 
+// linkForger sends IPv4 packets as frames, so that no kernel corrects them on the way out.
+type linkForger struct {
+	t  *testing.T
+	fd int
+	to unix.SockaddrLinklayer
+}
+
+// newLinkForger sends from one end of a wire to the other.
+func newLinkForger(t *testing.T, from, to *site) *linkForger {
+	t.Helper()
+	f := &linkForger{t: t, to: unix.SockaddrLinklayer{Protocol: unix.ETH_P_IP<<8&0xff00 | unix.ETH_P_IP>>8, Halen: 6}}
+	peer, own := to.wire(), from.wire()
+	inside(t, to.Namespace, func() error {
+		i, err := net.InterfaceByName(peer)
+		if err == nil {
+			copy(f.to.Addr[:], i.HardwareAddr)
+		}
+		return err
+	})
+	inside(t, from.Namespace, func() error {
+		i, err := net.InterfaceByName(own)
+		if err != nil {
+			return err
+		}
+		f.to.Ifindex = i.Index
+		f.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	t.Cleanup(func() { _ = unix.Close(f.fd) })
+	return f
+}
+
+// send fills in the header checksum and sends.
+func (f *linkForger) send(packet []byte) {
+	packet[10], packet[11] = 0, 0
+	var sum uint32
+	for i := 0; i < 20; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(packet[i:]))
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	binary.BigEndian.PutUint16(packet[10:], ^uint16(sum))
+	for {
+		err := unix.Sendto(f.fd, packet, 0, &f.to)
+		if err == nil {
+			return
+		}
+		if err != syscall.ENOBUFS && err != syscall.EAGAIN {
+			f.t.Errorf("send forged frame: %v", err)
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // send sends one IP packet; a full queue is waited out.
 func (f *forger) send(packet []byte) {
 	var to unix.Sockaddr

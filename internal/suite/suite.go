@@ -193,6 +193,9 @@ func (p *Proc) Exit() int {
 	return p.Cmd.ProcessState.ExitCode()
 }
 
+// Done is closed when the program has ended.
+func (p *Proc) Done() <-chan struct{} { return p.done }
+
 // Running reports whether the program still runs.
 func (p *Proc) Running() bool {
 	select {
