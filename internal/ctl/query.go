@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 )
 
@@ -34,6 +36,7 @@ type querying struct {
 	port    uint16 // 0: the default of the protocol
 	nts     bool
 	ca      string
+	aeads   []aead.Algorithm // offered, most wanted first; nil: the default ones
 	version int
 	count   int
 	timeout time.Duration
@@ -48,6 +51,7 @@ func queryCommand(e *Env) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "nts", Usage: "protect the query with Network Time Security"},
 			&cli.StringFlag{Name: "ca", Usage: "trust the certificates in the PEM `FILE` beside the system's"},
+			&cli.Uint16SliceFlag{Name: "aead", Usage: "offer only AEAD algorithm `ID` (15, 16, 17 or 30); may be given several times, most wanted first"},
 			&cli.IntFlag{Name: "ntp-version", Aliases: []string{"V"}, Value: 4, Usage: "3 or 4"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Value: 1, Usage: "ask `N` times, two seconds apart"},
 			&cli.DurationFlag{Name: "timeout", Aliases: []string{"t"}, Value: 5 * time.Second, Usage: "wait `TIME` for each answer"},
@@ -60,6 +64,9 @@ func queryCommand(e *Env) *cli.Command {
 			}
 			if c.NArg() != 1 {
 				return fail(ExitUsage, "query needs one HOST[:PORT]; see %s --help", c.FullName())
+			}
+			for _, id := range c.Uint16Slice("aead") {
+				q.aeads = append(q.aeads, aead.Algorithm(id))
 			}
 			var err error
 			if q.host, q.port, err = splitHost(c.Args().First()); err != nil {
@@ -81,6 +88,10 @@ func (q *querying) check() error {
 		return errors.New("NTS needs NTP version 4")
 	case q.ca != "" && !q.nts:
 		return errors.New("--ca has no effect without --nts")
+	case len(q.aeads) > 0 && !q.nts:
+		return errors.New("--aead has no effect without --nts")
+	case slices.ContainsFunc(q.aeads, func(a aead.Algorithm) bool { return !a.Supported() }):
+		return fmt.Errorf("--aead %d is no AEAD algorithm that is built; use 15, 16, 17 or 30", q.aeads)
 	case q.count < 1 || q.count > maxQueries:
 		return fmt.Errorf("--count %d is out of range; use 1 to %d", q.count, maxQueries)
 	case q.timeout <= 0:
@@ -213,7 +224,7 @@ func findPeer(ctx context.Context, e *Env, q *querying) (peer, error) {
 	if err != nil {
 		return peer{}, err
 	}
-	r, err := e.Exchange(ctx, ke.ClientConfig{Address: q.host, Port: q.port, Roots: roots, Timeout: q.timeout})
+	r, err := e.Exchange(ctx, ke.ClientConfig{Address: q.host, Port: q.port, Roots: roots, Algorithms: q.aeads, Timeout: q.timeout})
 	if err != nil {
 		return peer{}, fail(ExitUnavailable, "key exchange with %s: %w", q.host, err)
 	}

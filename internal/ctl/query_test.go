@@ -179,6 +179,27 @@ func TestQuery_NTS(t *testing.T) {
 	}
 }
 
+// A monitor must look at every algorithm that a server or pool has (nts-pool.md B6).
+func TestQuery_AEAD(t *testing.T) {
+	w := startNTS(t, goodView(), nil)
+	c := newConsole(t)
+	for _, tc := range []struct {
+		args []string
+		want uint16
+	}{{[]string{"--aead", "15"}, 15}, {[]string{"--aead", "17"}, 17}, {[]string{"--aead=30"}, 30}, {[]string{"--aead", "31", "--aead", "15"}, 0}} {
+		args := append(append([]string{"query", "--nts", "--ca", w.ca, "--json"}, tc.args...), w.ke.String())
+		if tc.want == 0 {
+			c.expect(t, c.run(args...), ExitUsage, "", "--aead [31 15] is no AEAD algorithm that is built")
+			continue
+		}
+		c.expect(t, c.run(args...), 0, "", "")
+		if a := queried(t, c)[0]; a.AEAD != tc.want {
+			t.Errorf("%v: AEAD %d", tc.args, a.AEAD)
+		}
+	}
+	c.expect(t, c.run("query", "--aead", "15", w.addr.String()), ExitUsage, "", "--aead has no effect without --nts")
+}
+
 func TestQuery_NTSFailures(t *testing.T) {
 	w := startNTS(t, goodView(), nil)
 	c := newConsole(t)
