@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/resolve"
 )
@@ -101,6 +101,7 @@ func exchangeKeys(ctx context.Context, spec *Spec, d *Deps, denied []string) (ke
 	if err != nil {
 		return res, fmt.Errorf("key exchange with %s: %w", spec.Name(), err)
 	}
-	logging.Target(d.Log, "ntpd::daemon::spawn").Debug().Str("source", spec.Name()).Uint16("aead", uint16(res.Algorithm)).Msg("keys exchanged")
+	log := logging.Target(d.Log, "ntpd::daemon::spawn")
+	log.Debug().Str("source", spec.Name()).Uint16("aead", uint16(res.Algorithm)).Msg("keys exchanged")
 	return res, nil
 }
