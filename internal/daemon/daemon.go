@@ -26,6 +26,8 @@ type Daemon struct {
 	log     zerolog.Logger
 	started time.Time
 
+	levelFixed bool // by the command line: a reload leaves the log level alone
+
 	steers  bool
 	tk      *timekeeper
 	state   *stateKeeper
@@ -62,7 +64,7 @@ func New(cfg *config.Config, deps Deps) (*Daemon, error) {
 // for a reload. The error is the first failure's; nil after an orderly end.
 func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	defer d.close()
-	g := newGroup(ctx)
+	g := newGroup(ctx, *target(d.log, "ntpd::daemon::system"))
 	// The state keeper outlives the others, so that the timekeeper's last offer is written.
 	stateCtx, endState := context.WithCancel(context.WithoutCancel(ctx))
 	stateDone := make(chan struct{})

@@ -33,9 +33,11 @@ type keListener struct {
 
 func (d *Daemon) openKE(c config.KEServer) (*keListener, error) {
 	k := &keListener{cfg: c, log: logging.Target(d.log, "ntpd::daemon::keyexchange")}
-	if err := k.load(c, time.Now()); err != nil {
+	swap, err := k.prepare(c, time.Now())
+	if err != nil {
 		return nil, err
 	}
+	swap()
 	k.server = ke.NewServer(ke.ServerConfig{
 		Certificate: k.cert.Load,
 		PoolLeaves:  func() [][]byte { return *k.leaves.Load() },
@@ -53,16 +55,18 @@ func (d *Daemon) openKE(c config.KEServer) (*keListener, error) {
 	return k, nil
 }
 
-// load reads the certificate and takes over who may ask; on error everything stays as it was (row KS19).
-func (k *keListener) load(c config.KEServer, now time.Time) error {
+// prepare reads the certificate and returns what puts it, and who may ask, into use; on error everything stays as it
+// was (row KS19).
+func (k *keListener) prepare(c config.KEServer, now time.Time) (swap func(), err error) {
 	cert, err := loadCertificate(c.CertificateChainPath, c.PrivateKeyPath, now)
 	if err != nil {
-		return fmt.Errorf("nts-ke-server %s: %w", c.Listen, err)
+		return nil, fmt.Errorf("nts-ke-server %s: %w", c.Listen, err)
 	}
-	k.cert.Store(cert)
-	k.leaves.Store(&c.PoolCertificates)
-	k.tokens.Store(&c.PoolTokens)
-	return nil
+	return func() {
+		k.cert.Store(cert)
+		k.leaves.Store(&c.PoolCertificates)
+		k.tokens.Store(&c.PoolTokens)
+	}, nil
 }
 
 func (k *keListener) run(ctx context.Context) error {

@@ -35,12 +35,14 @@ type keyring struct {
 	set     *atomic.Pointer[nts.KeySet]
 	rotated *atomic.Int64 // Unix seconds of the last rotation, for the snapshot
 	unsaved bool
+	since   time.Time // monotonic time of the start or the last rotation
 }
 
 // load reads the key file or starts a new set, and writes it, so that a kill -9 a moment later loses nothing.
 // A damaged file costs its cookies and one warning, never the start (row N20).
 func (k *keyring) load(now time.Time) error {
 	log := logging.Target(k.log, "ntpd::daemon::nts_key_provider")
+	k.since = now
 	if k.path != "" {
 		set, rotated, err := k.read(now)
 		switch {
@@ -78,7 +80,7 @@ func (k *keyring) read(now time.Time) (*nts.KeySet, time.Time, error) {
 // valid until the new one is complete on disk.
 func (k *keyring) run(ctx context.Context) error {
 	for {
-		next := time.Until(time.Unix(k.rotated.Load(), 0).Add(k.interval))
+		next := k.left(time.Now())
 		if k.unsaved {
 			next = min(next, keyRetry)
 		}
@@ -96,7 +98,7 @@ func (k *keyring) run(ctx context.Context) error {
 }
 
 func (k *keyring) turn(now time.Time) error {
-	if now.Sub(time.Unix(k.rotated.Load(), 0)) < k.interval {
+	if k.left(now) > 0 {
 		k.save()
 		return nil
 	}
@@ -106,8 +108,15 @@ func (k *keyring) turn(now time.Time) error {
 	}
 	k.set.Store(k.set.Load().Rotate(key))
 	k.rotated.Store(now.Unix())
+	k.since = now
 	k.save()
 	return nil
+}
+
+// left is the time until the next rotation: by the wall clock, which outlives restarts, and never more than one
+// interval of this run, because that clock may have been years ahead when the last rotation was noted.
+func (k *keyring) left(now time.Time) time.Duration {
+	return k.interval - max(now.Sub(time.Unix(k.rotated.Load(), 0)), now.Sub(k.since))
 }
 
 // save writes the set; a failure is said once and tried again, and the file on disk stays the old one (row L02).

@@ -49,6 +49,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
+	d.levelFixed = haveLevel
 	dropPrivileges(log, d.steers)
 	return d.Run(ctx, hup)
 }
@@ -75,7 +76,8 @@ func parseLevel(s string) (zerolog.Level, bool, error) {
 	return l, true, nil
 }
 
-// openLog opens the log's destination; a file is appended to, never truncated.
+// openLog opens the log's destination; a file is appended to, never truncated. The level is zerolog's global one, so
+// that a reload can change it both ways.
 func openLog(o config.Observability, level zerolog.Level) (zerolog.Logger, func(), error) {
 	var out io.Writer
 	done := func() {}
@@ -86,7 +88,8 @@ func openLog(o config.Observability, level zerolog.Level) (zerolog.Logger, func(
 		}
 		out, done = f, func() { _ = f.Close() }
 	}
-	opts := logging.Options{Level: level, Format: formats[o.LogFormat], Out: out}
+	zerolog.SetGlobalLevel(level)
+	opts := logging.Options{Level: zerolog.TraceLevel, Format: formats[o.LogFormat], Out: out}
 	opts.Color = out == nil && term.IsTerminal(int(os.Stdout.Fd()))
 	if o.ANSIColors != nil {
 		opts.Color = *o.ANSIColors

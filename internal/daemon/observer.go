@@ -113,7 +113,7 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		RootDispersion: v.RootDispersion(now).Seconds(), Reference: refText(v.Stratum, v.RefID),
 		KeyExchange: map[string]uint64{}, Verdicts: map[string]uint64{},
 		EstimateKnown: rep.EstimateKnown, FrequencyError: rep.Applied - rep.Frequency, FrequencyUncertainty: rep.FreqSigma,
-		Steps: uint64(max(rep.Steps, 0)),
+		Steps: uint64(max(rep.Steps, 0)), LastStep: rep.LastStep.Seconds(), Refusal: rep.Refusal,
 	}
 	for _, k := range d.ke {
 		k.addCounters(s.KeyExchange)

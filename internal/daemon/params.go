@@ -23,6 +23,9 @@ func systemParams(cfg *config.Config, startupSpent bool) system.Params {
 	p.LocalStratum = s.LocalStratum
 	p.LocalReference = s.ReferenceID
 	p.NoSources = len(cfg.Sources) == 0
+	for _, src := range cfg.Sources {
+		p.Expected += src.Count
+	}
 	p.Serves = len(cfg.Servers) > 0
 	p.Pivot = version.Built()
 	return p

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
@@ -27,6 +28,10 @@ func (d *Daemon) reloadLoop(ctx context.Context, hup <-chan os.Signal) error {
 func (d *Daemon) reload() {
 	log := logging.Target(d.log, "ntpd::daemon::config")
 	next, _, err := config.Load(d.cfg.Path)
+	var swaps []func()
+	if err == nil {
+		swaps, err = d.prepareSwaps(next)
+	}
 	if err != nil {
 		log.Error().Err(err).Msg("reload refused, everything stays as it was")
 		return
@@ -34,25 +39,32 @@ func (d *Daemon) reload() {
 	if len(next.KEServers) != len(d.ke) {
 		log.Warn().Msg("the list of nts-ke-server tables changed; that needs a restart")
 	}
+	if len(next.Servers) != len(d.servers) {
+		log.Warn().Msg("the list of server tables changed; that needs a restart")
+	}
+	for _, swap := range swaps {
+		swap()
+	}
+	if !d.levelFixed {
+		zerolog.SetGlobalLevel(levels[next.Observability.LogLevel])
+	}
+	log.Info().Msg("reloaded: log level, access lists, certificates, pool authorisations; everything else needs a restart")
+}
+
+// prepareSwaps reads and checks all that a reload would put into use, for the listeners that are in both
+// configurations, and changes nothing.
+func (d *Daemon) prepareSwaps(next *config.Config) (swaps []func(), err error) {
 	for _, k := range d.ke {
 		for _, c := range next.KEServers {
 			if c.Listen != k.cfg.Listen {
 				continue
 			}
-			if err := k.load(c, time.Now()); err != nil {
-				log.Error().Err(err).Msg("reload refused for this listener, it keeps its certificate")
+			swap, err := k.prepare(c, time.Now())
+			if err != nil {
+				return nil, err
 			}
+			swaps = append(swaps, swap)
 		}
-	}
-	d.reloadAccess(next)
-	zerolog.SetGlobalLevel(levels[next.Observability.LogLevel])
-	log.Info().Msg("reloaded: log level, access lists, certificates, pool authorisations; everything else needs a restart")
-}
-
-// reloadAccess swaps the access lists of every listen address that is in both configurations.
-func (d *Daemon) reloadAccess(next *config.Config) {
-	if len(next.Servers) != len(d.servers) {
-		target(d.log, "ntpd::daemon::config").Warn().Msg("the list of server tables changed; that needs a restart")
 	}
 	for _, l := range d.servers {
 		for _, s := range next.Servers {
@@ -61,10 +73,10 @@ func (d *Daemon) reloadAccess(next *config.Config) {
 			}
 			lists, err := access(s)
 			if err != nil {
-				target(d.log, "ntpd::daemon::config").Error().Err(err).Msg("access lists stay as they were")
-				continue
+				return nil, fmt.Errorf("server %s: %w", s.Listen, err)
 			}
-			l.access.Store(lists)
+			swaps = append(swaps, func() { l.access.Store(lists) })
 		}
 	}
+	return swaps, nil
 }

@@ -53,17 +53,26 @@ type timekeeper struct {
 
 	quiet *logging.Limiter // for what others do to the clock again and again
 	told  time.Time        // when the kernel was last told the status
+
+	toldLeap ntp.LeapIndicator // the leap warning that it was told then
 }
 
 // run owns the clock, its ledger and the System; nothing else reads or writes them. It stops when ctx ends or the
 // clock refuses us; on stop it ends a running slew by restoring the base frequency and hands over the drift.
 func (tk *timekeeper) run(ctx context.Context) error {
+	ended := false
+	defer func() {
+		if !ended { // a panic: the clock is not left with a slew in force
+			_ = tk.rest()
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		var ev system.Event
 		select {
 		case <-ctx.Done():
+			ended = true
 			return tk.rest()
 		case msg := <-tk.inbox:
 			ev = tk.register(msg)
@@ -74,6 +83,7 @@ func (tk *timekeeper) run(ctx context.Context) error {
 		}
 		wait, err := tk.turn(ev)
 		if err != nil {
+			ended = true
 			return errors.Join(err, tk.rest())
 		}
 		timer.Reset(wait)
@@ -97,12 +107,10 @@ func (tk *timekeeper) turn(ev system.Event) (time.Duration, error) {
 		ev = m
 	}
 	fx := tk.sys.Handle(tk.now(), ev)
-	if err := tk.apply(fx); err != nil {
-		return 0, err
-	}
+	err := tk.apply(fx)
 	rep := tk.sys.Report()
 	tk.report.Store(&rep)
-	return fx.Wait, nil
+	return fx.Wait, err
 }
 
 // now reads the clock once and places the reading on every scale.
@@ -158,6 +166,9 @@ func (tk *timekeeper) adoptForeign() bool {
 func (tk *timekeeper) apply(fx system.Effects) error {
 	tk.notices(fx.Notices)
 	if err := tk.steer(fx.Steer); err != nil {
+		if fx.Steer.Kind == system.Refuse && fx.View != nil {
+			tk.view.Store(fx.View) // nobody is served a refused clock while the daemon stops
+		}
 		return err
 	}
 	if fx.View != nil {
@@ -227,11 +238,11 @@ func (tk *timekeeper) change(s system.Steer) (ntp.LedgerEntry, error) {
 	return tk.clock.SetFrequency(s.Target)
 }
 
-// tellKernel passes the error bounds on, at a gentle rate and only while synchronised: a daemon without a selected
+// tellKernel passes the error bounds on, at a gentle rate, a changed leap warning at once, and only while synchronised: a daemon without a selected
 // source never writes to the clock, and the kernel's own growth of the bound then tells the truth.
 func (tk *timekeeper) tellKernel(v *ntp.View) {
 	now := time.Now()
-	if !tk.steers || !v.Synchronized || now.Sub(tk.told) < statusInterval {
+	if !tk.steers || !v.Synchronized || now.Sub(tk.told) < statusInterval && v.Leap == tk.toldLeap {
 		return
 	}
 	dispersion := v.RootDispersion(v.Reference)
@@ -240,9 +251,10 @@ func (tk *timekeeper) tellKernel(v *ntp.View) {
 		MaxError: v.RootDelay/2 + dispersion, EstError: dispersion,
 	})
 	if err != nil {
-		target(tk.log, "ntpd::daemon::system").Warn().Err(err).Msg("could not tell the kernel how good the clock is")
+		tk.quiet.Event(target(tk.log, "ntpd::daemon::system"), zerolog.WarnLevel, now, "status").Err(err).
+			Msg("could not tell the kernel how good the clock is")
 	}
-	tk.told = now
+	tk.told, tk.toldLeap = now, v.Leap
 }
 
 // offerDrift hands the base frequency to the keeper of the state directory if it is free; it takes the next one
@@ -265,6 +277,8 @@ func (tk *timekeeper) rest() error {
 		return nil
 	}
 	if err := tk.clock.Rest(); err != nil && !errors.Is(err, clock.ErrReadOnly) {
+		// At an end that was asked for nobody else tells of it.
+		target(tk.log, "ntpd::daemon::system").Error().Err(err).Msg("the clock was not left at its base frequency")
 		return fmt.Errorf("leave the clock at its base frequency: %w", err)
 	}
 	return nil

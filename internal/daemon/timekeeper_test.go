@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,14 +61,18 @@ func (r *trial) handle(t *testing.T, ev system.Event) {
 // sample is a reply of a server that is ahead by offset, over a round trip that takes no time of ours.
 func (r *trial) sample(t *testing.T, offset time.Duration) {
 	t.Helper()
+	r.handle(t, r.reply(offset))
+	time.Sleep(2 * time.Millisecond) // samples need times of their own
+}
+
+func (r *trial) reply(offset time.Duration) system.Measured {
 	const rtt = 200 * time.Microsecond
 	t4 := r.c.Now()
 	server := t4.Add(offset - rtt/2)
-	r.handle(t, system.Measured{Measurement: ntp.Measurement{
+	return system.Measured{Measurement: ntp.Measurement{
 		Source: 1, Kind: ntp.TwoWay, Stratum: 1, Precision: time.Microsecond, Epoch: r.c.Epoch(), Reference: server,
 		T1: ntp.Stamp{Time: t4.Add(-rtt)}, T2: ntp.Stamp{Time: server}, T3: ntp.Stamp{Time: server}, T4: ntp.Stamp{Time: t4},
-	}})
-	time.Sleep(2 * time.Millisecond) // samples need times of their own
+	}}
 }
 
 // A daemon that ends after seconds must not leave the noise of its first samples in the kernel and in the drift file.
@@ -120,5 +125,30 @@ func TestK16_ToldAgainAfterStep(t *testing.T) {
 	}
 	if r.c.statuses != 2 {
 		t.Errorf("told %d times", r.c.statuses)
+	}
+}
+
+// The snapshot names the latest step and, when it comes to that, why steering was given up; nobody is served the
+// refused clock as a good one.
+func TestK02_RefusalIsReported(t *testing.T) {
+	r := newTrial(t, system.Defaults())
+	for range 4 {
+		r.sample(t, 50*time.Millisecond)
+	}
+	rep := r.report.Load()
+	if rep.Steps == 0 || rep.LastStep.Round(time.Millisecond) != 50*time.Millisecond || rep.Refusal != "" {
+		t.Fatalf("steps %d, last %v, refusal %q", rep.Steps, rep.LastStep, rep.Refusal)
+	}
+	var err error
+	for n := 0; n < 40 && err == nil; n++ {
+		m := r.reply(time.Hour)
+		_, err = r.turn(m)
+		time.Sleep(2 * time.Millisecond)
+	}
+	if !errors.As(err, new(*RefusedError)) || ExitCode(err) != ExitSoftware {
+		t.Fatalf("%v", err)
+	}
+	if rep := r.report.Load(); rep.Refusal == "" || rep.State != system.Refused || r.view.Load().Synchronized {
+		t.Errorf("state %v, refusal %q, view %+v", rep.State, rep.Refusal, *r.view.Load())
 	}
 }
