@@ -3,6 +3,7 @@ package clock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"testing"
@@ -268,5 +269,38 @@ func TestK05_NoiseIsNeitherStepNorSuspend(t *testing.T) {
 				t.Errorf("%s: %v %+v, want %+v", name, ok, f, row)
 			}
 		}
+	}
+}
+
+// A reader that takes the epoch first and the clock then, as the source tasks do, never pairs the epoch after a step
+// with a reading before it.
+func TestVirtualEpochFollowsTheStep(t *testing.T) {
+	v := NewVirtual(0, 0)
+	const step = time.Hour
+	start := v.Now()
+	stop, done := make(chan struct{}), make(chan string)
+	go func() {
+		defer close(done)
+		for {
+			e := v.Epoch()
+			if d := v.Now().Sub(start); d < time.Duration(e)*step {
+				done <- fmt.Sprintf("epoch %d with a reading of %v", e, d)
+				return
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	for range 2000 {
+		if _, err := v.Step(step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	if bad := <-done; bad != "" {
+		t.Error(bad)
 	}
 }

@@ -121,11 +121,12 @@ func (v *Virtual) change(d time.Duration, f float64) (ntp.LedgerEntry, error) {
 		return ntp.LedgerEntry{}, ErrForeign
 	}
 	v.freq = f
-	if d != 0 {
-		v.epoch.Add(1)
-	}
 	v.seen, v.entered = s, s
-	return ntp.LedgerEntry{Time: v.extend(s.real, d), Step: d, Frequency: f}, nil
+	e := ntp.LedgerEntry{Time: v.extend(s.real, d), Step: d, Frequency: f}
+	if d != 0 {
+		v.epoch.Add(1) // after the step: who reads the epoch first and the clock then must not get the new and the old
+	}
+	return e, nil
 }
 
 // SetStatus implements Clock; there is no kernel to tell.

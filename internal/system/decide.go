@@ -169,7 +169,7 @@ func (s *System) drift(now Now, before State, fx *Effects) {
 	switch {
 	case local:
 		s.state = LocalClock
-		if before != LocalClock || now.Clock.Sub(s.view.Reference) >= localRefresh {
+		if age := now.Clock.Sub(s.view.Reference); before != LocalClock || age < 0 || age >= localRefresh {
 			s.show(s.localView(now), fx)
 		}
 	case s.holdsOver(now):

@@ -479,3 +479,17 @@ func TestC25_LiarFirstAfterOutage(t *testing.T) {
 		t.Errorf("state %v", st)
 	}
 }
+
+// TestLocalStratum_ClockWentBack: the reference time of the local clock is never ahead of that clock.
+func TestLocalStratum_ClockWentBack(t *testing.T) {
+	b := newBench(t, noon, func(p *Params) { p.LocalStratum, p.NoSources = 5, true })
+	b.handle(Tick{})
+	b.pass(time.Minute)
+	b.epoch++
+	b.apply(ntp.LedgerEntry{Step: -time.Hour, Foreign: true})
+	b.handle(ForeignStep{})
+	b.pass(time.Second)
+	if age := b.now().Clock.Sub(b.view.Reference); age < 0 || age > 90*sec {
+		t.Errorf("reference is %v old", age)
+	}
+}
