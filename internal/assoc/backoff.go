@@ -47,6 +47,23 @@ func (b *backoff) fail(now time.Time, luck float64) time.Duration {
 	return wait
 }
 
+// offlineMost is the longest wait while this host has no network: nobody was asked, so there is nobody to spare, and
+// service should be back within half a minute of the network's return (row L05).
+const offlineMost = 10 * time.Second
+
+// offline enters an attempt that never left the host, and returns the wait that follows. It counts as a failure only
+// as long as the schedule is below offlineMost.
+func (b *backoff) offline(now time.Time, luck float64) time.Duration {
+	n := b.n
+	if wait := b.fail(now, luck); wait < offlineMost {
+		return wait
+	}
+	b.n = n
+	wait := stretch(offlineMost, luck)
+	b.at = now.Add(wait)
+	return wait
+}
+
 // succeed forgets the failures. For key exchanges that is an accepted reply to a request sealed with the new keys,
 // not the end of the exchange (KC15).
 func (b *backoff) succeed() { b.n, b.at = 0, time.Time{} }

@@ -6,7 +6,10 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/pool"
@@ -133,10 +136,20 @@ func (s *supervisor) sameServer(m *member, f *found) bool {
 	return pool.CanonicalName(m.name) == pool.CanonicalName(f.name) && m.addr.Port() == f.port
 }
 
-// searchFailed makes the next attempt wait longer.
+// searchFailed makes the next attempt wait longer; without a network at all it does not, and says so once.
 func (s *supervisor) searchFailed(now time.Time, f *found) {
-	wait := s.retry.fail(now, luck(s.d.Rand))
-	s.log.Warn().Err(f.err).Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
+	level, was := zerolog.WarnLevel, s.offline
+	s.offline = errors.Is(f.err, syscall.ENETUNREACH) || errors.Is(f.err, syscall.ENETDOWN)
+	var wait time.Duration
+	if s.offline {
+		wait = s.retry.offline(now, luck(s.d.Rand))
+		if was {
+			level = zerolog.DebugLevel
+		}
+	} else {
+		wait = s.retry.fail(now, luck(s.d.Rand))
+	}
+	s.log.WithLevel(level).Err(f.err).Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
 }
 
 // shortage makes the search for more sources wait: the answer was fine and held nothing new.

@@ -63,6 +63,7 @@ type supervisor struct {
 
 	retry     backoff   // after failures
 	growAt    time.Time // no search for more or other servers before; keys are renewed all the same
+	offline   bool      // the latest search found no network
 	searching bool      // a search is under way
 	warned    string    // refused addresses as last logged
 

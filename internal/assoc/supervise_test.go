@@ -318,6 +318,33 @@ func TestKC15_TwentyFailures(t *testing.T) {
 	}
 }
 
+// TestL05_NoNetwork: attempts that never left the host go on every ten seconds or so, however long it takes, with one
+// line in the log, and do not count among the failures of the server.
+func TestL05_NoNetwork(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{}, fmt.Errorf("connect: %w", errNoRoute)
+		})
+		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		pass(10 * time.Minute)
+		at := r.ke.times()
+		for n := 1; n < len(at); n++ {
+			if gap := at[n].Sub(at[n-1]); gap < 10*time.Second || gap > 12500*time.Millisecond {
+				t.Errorf("gap %d is %v", n, gap)
+			}
+		}
+		if n := len(r.log.lines("key exchange failed")); n != 1 {
+			t.Errorf("%d lines in the log", n)
+		}
+		r.ke.set(nil) // refused from now on: the schedule of row KC15 begins
+		pass(time.Hour)
+		checkSchedule(t, r.ke.times()[len(at):])
+		if n := len(r.ke.times()) - len(at); n > 13 {
+			t.Errorf("%d attempts in an hour", n)
+		}
+	})
+}
+
 func TestKC15_NoResetBeforeNTPWorks(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		s := newSecureHost(5)

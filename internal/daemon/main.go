@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
@@ -13,6 +14,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/privdrop"
+	"ntp-daemon/internal/rlimit"
 	"ntp-daemon/internal/system"
 )
 
@@ -23,9 +25,16 @@ type Options struct {
 	NoClockControl bool
 }
 
+// threads is what a daemon has at its busiest, in addition to two for each processor: the runtime's own, the step
+// watcher, look-ups (12 measured on two processors).
+const threads = 10
+
 // Main loads the configuration, sets up the log and runs the daemon until ctx ends. See ExitCode for its error.
 func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	level, haveLevel, err := parseLevel(o.LogLevel)
+	if err == nil {
+		err = rlimit.Check(2*runtime.NumCPU() + threads)
+	}
 	if err != nil {
 		return err
 	}

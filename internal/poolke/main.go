@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/rlimit"
 )
 
 // Exit codes of nts-pool-ke (nts-pool.md A1; usage is the suite's 64 where the seed had 1).
@@ -61,12 +63,18 @@ func ExitCode(err error) int {
 	return ExitSoftware
 }
 
+// threads is what a pool has at its busiest in addition to one for each processor (9 measured on two).
+const threads = 8
+
 // Main loads the configuration, sets up the log and serves until ctx ends; hup asks for a reload. out
 // is where the log goes unless the configuration names a file; nil is the standard output.
 func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) error {
 	level, err := logging.ParseLevel(o.LogLevel)
 	if err != nil && o.LogLevel != "" {
 		return &UsageError{err.Error()}
+	}
+	if err := rlimit.Check(runtime.NumCPU() + threads); err != nil {
+		return err
 	}
 	if o.ConfigPath == "" {
 		return &ConfigError{errors.New("no configuration path specified; name one with -c FILE")}

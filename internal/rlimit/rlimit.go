@@ -1,0 +1,37 @@
+// Package rlimit looks at the process's resource limits before anything else does, so that one that is too low is
+// named in one line instead of by a failure in the middle of the work (reliability row L06).
+//
+// Two limits can end the Go runtime with a stack trace before the first line of ours: RLIMIT_AS below some 900 MB and
+// RLIMIT_NPROC below about six threads. Nothing written in Go can come earlier.
+package rlimit
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// Short says that a limit is lower than what the program needs.
+type Short struct {
+	Name       string // RLIMIT_…
+	Have, Need uint64 // in the limit's own unit
+	Remedy     string
+}
+
+// Error names the limit, both numbers and what to do.
+func (s *Short) Error() string {
+	return fmt.Sprintf("%s leaves %d and %d are needed; %s", s.Name, s.Have, s.Need, s.Remedy)
+}
+
+// Unwrap makes it an error of the operating system for who maps errors to exit codes.
+func (s *Short) Unwrap() error { return syscall.EAGAIN }
+
+const (
+	// leastFiles is the three standard files, the poller and its wake-up, and a few sockets: below it not even a
+	// plain server starts.
+	leastFiles = 16
+	// leastSpace is what a Go program reserves at its start (1.28 GB measured) and room for a heap. It is address
+	// space, not memory.
+	leastSpace = 1536 << 20
+	// checkBelow is where counting the user's threads is worth the effort.
+	checkBelow = 4096
+)

@@ -1,0 +1,23 @@
+package rlimit
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestCheck_EnoughHere(t *testing.T) {
+	if err := Check(runtime.NumCPU()); err != nil {
+		t.Skip("the test's own limits are low: " + err.Error())
+	}
+}
+
+func TestShort_IsAnErrorOfTheSystem(t *testing.T) {
+	err := error(&Short{Name: "RLIMIT_X", Have: 3, Need: 4, Remedy: "raise it"})
+	var errno syscall.Errno
+	if !errors.As(err, &errno) || !strings.Contains(err.Error(), "RLIMIT_X leaves 3 and 4 are needed; raise it") {
+		t.Error(err)
+	}
+}
