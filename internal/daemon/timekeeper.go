@@ -110,6 +110,9 @@ func (tk *timekeeper) turn(ev system.Event) (time.Duration, error) {
 	err := tk.apply(fx)
 	rep := tk.sys.Report()
 	tk.report.Store(&rep)
+	if _, ok := ev.(system.Measured); ok {
+		tk.offerDrift(&rep)
+	}
 	return fx.Wait, err
 }
 
@@ -174,7 +177,6 @@ func (tk *timekeeper) apply(fx system.Effects) error {
 	if fx.View != nil {
 		tk.view.Store(fx.View)
 		tk.tellKernel(fx.View)
-		tk.offerDrift()
 	}
 	for _, a := range fx.Advice {
 		if ch, ok := tk.advice[a.Source]; ok {
@@ -259,8 +261,7 @@ func (tk *timekeeper) tellKernel(v *ntp.View) {
 
 // offerDrift hands the base frequency to the keeper of the state directory if it is free; it takes the next one
 // otherwise.
-func (tk *timekeeper) offerDrift() {
-	rep := tk.sys.Report()
+func (tk *timekeeper) offerDrift(rep *system.Report) {
 	if tk.saved == nil || !rep.EstimateKnown || rep.State != system.Synchronized {
 		return
 	}

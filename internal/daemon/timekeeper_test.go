@@ -152,3 +152,25 @@ func TestK02_RefusalIsReported(t *testing.T) {
 		t.Errorf("state %v, refusal %q, view %+v", rep.State, rep.Refusal, *r.view.Load())
 	}
 }
+
+// Row K02: the allowance of the start is stored as spent although the clock is still so far off, and slewed, that
+// nobody is served.
+func TestK02_SpentWhileSlewing(t *testing.T) {
+	params := system.Defaults()
+	params.Algorithm.StepThreshold = 100
+	r := newTrial(t, params)
+	for range 4 {
+		r.sample(t, 10*time.Second)
+	}
+	if v := r.view.Load(); v.Synchronized {
+		t.Fatalf("%+v", *v)
+	}
+	select {
+	case d := <-r.drifts:
+		if !d.StartupSpent {
+			t.Errorf("%+v", d)
+		}
+	default:
+		t.Error("nothing stored")
+	}
+}
