@@ -19,6 +19,13 @@ import (
 // uidSize is the length of a unique identifier in bytes (RFC 8915 §5.3).
 const uidSize = 32
 
+// A reference timestamp of zero says that the server's clock was never set (RFC 5905 §7.3: ntpd in orphan mode). The
+// library takes it for the start of era 1, which is in the future; what it takes for unknown is the start of era 0.
+var (
+	eraZero = time.Date(1900, time.January, 1, 0, 0, 0, 0, time.UTC)
+	eraOne  = time.Date(2036, time.February, 7, 6, 28, 16, 0, time.UTC)
+)
+
 // errNAK says that a server could not read our cookie, or that somebody on the path claims so.
 var errNAK = errors.New("server answered with an NTS NAK")
 
@@ -80,6 +87,9 @@ func askOnce(ctx context.Context, q question) (r *beevik.Response, err error) {
 func usable(r *beevik.Response) error {
 	if r.IsKissOfDeath() {
 		return fmt.Errorf("server refuses with the kiss %q", ntp.RefID(r.ReferenceID).Text())
+	}
+	if r.ReferenceTime.Equal(eraOne) {
+		r.ReferenceTime = eraZero
 	}
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("server is not usable: %w", err)

@@ -179,6 +179,27 @@ func TestQuery_NTS(t *testing.T) {
 	}
 }
 
+// ntpd in orphan mode has never set its clock and says so with a reference timestamp of zero.
+func TestQuery_ReferenceTime(t *testing.T) {
+	now := ntp.FromTime(time.Now())
+	for _, tc := range []struct {
+		name      string
+		reference ntp.Timestamp
+		code      int
+	}{{"zero", 0, 0}, {"past", now - 60<<32, 0}, {"future", now + 60<<32, ExitFailed}} {
+		server := scripted(t, func(req []byte) []byte {
+			h, _ := ntp.ParseHeader(req)
+			at := ntp.FromTime(time.Now())
+			r := ntp.Header{Version: 4, Mode: ntp.ModeServer, Stratum: 2, RefID: 0x7f000001, Reference: tc.reference, Origin: h.Transmit, Receive: at, Transmit: at}
+			return r.AppendTo(nil)
+		})
+		c := newConsole(t)
+		if code := c.run("query", server.String()); code != tc.code {
+			t.Errorf("%s: exit %d\n%s", tc.name, code, c.out.String())
+		}
+	}
+}
+
 // A monitor must look at every algorithm that a server or pool has (nts-pool.md B6).
 func TestQuery_AEAD(t *testing.T) {
 	w := startNTS(t, goodView(), nil)
