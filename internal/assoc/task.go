@@ -101,7 +101,7 @@ func (t *task) exchange(ctx context.Context) {
 	}
 	if err != nil {
 		t.sendFailed(err)
-		t.src.Lapse(time.Now())
+		t.src.Unsent(time.Now())
 		return
 	}
 	t.mute = false

@@ -37,7 +37,7 @@ func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcom
 		if !s.out.rated {
 			s.out.rated = true
 			s.rate.rated(s.out.poll)
-			s.next = s.rate.last.Add(s.rate.interval(s.reach.unanswered))
+			s.next = s.rate.last.Add(s.rate.interval(s.reach.silent()))
 		}
 	case ntp.KissDENY, ntp.KissRSTR:
 		o.Verdict = KissDeny

@@ -97,6 +97,9 @@ func (p *pollRate) polled(now time.Time) {
 // answered counts a good reply; a floor set by RATE sinks by one step after many (ntpd-rs.md defect 13).
 func (p *pollRate) answered() {
 	p.burstGood = max(p.burstGood-1, 0)
+	if p.burstTries == 0 && p.burstGood > 0 { // the tries were spent before the server could be reached
+		p.burstTries = burstTries(p.burstGood)
+	}
 	p.good++
 	if p.good >= decayAfter {
 		p.good = 0

@@ -174,10 +174,42 @@ func TestC31_OutageOfTenMinutes(t *testing.T) {
 	end := w.now.Add(10 * time.Minute)
 	for w.now.Before(end) {
 		w.poll(t)
-		w.Lapse(w.now) // the socket refuses to send
+		w.Unsent(w.now) // the socket refuses to send
 	}
-	if d := w.Next().Sub(end); d > 140*time.Second { // one poll at 2^7 s
-		t.Errorf("next poll %v after the outage", d)
+	if d := w.Next().Sub(w.now); d > 17*time.Second {
+		t.Errorf("next poll after %v", d)
+	}
+	if st := w.Status(); st.Reach != 0 || st.Unanswered < 30 || st.Need != NeedReplace {
+		t.Errorf("%+v", st)
+	}
+	for range 40 {
+		w.poll(t)
+		w.lapse() // now it is the server that is silent
+	}
+	if p := w.Status().Poll; p < 9 {
+		t.Errorf("a silent server is asked every 2^%d s", p)
+	}
+}
+
+// TestL05_BurstAfterALateStart: a server that can be reached only a minute after the start still gets its burst, so that
+// three samples do not take three long intervals.
+func TestL05_BurstAfterALateStart(t *testing.T) {
+	w := plain(Config{Burst: 4})
+	for w.now.Before(begin.Add(time.Minute)) {
+		w.poll(t)
+		w.lapse()
+	}
+	w.accept(t)
+	first := w.now
+	w.accept(t)
+	got := gaps(t, w, 6)
+	if d := w.now.Sub(first) - got[1] - got[2] - got[3] - got[4]; d > 7*time.Second {
+		t.Errorf("%v until three more replies", d)
+	}
+	for _, g := range got[2:] {
+		if g < 16*time.Second {
+			t.Errorf("the burst does not end: %v", got)
+		}
 	}
 }
 

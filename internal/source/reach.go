@@ -12,7 +12,8 @@ const (
 type reach struct {
 	register   uint8 // latest poll in the lowest bit (RFC 5905 §9.2)
 	unanswered int   // polls since the last good reply
-	lost       int   // the same, but counted anew when new keys give the server another chance
+	unsent     int   // of them, those that never left this host
+	lost       int   // the same as unanswered, but counted anew when new keys give the server another chance
 	good       bool  // there was a good reply, ever
 	stillborn  int   // polls allowed before the first good reply
 }
@@ -24,7 +25,7 @@ func (r *reach) polled() { r.register <<= 1 }
 
 func (r *reach) answered() {
 	r.register |= 1
-	r.unanswered, r.lost = 0, 0
+	r.unanswered, r.unsent, r.lost = 0, 0, 0
 	r.good = true
 }
 
@@ -32,6 +33,10 @@ func (r *reach) missed() {
 	r.unanswered++
 	r.lost++
 }
+
+// silent is how many polls in a row the server may be blamed for, at least one while any is unanswered: the measure
+// of how far apart it is asked.
+func (r *reach) silent() int { return max(r.unanswered-r.unsent, min(r.unanswered, 1)) }
 
 // gone reports whether the server should be looked for elsewhere.
 func (r *reach) gone() bool {

@@ -105,18 +105,18 @@ func (s *Source) Poll(now time.Time, t1 ntp.Stamp, epoch uint64, rnd io.Reader) 
 	s.Lapse(now)
 	var luck [8 + 4 + uidLen]byte
 	if _, err := io.ReadFull(rnd, luck[:]); err != nil {
-		s.next = now.Add(s.rate.interval(s.reach.unanswered))
+		s.next = now.Add(s.rate.interval(s.reach.silent()))
 		return Request{}, fmt.Errorf("draw request: %w", err)
 	}
 	s.rate.jitter = binary.BigEndian.Uint32(luck[8:])
 	s.rate.polled(now)
 	s.reach.polled()
-	s.next = now.Add(s.rate.interval(s.reach.unanswered))
+	s.next = now.Add(s.rate.interval(s.reach.silent()))
 
 	x := exchange{
 		id: s.out.id + 1, open: true, session: s.session, t1: t1, epoch: epoch,
 		origin: ntp.Timestamp(binary.BigEndian.Uint64(luck[:])), uid: [uidLen]byte(luck[12:]),
-		sent: now, deadline: now.Add(replyWindow), poll: s.rate.exp(s.reach.unanswered),
+		sent: now, deadline: now.Add(replyWindow), poll: s.rate.exp(s.reach.silent()),
 	}
 	if x.origin.IsZero() {
 		x.origin = 1 // a zero origin must never match (CVE-2015-8138)
@@ -220,7 +220,7 @@ func (s *Source) answered() {
 	s.reach.answered()
 	s.rate.answered()
 	s.kiss = kissMemory{}
-	if quick && !s.rate.bursting() {
+	if quick != s.rate.bursting() { // the burst is over, or comes late
 		s.next = s.rate.last.Add(s.rate.interval(0))
 	}
 }
@@ -228,10 +228,25 @@ func (s *Source) answered() {
 // Waiting reports whether a reply to the latest request would still count.
 func (s *Source) Waiting() bool { return s.out.open }
 
-// Lapse ends the open request, if any, without a valid reply: its window closed, or it could not be sent.
+// Lapse ends the open request, if any, without a valid reply: its window closed.
 func (s *Source) Lapse(now time.Time) {
 	if s.out.open {
 		s.end(now, NoReply)
+	}
+}
+
+// Unsent ends the open request, if any, because it could not be sent. It counts as unanswered, but says nothing about
+// the server and did not bother it: the interval does not grow and kiss codes are not confirmed by it (C31, L05).
+func (s *Source) Unsent(now time.Time) {
+	if !s.out.open {
+		return
+	}
+	s.out.open = false
+	s.last = NoReply
+	s.reach.missed()
+	s.reach.unsent++
+	if !s.kiss.denied {
+		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.silent())))
 	}
 }
 
@@ -244,7 +259,7 @@ func (s *Source) end(now time.Time, v Verdict) {
 	s.reach.missed()
 	s.kiss.lost(&s.out)
 	if !s.kiss.denied {
-		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unanswered)))
+		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.silent())))
 	}
 }
 
@@ -256,7 +271,7 @@ func (s *Source) Advise(now time.Time, a ntp.Advice) {
 		s.PollSoon(now)
 		return
 	}
-	s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unanswered)))
+	s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.silent())))
 }
 
 // PollSoon brings the next poll forward as far as the rate rules allow.

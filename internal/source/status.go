@@ -56,7 +56,7 @@ func (s *Status) Reachable() bool { return s.Reach != 0 }
 func (s *Source) Status() Status {
 	st := Status{
 		ID: s.cfg.ID, Server: s.cfg.Server, Reach: s.reach.register, Unanswered: s.reach.unanswered,
-		Poll: s.rate.exp(s.reach.unanswered), NTS: s.session != nil, Need: s.need(), LastVerdict: s.last,
+		Poll: s.rate.exp(s.reach.silent()), NTS: s.session != nil, Need: s.need(), LastVerdict: s.last,
 	}
 	if s.session != nil {
 		st.Cookies = s.session.Cookies()
