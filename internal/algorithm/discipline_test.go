@@ -138,3 +138,23 @@ func TestNewSourceStartsWithKnownFrequency(t *testing.T) {
 		t.Errorf("starts at %v", y)
 	}
 }
+
+// TestApplied_OthersFrequencyIsNotLearned: what another program sets while we have no source is no knowledge of ours.
+func TestApplied_OthersFrequencyIsNotLearned(t *testing.T) {
+	d := New(loose())
+	l := ntp.NewLedger(1<<60, 5e-6)
+	d.Applied(l.Last())
+	p := newPath(1, 100*us, us)
+	p.freq = 40e-6
+	at := feed(d, 0, 60, p)
+	d.Decide(at)
+	d.Forget(1)
+	for _, foreign := range []bool{false, true} {
+		l = l.Append(ntp.LedgerEntry{Time: l.Clock(at), Frequency: -300e-6, Foreign: foreign}, time.Duration(at-l.Last().Local))
+		d.Applied(l.Last())
+	}
+	d.Absorb(newPath(2, 100*us, us).at(at))
+	if y := d.Report(2).Frequency; math.Abs(y-p.freq) > 1e-6 {
+		t.Errorf("a new source starts at %v s/s", y)
+	}
+}

@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,11 +12,8 @@ import (
 
 // script serves snapshots in order, the last one for ever.
 func script(list ...*observe.Snapshot) func() *observe.Snapshot {
-	i := -1
-	return func() *observe.Snapshot {
-		i = min(i+1, len(list)-1)
-		return list[i]
-	}
+	var n atomic.Int64 // each connection has its own goroutine
+	return func() *observe.Snapshot { return list[min(int(n.Add(1)), len(list))-1] }
 }
 
 // reads is how often wait-sync slept, plus one.
