@@ -12,7 +12,7 @@ TESTRUN    := $(GO) run ./tools/testrun
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build demo test scorecard vet cross test-clock vmtest interop peers fuzz cover keys bench-server install clean
+.PHONY: build demo test scorecard vet cross test-clock vmtest interop peers fuzz cover keys bench-server man install clean
 
 build:
 	@mkdir -p $(BIN)
@@ -71,8 +71,21 @@ keys:
 bench-server:
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/server/... ./internal/udp/... ./internal/nts/...
 
+# Programs, manual pages, units, users of the units and sample configurations; nothing is enabled or started.
 install: build
-	@for c in $(COMMANDS); do install -D -m 0755 $(BIN)/$$c $(DESTDIR)$(PREFIX)/bin/$$c; done
+	@for c in $(COMMANDS); do install -D -m 0755 $(BIN)/$$c $(DESTDIR)$(PREFIX)/bin/$$c || exit 1; done
+	@for s in 5 8; do install -d $(DESTDIR)$(PREFIX)/share/man/man$$s && \
+		install -m 0644 docs/man/*.$$s $(DESTDIR)$(PREFIX)/share/man/man$$s || exit 1; done
+	@install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples
+	@for u in configs/systemd/*.service; do sed 's|/usr/local/|$(PREFIX)/|g' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} && \
+		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
+	@install -D -m 0644 configs/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/ntp-daemon.conf
+	@install -m 0644 configs/client.toml configs/server.toml configs/pool.toml $(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples
+
+# The manual pages must please mandoc; pages that are not installed here cannot be found, which is no fault.
+man:
+	@command -v mandoc >/dev/null || { echo "make man: mandoc is not installed"; exit 1; }
+	@! mandoc -Tlint docs/man/*.[58] 2>&1 | grep -v 'referenced manual not found\|outdated mandoc.db'
 
 clean:
 	rm -rf $(BIN) build
