@@ -244,7 +244,7 @@ func (tk *timekeeper) change(s system.Steer) (ntp.LedgerEntry, error) {
 // source never writes to the clock, and the kernel's own growth of the bound then tells the truth.
 func (tk *timekeeper) tellKernel(v *ntp.View) {
 	now := time.Now()
-	if !tk.steers || !v.Synchronized || now.Sub(tk.told) < statusInterval && v.Leap == tk.toldLeap {
+	if !tk.steers || !v.Synchronized || tk.sys.State() != system.Synchronized || now.Sub(tk.told) < statusInterval && v.Leap == tk.toldLeap {
 		return
 	}
 	dispersion := v.RootDispersion(v.Reference)

@@ -174,3 +174,14 @@ func TestK02_SpentWhileSlewing(t *testing.T) {
 		t.Error("nothing stored")
 	}
 }
+
+// Row K16: without a source that is followed the kernel is told nothing, whatever is served to clients.
+func TestK16_OnlyWithASource(t *testing.T) {
+	r := newTrial(t, system.Defaults())
+	if err := r.apply(system.Effects{View: &ntp.View{Stratum: 10, Synchronized: true, Reference: r.c.Now()}}); err != nil {
+		t.Fatal(err)
+	}
+	if r.c.statuses != 0 {
+		t.Errorf("told %d times", r.c.statuses)
+	}
+}

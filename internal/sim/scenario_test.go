@@ -468,6 +468,29 @@ func TestHoldOver(t *testing.T) {
 	}
 }
 
+// TestHoldOver_Wander: an oscillator that wanders as much as is assumed at the start, or more, outruns every straight
+// line; the bound that is served follows.
+func TestHoldOver_Wander(t *testing.T) {
+	for _, wander := range []float64{1e-8, 3e-8} {
+		uncovered, all := 0, 0
+		for seed := range uint64(8) {
+			w := polls(Scenario{Seed: seed + 1, ClientFreq: 20e-6, Wander: wander, Down: []Window{{6 * time.Hour, 1000 * time.Hour}}}, 6).Build()
+			w.RunFor(30 * time.Hour)
+			for _, r := range w.records {
+				if r.State != system.HoldOver {
+					continue
+				}
+				if all++; r.Offset.Abs() > r.Bound {
+					uncovered++
+				}
+			}
+		}
+		if all == 0 || uncovered*50 > all {
+			t.Errorf("wander %g: %d of %d seconds above the bound", wander, uncovered, all)
+		}
+	}
+}
+
 // TestC27_Loop: two clients that serve each other, with a reference that goes away.
 func TestC27_Loop(t *testing.T) {
 	w := New(27, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))

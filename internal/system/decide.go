@@ -174,6 +174,10 @@ func (s *System) drift(now Now, before State, fx *Effects) {
 		}
 	case s.holdsOver(now):
 		s.state = HoldOver
+		if before != HoldOver || now.Mono.Sub(s.bounded) >= localRefresh {
+			s.bounded = now.Mono
+			s.show(s.holdOverView(now), fx)
+		}
 	default:
 		s.state = Unsynchronized
 		s.show(s.unsynchronizedView(), fx)

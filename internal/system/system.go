@@ -87,6 +87,7 @@ type System struct {
 	measured     time.Time     // first sample since the start, or since the latest consensus was lost
 	selected     time.Time     // last decision with a consensus; zero: none since start or a foreign step
 	alone        time.Time     // last foreign step
+	bounded      time.Time     // when the bound of the hold-over was last told
 	hurried      time.Time     // when a lost consensus last made every source poll
 	asked        time.Duration // step that the latest Effects demand; 0: none
 	due          time.Time     // when the caller promised to be back

@@ -12,7 +12,7 @@ const (
 	boundSigmas = 3
 	// wanderFloor is the least growth of the bound that is told, s/s: what a quiet oscillator may do unseen.
 	wanderFloor = 1e-6
-	// localRefresh is how often the local clock renews its reference time.
+	// localRefresh is how often the local clock renews its reference time, and hold-over its bound.
 	localRefresh = 64 * time.Second
 )
 
@@ -68,6 +68,16 @@ func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp
 func (s *System) holdsOver(now Now) bool {
 	return !s.selected.IsZero() && s.view.Synchronized &&
 		s.view.RootDelay/2+s.view.RootDispersion(now.Clock) < s.params.HoldOver
+}
+
+// holdOverView is the last view with the growth of its bound that holds until the next refresh: the frequency goes on
+// wandering, so that the error grows faster than in a line (docs/algorithm.md 15).
+func (s *System) holdOverView(now Now) ntp.View {
+	v, e := s.view, &s.estimate
+	age := max(now.Clock.Sub(v.Reference), 0) + localRefresh
+	walk := boundSigmas * e.Wander * math.Sqrt(age.Seconds()/3)
+	v.Wander = max(v.Wander, boundSigmas*math.Sqrt(e.VarFreq)+wanderFloor+walk)
+	return v
 }
 
 // localDue reports whether the local stratum applies, and if not yet, in how long.
