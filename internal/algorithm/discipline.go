@@ -16,8 +16,9 @@ type Discipline struct {
 	trackers []*tracker      // by SourceID
 	clock    ntp.LedgerEntry // the newest change of the steered clock
 
-	y       float64 // last fused frequency, or what the clock started with: where a new source starts, s/s
-	learned bool    // y was fused
+	fused   float64 // frequency of the latest Decide with a consensus, s/s
+	y       float64 // last fused frequency that was followed, or what the clock started with: where a new source starts, s/s
+	learned bool    // there was such a one
 	asked   slew    // what the latest Decide made of the frequency
 	slew    slew    // the same, as the kernel has confirmed it
 }
@@ -191,10 +192,14 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 		dec.Steer, dec.Wait = d.endSlew(now)
 		return dec
 	}
-	d.y, d.learned = dec.Estimate.Frequency, true
+	d.fused = dec.Estimate.Frequency
 	dec.Steer, dec.Wait = d.steer(&dec.Estimate)
 	return dec
 }
+
+// Followed tells that the latest decision, which had a consensus, is acted on: sources to come start with its frequency.
+// A decision that waits for more voices teaches nothing.
+func (d *Discipline) Followed() { d.y, d.learned = d.fused, true }
 
 // Applied tells of a change of the clock that the kernel confirmed. Our own changes touch no filter: the state
 // is about Local. A leap second moves true time with the clock. After a foreign change Local itself is in doubt, so every offset is found anew, while

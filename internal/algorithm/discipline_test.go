@@ -133,6 +133,7 @@ func TestNewSourceStartsWithKnownFrequency(t *testing.T) {
 	a.freq, b.freq = 80e-6, 80e-6
 	at := feed(d, 0, 60, a)
 	d.Decide(at)
+	d.Followed()
 	d.Absorb(b.at(at.Add(sec)))
 	if y := d.trackers[1].s.y; math.Abs(y-80e-6) > 1e-6 {
 		t.Errorf("starts at %v", y)
@@ -148,6 +149,7 @@ func TestApplied_OthersFrequencyIsNotLearned(t *testing.T) {
 	p.freq = 40e-6
 	at := feed(d, 0, 60, p)
 	d.Decide(at)
+	d.Followed()
 	d.Forget(1)
 	for _, foreign := range []bool{false, true} {
 		l = l.Append(ntp.LedgerEntry{Time: l.Clock(at), Frequency: -300e-6, Foreign: foreign}, time.Duration(at-l.Last().Local))

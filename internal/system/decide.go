@@ -91,6 +91,7 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 	if !s.steer(fx) {
 		return
 	}
+	s.disc.Followed()
 	s.estimate = s.decision.Estimate
 	s.selected, s.state = now.Mono, Synchronized
 	if s.leap.update(s.leapVote(), now.Clock, s.params.Pivot) {

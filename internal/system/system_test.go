@@ -493,3 +493,21 @@ func TestLocalStratum_ClockWentBack(t *testing.T) {
 		t.Errorf("reference is %v old", age)
 	}
 }
+
+// TestC25_EarlyLiarTeachesNothing: the frequency of a lone early voice is not where later sources start, least of all
+// when a stored frequency makes them sure of it.
+func TestC25_EarlyLiarTeachesNothing(t *testing.T) {
+	b := newBench(t, noon, func(p *Params) { p.Expected, p.Algorithm.KnownFrequencyUncertainty = 3, 1e-6 })
+	b.add(1)
+	for range 4 {
+		b.pass(sec)
+		b.handle(Measured{b.sample(1, time.Duration(b.local/200))}) // 5000 ppm
+	}
+	b.add(2, 3)
+	b.poll(1, nil, 2, 3)
+	for _, row := range b.sys.Report().Sources[1:] {
+		if row.Frequency < -1e-6 || row.Frequency > 1e-6 {
+			t.Errorf("source %v starts at %v s/s", row.ID, row.Frequency)
+		}
+	}
+}
