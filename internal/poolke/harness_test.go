@@ -53,6 +53,8 @@ type world struct {
 	addr netip.AddrPort
 	stop context.CancelFunc
 	done chan error
+	// prepare, if not nil, is called with the pool before it runs.
+	prepare func(*Pool)
 }
 
 // syncBuffer is a log destination that tests may read meanwhile.
@@ -262,6 +264,9 @@ func (w *world) startWith(d Deps) {
 		w.t.Fatal(err)
 	}
 	w.pool = p
+	if w.prepare != nil {
+		w.prepare(p)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop, w.done = cancel, make(chan error, 1)
 	go func() { w.done <- p.Run(ctx) }()

@@ -107,9 +107,8 @@ func (s *session) serve(ctx context.Context) (Outcome, error) {
 func (s *session) handshake(ctx context.Context) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(s.snap.cfg.HandshakeTimeout, time.Until(s.end)))
 	defer cancel()
-	err := s.conn.HandshakeContext(ctx)
-	s.gated.Done()
-	if err != nil {
+	defer s.gated.Done() // after a panic as well: a place that is lost is lost for every user
+	if err := s.conn.HandshakeContext(ctx); err != nil {
 		return TLSFailed, fmt.Errorf("TLS handshake: %w", err)
 	}
 	if err := ke.CheckALPN(s.conn.ConnectionState()); err != nil {

@@ -120,10 +120,11 @@ func timeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &ne) && ne.Timeout()
 }
 
-// same reports whether two entries mean the same time source, so that what is known of it survives a
-// reload.
+// same reports whether two entries mean the same time source with the same rights, so that what is known of it
+// survives a reload.
 func same(a, b *pool.Backend) bool {
-	if a.Domain != b.Domain || a.Port != b.Port || a.Era != b.Era || !slices.Equal(a.Addresses, b.Addresses) || len(a.Tokens) != len(b.Tokens) {
+	if a.Domain != b.Domain || a.Port != b.Port || a.Era != b.Era || !slices.Equal(a.Addresses, b.Addresses) ||
+		!slices.Equal(a.Names, b.Names) || len(a.Tokens) != len(b.Tokens) {
 		return false
 	}
 	for i := range a.Tokens {

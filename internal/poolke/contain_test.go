@@ -1,0 +1,62 @@
+package poolke
+
+import (
+	"crypto/tls"
+	"sync/atomic"
+	"testing"
+
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/nts/record"
+)
+
+// A panic in a handshake costs that user and no more: the place among those who compute is given back. With
+// one processor to spare a single lost place would be the end of all handshakes.
+func TestPanicInHandshake(t *testing.T) {
+	w := newWorld(t)
+	w.fake("a.example", healthy, nil)
+	var calls atomic.Int64
+	certificate := w.cfg.Certificate
+	w.prepare = func(p *Pool) {
+		p.gate = make(ke.Gate, 1)
+		p.tls.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if calls.Add(1) == 1 {
+				panic("bug")
+			}
+			return certificate, nil
+		}
+	}
+	w.start()
+	if _, err := w.exchange([]aead.Algorithm{15}); err == nil {
+		t.Fatal("no panic happened")
+	}
+	if _, err := w.exchange([]aead.Algorithm{15}); err != nil {
+		t.Errorf("after the panic: %v", err)
+	}
+}
+
+// D3-27 and D3-35: the names that a time source may hand out are those of the list in use, although nothing
+// else about the time source changed.
+func TestD3_35_ReloadChangesNames(t *testing.T) {
+	w := newWorld(t)
+	w.fake("a.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
+		if req.Kind == record.Support {
+			return healthy(c, n, req, hung)
+		}
+		return cookies(aead.SIVCMAC256, func(r *record.Response) { r.Server = "ntp.example" }), true
+	}, nil)
+	w.cfg.Backends[0].Names = []string{"ntp.example"}
+	w.start()
+	if r, err := w.exchange([]aead.Algorithm{15}); err != nil || r.Server != "ntp.example" {
+		t.Fatalf("%v, %v", r.Server, err)
+	}
+	c := w.cfg
+	c.Backends = append(c.Backends[:0:0], c.Backends...)
+	c.Backends[0].Names = []string{"other.example"}
+	if err := w.pool.Swap(c); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := w.exchange([]aead.Algorithm{15}); err == nil {
+		t.Errorf("the name %q is not on the list any more", r.Server)
+	}
+}
