@@ -24,7 +24,9 @@ type UserKeys struct {
 func NewUserKeys(k nts.Keys) *UserKeys { return &UserKeys{keys: k} }
 
 // Format hides the keys from every verb and says where they went.
-func (u UserKeys) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "user keys, bound to %q", u.bound) }
+func (u UserKeys) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "user keys, bound to %q", u.bound)
+}
 
 // For returns the keys for sending them to the named backend and binds them to it. Asking again for
 // the same backend is the one permitted resend on a fresh connection. Another name is an error of
