@@ -114,8 +114,16 @@ func (x *session) wait(ctx context.Context, end time.Time) error {
 	if err := x.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = x.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = x.conn.SetReadDeadline(time.Unix(1, 0))
+	})
+	defer func() {
+		if !stop() {
+			<-done // else it could cut off the request that just begins to arrive
+		}
+	}()
 	return x.reader.Wait()
 }
 
@@ -238,7 +246,12 @@ func (x *session) cookies(keys *nts.Keys, resp *record.Response, ok Outcome) (Ou
 		return Internal, errors.New("no cookie keys loaded")
 	}
 	for range cookiesPerRequest {
-		resp.Cookies = append(resp.Cookies, x.sealer.Seal(nil, ks, keys, x.s.cfg.Rand))
+		cookie := x.sealer.Seal(nil, ks, keys, x.s.cfg.Rand)
+		if len(cookie) == 0 {
+			x.fail(record.CodeInternal)
+			return Internal, errors.New("cannot seal a cookie")
+		}
+		resp.Cookies = append(resp.Cookies, cookie)
 	}
 	resp.Server, resp.Port = x.s.cfg.NTPServer, x.s.cfg.NTPPort
 	x.reply = resp.Append(x.reply[:0])
