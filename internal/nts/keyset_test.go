@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestN19_RotationAndRestart(t *testing.T) {
 	if NewKeySet(masterKey(t, 1), 0).Rotate(masterKey(t, 2)).Len() != 1 {
 		t.Error("stale 0 keeps a key")
 	}
-	if NewKeySet(masterKey(t, 1), -5).Rotate(masterKey(t, 2)).Len() != 1 || NewKeySet(masterKey(t, 1), 1<<40).stale != maxKeys-1 {
+	if NewKeySet(masterKey(t, 1), -5).Rotate(masterKey(t, 2)).Len() != 1 || NewKeySet(masterKey(t, 1), math.MaxInt).stale != maxKeys-1 {
 		t.Error("stale not clamped")
 	}
 }
