@@ -153,6 +153,7 @@ func kissHost(code ntp.KissCode) host {
 type secureHost struct {
 	mu     sync.Mutex
 	keys   *nts.KeySet
+	to     time.Time // end of the certificate's validity, zero if it has none
 	sealer *nts.Sealer
 	rnd    io.Reader
 }
@@ -204,7 +205,11 @@ func (s *secureHost) session() *nts.Session {
 	for range 8 {
 		cookies = append(cookies, s.sealer.Seal(nil, s.keys, &k, s.rnd))
 	}
-	n, err := nts.NewSession(nts.SessionParams{Keys: k, Cookies: cookies})
+	p := nts.SessionParams{Keys: k, Cookies: cookies}
+	if !s.to.IsZero() {
+		p.NotBefore, p.NotAfter = s.to.Add(-time.Hour), s.to
+	}
+	n, err := nts.NewSession(p)
 	if err != nil {
 		panic(err)
 	}

@@ -3,9 +3,11 @@ package assoc
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -139,7 +141,7 @@ func (s *supervisor) sameServer(m *member, f *found) bool {
 // searchFailed makes the next attempt wait longer; without a network at all it does not, and says so once.
 func (s *supervisor) searchFailed(now time.Time, f *found) {
 	level, was := zerolog.WarnLevel, s.offline
-	s.offline = errors.Is(f.err, syscall.ENETUNREACH) || errors.Is(f.err, syscall.ENETDOWN)
+	s.offline = noNetwork(f.err)
 	var wait time.Duration
 	if s.offline {
 		wait = s.retry.offline(now, luck(s.d.Rand))
@@ -150,6 +152,18 @@ func (s *supervisor) searchFailed(now time.Time, f *found) {
 		wait = s.retry.fail(now, luck(s.d.Rand))
 	}
 	s.log.WithLevel(level).Err(f.err).Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
+}
+
+// noNetwork reports whether err says that this host has no network. Of such an error the Go resolver keeps the text
+// only.
+func noNetwork(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.ENETUNREACH, syscall.ENETDOWN} {
+		dns, ok := errors.AsType[*net.DNSError](err)
+		if errors.Is(err, errno) || ok && strings.Contains(dns.Err, errno.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 // shortage makes the search for more sources wait: the answer was fine and held nothing new.

@@ -192,8 +192,8 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 		s.proven(ctx, now, m)
 	}
 	switch {
-	case r.need == source.NeedStop:
-		s.refused(ctx, now, m)
+	case r.need.Final():
+		s.refused(ctx, now, m, r.need)
 	case r.need == source.NeedNothing:
 		if m.heir != nil && before != source.NeedNothing {
 			s.end(ctx, m.heir, "not needed")
@@ -230,15 +230,20 @@ func (s *supervisor) proven(ctx context.Context, now time.Time, m *member) {
 	}
 }
 
-// refused ends a source whose server wants none of us, and keeps away for hours.
-func (s *supervisor) refused(ctx context.Context, now time.Time, m *member) {
+// refused ends a source whose server wants none of us, or is not to be believed, and keeps away for hours.
+func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need source.Need) {
 	hold := stretch(deniedHold, luck(s.d.Rand))
 	if !m.good {
 		s.retry.fail(now, luck(s.d.Rand))
 	}
-	s.discard(ctx, now, m, hold, source.NeedStop.String())
-	if !s.spec.Mode.plural() {
+	s.discard(ctx, now, m, hold, need.String())
+	single := !s.spec.Mode.plural()
+	if single {
 		s.growAt = now.Add(hold)
+	}
+	if need == source.NeedReject {
+		s.log.Warn().Stringer("addr", m.addr).Stringer("retry_in", hold.Round(time.Second)).Msg("source rejected: " + need.String())
+	} else if single {
 		s.log.Warn().Stringer("addr", m.addr).Stringer("retry_in", hold.Round(time.Second)).Msg("server denied service")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -323,7 +324,7 @@ func TestKC15_TwentyFailures(t *testing.T) {
 func TestL05_NoNetwork(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
-			return ke.Result{}, fmt.Errorf("connect: %w", errNoRoute)
+			return ke.Result{}, fmt.Errorf("connect: %w", &net.DNSError{Err: "dial udp: connect: " + errNoRoute.Error()})
 		})
 		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
 		pass(10 * time.Minute)
@@ -515,6 +516,32 @@ func TestNTS_AuthenticatedDenyRestsForHours(t *testing.T) {
 		pass(3 * time.Hour)
 		if k := len(r.ke.times()); k != 2 {
 			t.Errorf("%d exchanges after six hours", k)
+		}
+	})
+}
+
+// TestN25_OutsideCertificate: a server whose first reply contradicts its certificate is given up for hours, with a line
+// that says why; nothing is measured.
+func TestN25_OutsideCertificate(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s := newSecureHost(5)
+		s.to = time.Now().Add(-time.Minute)
+		r.names.set("ke.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", s.host)
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
+		})
+		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "ke.example", Port: 4460, Count: 1})
+		pass(time.Minute)
+		if n := len(of[system.Measured](r.desk)); n != 0 || r.desk.alive() != "" {
+			t.Errorf("%d measurements, alive: %s", n, r.desk.alive())
+		}
+		if n := len(r.log.lines("source rejected: time outside")); n != 1 {
+			t.Errorf("%d lines in the log", n)
+		}
+		pass(3 * time.Hour)
+		if n := len(r.net.requests("192.0.2.1:123")); n != 1 {
+			t.Errorf("%d requests in three hours", n)
 		}
 	})
 }

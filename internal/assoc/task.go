@@ -166,7 +166,7 @@ func (t *task) await(ctx, wait context.Context, conn Conn, req source.Request) {
 // publish tells the timekeeper and the supervisor what changed, and reports whether polling is over.
 func (t *task) publish(ctx context.Context) (stopped bool) {
 	st := t.src.Status()
-	stopped = st.Need == source.NeedStop
+	stopped = st.Need.Final()
 	status := system.Status{
 		ID: t.id, Reach: st.Reach, Unanswered: st.Unanswered, Poll: st.Poll, Cookies: st.Cookies,
 		Unusable: stopped || st.NTS && st.Cookies == 0, Fault: t.fault,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"time"
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
@@ -24,6 +25,8 @@ type SessionParams struct {
 	// it uses (reliability 4.6), nil otherwise.
 	Alternate *Keys
 	Cookies   [][]byte
+	// NotBefore and NotAfter are the validity of the certificate that the keys came under; zero: not known.
+	NotBefore, NotAfter time.Time
 }
 
 // Format hides keys and cookies from every verb.
@@ -38,6 +41,7 @@ type Session struct {
 	c2s, s2c  aead.Cipher
 	alternate *Keys
 	jar       jar
+	from, to  time.Time  // validity of the certificate, zero if not known
 	plain     []byte     // decrypted fields of a reply, reused
 	inner     ntp.Fields // what they are
 }
@@ -48,7 +52,7 @@ func NewSession(p SessionParams) (*Session, error) {
 	if p.Alternate != nil && !p.Alternate.Valid() {
 		return nil, ErrKeys
 	}
-	s := new(Session)
+	s := &Session{from: p.NotBefore, to: p.NotAfter}
 	if err := s.rekey(&p.Keys); err != nil {
 		return nil, err
 	}
@@ -88,6 +92,17 @@ func (s *Session) Cookies() int { return s.jar.count }
 
 // Algorithm returns the negotiated algorithm.
 func (s *Session) Algorithm() aead.Algorithm { return s.algorithm }
+
+// Covers reports whether t is inside the validity of the certificate that the keys came under. A client checks the
+// time of the first response by it: a server whose time is outside was believed on the strength of a clock that is
+// wrong, theirs or ours (RFC 8915 §8.5, row N25).
+func (s *Session) Covers(t ntp.Timestamp) bool {
+	if s.from.IsZero() || s.to.IsZero() {
+		return true
+	}
+	at := t.Time(s.from)
+	return !at.Before(s.from) && !at.After(s.to)
+}
 
 // SwitchAlternate changes to the alternate key pair after a NAK, once; false if there is none or it is used up.
 // The cookies stay: they hold whatever keys the server derived.

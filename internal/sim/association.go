@@ -107,7 +107,7 @@ func (a *association) report() {
 	s := a.src.Status()
 	a.c.handle(system.Status{
 		ID: s.ID, Reach: s.Reach, Unanswered: s.Unanswered, Poll: s.Poll, Cookies: s.Cookies,
-		Unusable: s.Need == source.NeedStop,
+		Unusable: s.Need.Final(),
 	})
 }
 

@@ -39,6 +39,7 @@ const (
 	BadDistance     // root delay/2 + root dispersion of 16 s or more (C11; RFC 5905 TEST7)
 	NoTimestamps    // receive or transmit time zero (C13; RFC 5905 TEST3)
 	Backward        // transmitted before received (C13)
+	OffCertificate  // first NTS reply's time is outside the validity of the server's certificate (N25; RFC 8915 §8.5)
 	Sluggish        // more than 4 s between the server's receive and transmit times (C13)
 
 	verdicts // count
@@ -50,7 +51,7 @@ var verdictNames = [verdicts]string{
 	"no reply", "no request outstanding", "wrong address", "late", "short", "long", "wrong origin",
 	"wrong version", "wrong mode", "malformed fields", "unexpected mac", "wrong unique identifier",
 	"unauthentic", "unknown kiss code", "the server is not synchronised", "bad stratum", "bad root distance",
-	"no timestamps", "backward timestamps", "sluggish server",
+	"no timestamps", "backward timestamps", "outside certificate validity", "sluggish server",
 }
 
 // String names the verdict in lower case.

@@ -21,6 +21,7 @@ type kissMemory struct {
 	denied   bool // a DENY or RSTR was received
 	patience int  // unanswered polls since then, the denied one not counted
 	stop     bool // the denial is certain
+	outside  bool // the first reply of a session was outside its certificate's validity
 	naked    bool // a request ended with nothing but a NAK (N14)
 	rekey    bool // so did a later one, or it was lost: the server has forgotten our keys
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"time"
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
@@ -446,4 +447,53 @@ func FuzzReceiveNTS(f *testing.F) {
 			t.Fatal("accepted from elsewhere")
 		}
 	})
+}
+
+// TestN25_OutsideCertificate: the time of the first reply must be inside the validity of the certificate that the keys
+// came under. Afterwards the certificate may run out: the keys do not.
+func TestN25_OutsideCertificate(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		from, to time.Duration // validity, relative to the server's time
+		later    time.Duration // the server's second reply, relative to its first
+		first    Verdict
+	}{
+		{"inside", -time.Hour, time.Hour, 0, Accepted},
+		{"runs out between first and second reply", -time.Hour, time.Second, time.Minute, Accepted},
+		{"certificate of the past", -2 * time.Hour, -time.Minute, 0, OffCertificate},
+		{"certificate of the future", time.Minute, time.Hour, 0, OffCertificate},
+		{"certificate of another century", -100 * 365 * 24 * time.Hour, -99 * 365 * 24 * time.Hour, 0, OffCertificate},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPeer(t)
+			k := testKeys(1)
+			w := plain(Config{})
+			_, q := w.poll(t)
+			h := w.reply(q)
+			server := h.Transmit.Time(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+			s, err := nts.NewSession(nts.SessionParams{
+				Keys: k, Cookies: p.cookies(&k, 8), NotBefore: server.Add(c.from), NotAfter: server.Add(c.to),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w = plain(Config{Session: s})
+			r, q := w.poll(t)
+			if o := w.receive(p.seal(t, r.Packet, w.reply(q))); o.Verdict != c.first {
+				t.Fatalf("first reply: %s", o.Verdict)
+			}
+			if c.first != Accepted {
+				if st := w.Status(); st.Need != NeedReject || st.Reach != 0 || !st.Need.Final() {
+					t.Errorf("status %+v", st)
+				}
+				return
+			}
+			r, q = w.poll(t)
+			h = w.reply(q)
+			h.Receive, h.Transmit = h.Receive.Add(c.later), h.Transmit.Add(c.later)
+			if o := w.receive(p.seal(t, r.Packet, h)); o.Verdict != Accepted {
+				t.Errorf("second reply: %s", o.Verdict)
+			}
+		})
+	}
 }

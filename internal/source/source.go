@@ -41,6 +41,7 @@ type Config struct {
 type Source struct {
 	cfg     Config
 	session *nts.Session // nil: plain NTP
+	proven  *nts.Session // had a good reply, so that its server's time is not held against its certificate any more
 	out     exchange     // the latest request
 	packet  []byte       // bytes of the latest request
 	next    time.Time    // of the next poll
@@ -188,7 +189,11 @@ func (s *Source) Receive(now time.Time, pkt []byte, from netip.AddrPort, rx ntp.
 	if h.IsKiss() {
 		return s.kissed(now, h.RefID, authentic)
 	}
-	if v := sanity(&h); v != Accepted {
+	v = sanity(&h)
+	if x := s.out.session; v == Accepted && x != nil && x != s.proven && !x.Covers(h.Transmit) {
+		v, s.kiss.outside = OffCertificate, true
+	}
+	if v != Accepted {
 		if authentic {
 			s.end(now, v)
 		}
@@ -216,6 +221,7 @@ func (s *Source) measurement(h *ntp.Header, rx ntp.Stamp, authentic bool) ntp.Me
 func (s *Source) answered() {
 	s.out.open = false
 	s.last = Accepted
+	s.proven = s.out.session
 	quick := s.rate.bursting()
 	s.reach.answered()
 	s.rate.answered()

@@ -373,7 +373,7 @@ func TestVerdict_Names(t *testing.T) {
 			seen[s] = true
 		}
 	}
-	if s := verdicts.String(); s != "verdict(25)" {
+	if s := verdicts.String(); s != "verdict(26)" {
 		t.Error(s)
 	}
 	for _, v := range []Verdict{None, Accepted, KissRate, KissDeny, KissNAK, NoReply} {

@@ -19,6 +19,7 @@ const (
 	NeedReplace          // unreachable: look for another address, with fresh keys if it takes keys
 	NeedKeyExchange      // few cookies left while replies are missing, or the server forgot our keys
 	NeedStop             // the server denied us: leave it alone for hours
+	NeedReject           // the server's time contradicts its certificate: the same (N25)
 )
 
 // String names the need as a reason in a log line.
@@ -32,9 +33,14 @@ func (n Need) String() string {
 		return "key exchange needed"
 	case NeedStop:
 		return "access denied"
+	case NeedReject:
+		return "time outside the validity of the server's certificate"
 	}
 	return fmt.Sprintf("need(%d)", uint8(n))
 }
+
+// Final reports whether the association is over: its supervisor must end it.
+func (n Need) Final() bool { return n == NeedStop || n == NeedReject }
 
 // Status is what operators and the supervisor see of an association.
 type Status struct {
@@ -66,6 +72,8 @@ func (s *Source) Status() Status {
 
 func (s *Source) need() Need {
 	switch {
+	case s.kiss.outside:
+		return NeedReject
 	case s.kiss.stop:
 		return NeedStop
 	case s.kiss.rekey:

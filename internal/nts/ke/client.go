@@ -162,7 +162,8 @@ func startSession(cs *tls.ConnectionState, resp *record.Response) (*nts.Session,
 	if err != nil {
 		return nil, err
 	}
-	p := nts.SessionParams{Keys: keys}
+	leaf := cs.PeerCertificates[0] // there is one: the handshake verified it
+	p := nts.SessionParams{Keys: keys, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}
 	if two {
 		other, err := ExportKeys(cs, resp.Protocol, resp.Algorithm, alternate)
 		if err != nil {
