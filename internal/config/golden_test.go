@@ -54,7 +54,9 @@ func samples(t *testing.T, dir string, f func(t *testing.T, path string)) {
 		t.Fatalf("no samples in testdata/%s: %v", dir, err)
 	}
 	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".toml"), func(t *testing.T) { f(t, path) })
+		// Underscores, so that a row's id stands by itself in the test's name.
+		name := strings.ReplaceAll(strings.TrimSuffix(filepath.Base(path), ".toml"), "-", "_")
+		t.Run(name, func(t *testing.T) { f(t, path) })
 	}
 }
 

@@ -88,3 +88,32 @@ func TestAliases_Bounded(t *testing.T) {
 		t.Error("the latest aliases are not the ones kept")
 	}
 }
+
+// TestP15_Shares: over 1e5 users every backend that nobody denied gets its share, the denied ones nothing. There are no
+// weights: the seed turns the list by one for each user.
+func TestP15_Shares(t *testing.T) {
+	var backends []Backend
+	for i := range 7 {
+		backends = append(backends, Backend{Domain: fmt.Sprintf("s%d.example", i), Port: 4460})
+	}
+	d := mustDirectory(t, nil, backends...)
+	const users = 100000
+	first := func(denied ...string) (count [7]int) {
+		who := NewDenied(denied)
+		for turn := range uint64(users) {
+			count[d.Pick(turn, who, nil).Order[0]]++
+		}
+		return count
+	}
+	for i, n := range first() {
+		if share := float64(n) / users; share < 1./7-0.02 || share > 1./7+0.02 {
+			t.Errorf("backend %d has a share of %.3f", i, share)
+		}
+	}
+	got := first("s1.example", "s3.example", "s5.example")
+	for i, n := range got {
+		if denied := i%2 == 1; denied != (n == 0) {
+			t.Errorf("backend %d got %d users", i, n)
+		}
+	}
+}

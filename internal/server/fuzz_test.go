@@ -48,7 +48,7 @@ func fuzzRows(c *ntsClient) [][]byte {
 	return [][]byte{
 		nil, plain, header(0x1b), header(0x13), header(0x2b), plain[:47], append(header(0x23), 0, 0, 0, 0),
 		append(header(0x23), make([]byte, 20)...), append(header(0x23), make([]byte, 24)...),
-		c.start(), c.request(0), c.request(7), c.seal(c.start(), 16, nil, 0),
+		c.start(), c.request(0), c.request(7), c.seal(c.start(), c.keys.Algorithm.NonceSize(), nil, 0),
 		ntp.AppendField(c.start(), ntp.FieldCookie, c.cookie()),
 		ntp.AppendField(header(0x23), 0x4242, make([]byte, 28)),
 	}
