@@ -12,7 +12,7 @@ TESTRUN    := $(GO) run ./tools/testrun
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build demo test scorecard vet cross test-clock vmtest interop peers sid fuzz cover keys bench-server man install clean
+.PHONY: build demo test scorecard vet cross test-clock vmtest interop peers sid mutate soak fuzz cover keys bench-server man install clean
 
 build:
 	@mkdir -p $(BIN)
@@ -64,6 +64,17 @@ interop: build peers
 FUZZTIME ?= 10s
 fuzz:
 	@scripts/fuzz.sh $(FUZZTIME)
+
+# Random and mutated requests through the responder (S06).
+MUTATE ?= 1e8
+mutate:
+	NTP_MUTATE=$(MUTATE) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run S06 ./internal/server
+
+# Server with NTS, pool and clients under load for that long; memory, threads, descriptors and goroutines must return
+# to the base line (L07). Needs root.
+SOAK ?= 30m
+soak:
+	SOAK=$(SOAK) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run L07_Soak ./internal/e2e
 
 cover:
 	@mkdir -p build

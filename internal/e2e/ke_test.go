@@ -385,3 +385,27 @@ func readAll(c net.Conn) (n int, err error) {
 		}
 	}
 }
+
+// TestN25_TimeOutsideCertificate: a server whose clock is a day ahead of a certificate that the client found valid is
+// rejected at its first reply, with one line that says why.
+func TestN25_TimeOutsideCertificate(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ca := testca.New(t)
+	leaf := ca.Custom(ca.Leaf("localhost").PrivateKey.(crypto.Signer), func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	}, "localhost")
+	chain, key := testca.Files(t, leaf)
+	suite.WriteFile(t, filepath.Join(s.dir, "chain.pem"), string(chain))
+	suite.WriteFile(t, filepath.Join(s.dir, "key.pem"), string(key))
+	suite.WriteFile(t, filepath.Join(s.dir, "ca.pem"), string(ca.PEM()))
+	files := strings.NewReplacer("{keys}/end.fullchain.pem", "{dir}/chain.pem", "{keys}/end.key", "{dir}/key.pem",
+		"clock-control = false", "clock = \"virtual\"\nvirtual-offset = 86400")
+	s.up(s.start("server", files.Replace(server("server"))))
+	c := s.start("client", strings.Replace(client("client", "nts", "localhost:8080"), "{keys}/testca.pem", "{dir}/ca.pem", 1))
+	c.WaitLog("WARN.*source rejected: time outside the validity of the server's certificate")
+	o := suite.Snapshot(s.socket("client"))
+	if o.Suite.Synchronized || len(o.Sources) != 0 {
+		t.Errorf("synchronised: %v, %d sources", o.Suite.Synchronized, len(o.Sources))
+	}
+}

@@ -100,6 +100,13 @@ func (p *Proc) Log() string {
 	return p.log.String()
 }
 
+// Forget cuts the log to its first n bytes: a dump that was looked at would only fill the report.
+func (p *Proc) Forget(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log.Truncate(n)
+}
+
 // Start runs a command from the module's folder until the test ends; its log is shown if the test failed.
 func Start(t testing.TB, name string, args ...string) *Proc {
 	t.Helper()
