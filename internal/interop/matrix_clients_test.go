@@ -215,6 +215,7 @@ minimum-agreeing-sources = 1
 
 // ntpdRS follows the server with ntpd-rs, which believes that it sets the clock.
 func (c *cell) ntpdRS() string {
+	wire := c.sniff()
 	line := c.sid("usr/bin/ntp-daemon", "-c", c.file("client.toml", c.source()+ntpdRSFollowing))
 	p := c.start("ntpd-rs as client", append([]string{"env", "NOCLOCK=1"}, line...))
 	s := p.WaitSnapshot(c.path("client.sock"), "measured source", func(s *observe.Snapshot) bool {
@@ -225,7 +226,19 @@ func (c *cell) ntpdRS() string {
 		c.t.Errorf("source %+v", src)
 	}
 	p.WaitLog(`kalman: Offset: `)
-	return ""
+	if !c.protocol.nts() {
+		return ""
+	}
+	// It offers 17 and 15 in this order and has no setting for it, so the column AEAD 15 shows what came of that.
+	switch algorithm := wire.algorithm(suite.Patience); {
+	case algorithm != "15" && algorithm != "17":
+		c.t.Errorf("ntpd-rs uses AEAD %q", algorithm)
+		return ""
+	case algorithm == "15" && c.protocol == aead15:
+		return ""
+	default:
+		return ", AEAD " + algorithm
+	}
 }
 
 // beevik asks once with beevik/ntp inside ntp-ctl query, which brings the NTS.

@@ -84,7 +84,7 @@ and the algorithm is the one that pool, member and client agreed on. chronyd, nt
 	b.WriteString(m.table())
 	fmt.Fprintf(&b, "\n“–”: not possible, and nothing else is: %s.\n", strings.Join(impossibilities(), "; "))
 	b.WriteString(`
-ntpd-rs offers AEAD 17 before 15 and has no setting for it, so as a client it agrees on 17 with servers that have that.
+ntpd-rs as a client offers AEAD 17 before 15 and has no setting for it, so it agrees on 17 with servers that have that.
 Its clock calls are answered by scripts/noclock.c, and nobody here has CAP_SYS_TIME or uses it: this machine's clock is not touched.
 `)
 	report.mu.Lock()
