@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -70,8 +71,15 @@ func TestL04_SecondUserOfTheStateFolder(t *testing.T) {
 	conf := func() string { return island(t) + fmt.Sprintf("[state]\ndirectory = %q\n", state) }
 	p, dir := suite.Daemon(t, conf())
 	p.WaitSnapshot(dir+"/s", "snapshot", started)
+	before, err := os.ReadFile(filepath.Join(state, "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	second, dir2 := suite.Daemon(t, conf())
 	second.WaitSnapshot(dir2+"/s", "snapshot", started)
+	if after, err := os.ReadFile(filepath.Join(state, "keys")); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the second daemon touched the first one's keys: %v", err)
+	}
 	if !strings.Contains(second.Log(), "another daemon uses the state directory") {
 		t.Fatalf("log %q", second.Log())
 	}

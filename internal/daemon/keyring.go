@@ -132,10 +132,12 @@ func (k *keyring) save() {
 	k.unsaved = err != nil
 }
 
-// keyPath is where the keys of a daemon with a state directory live unless the configuration says otherwise.
-func keyPath(configured, state string) string {
-	if configured != "" || state == "" {
-		return configured
+// keyPath is where this daemon keeps its keys. The default place is inside the state directory; a daemon that
+// could not lock that directory must not write there, because another one does (row L04).
+func (d *Daemon) keyPath() string {
+	path, state := d.cfg.Keyset.StoragePath, d.cfg.State.Directory
+	if state != "" && d.state.dir == "" && filepath.Dir(filepath.Clean(path)) == filepath.Clean(state) {
+		return ""
 	}
-	return filepath.Join(state, "cookie-keys")
+	return path
 }

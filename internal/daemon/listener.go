@@ -42,7 +42,7 @@ type listener struct {
 func (d *Daemon) openServers() error {
 	if len(d.cfg.Servers) > 0 || len(d.cfg.KEServers) > 0 {
 		d.keys = &keyring{
-			path: keyPath(d.cfg.Keyset.StoragePath, d.state.dir), stale: d.cfg.Keyset.StaleKeys,
+			path: d.keyPath(), stale: d.cfg.Keyset.StaleKeys,
 			interval: d.cfg.Keyset.RotationInterval, rand: d.deps.Rand, log: d.log,
 			set: &d.keySet, rotated: &d.rotated,
 		}

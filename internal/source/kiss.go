@@ -14,6 +14,7 @@ const denyPatience = 3
 var (
 	kissInit = ntp.RefIDFromString("INIT")
 	kissStep = ntp.RefIDFromString("STEP")
+	kissNone = ntp.RefIDFromString("XNON") // ntpd-rs, and ourselves
 )
 
 // kissMemory holds kiss codes that need confirmation by silence. A good reply clears it.
@@ -31,7 +32,7 @@ type kissMemory struct {
 func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcome {
 	o := Outcome{Verdict: KissUnknown, Kiss: code}
 	switch code {
-	case 0, kissInit, kissStep:
+	case 0, kissInit, kissStep, kissNone:
 		o.Verdict = Unsynchronized // how servers without time say so: stratum 16 travels as 0
 	case ntp.KissRATE:
 		o.Verdict = KissRate
