@@ -171,10 +171,14 @@ func (s *session) write(msg []byte) error {
 
 // linger says good-bye and waits, shortly, for the user to do the same. The accept loop closes.
 func (s *session) linger() {
-	if s.conn.CloseWrite() != nil {
+	raw := s.conn.NetConn()
+	// crypto/tls gives its good-bye five seconds of its own, whatever deadline is set.
+	patience := time.AfterFunc(lingerTime, func() { _ = raw.Close() })
+	err := s.conn.CloseWrite()
+	patience.Stop()
+	if err != nil {
 		return
 	}
-	raw := s.conn.NetConn()
 	_ = raw.SetReadDeadline(time.Now().Add(min(lingerTime, max(time.Until(s.end), 0))))
 	_, _ = io.Copy(io.Discard, io.LimitReader(raw, lingerBytes))
 }

@@ -327,9 +327,12 @@ func (x *session) close() {
 		return
 	}
 	x.c.Yield()
-	_ = x.conn.SetWriteDeadline(time.Now().Add(lingerTime))
-	x.finish()
 	raw := x.c.Conn
+	// crypto/tls gives its goodbye five seconds of its own, whatever deadline is set; a peer that does not read gets no
+	// more than lingerTime (row KS23).
+	patience := time.AfterFunc(lingerTime, func() { _ = raw.Close() })
+	x.finish()
+	patience.Stop()
 	if half, ok := raw.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
