@@ -138,18 +138,26 @@ func (s *supervisor) sameServer(m *member, f *found) bool {
 	return pool.CanonicalName(m.name) == pool.CanonicalName(f.name) && m.addr.Port() == f.port
 }
 
+// failureQuiet is how long repeats of the same failure stay at debug level: the first is loud, and after that the
+// operator is reminded now and then.
+const failureQuiet = 15 * time.Minute
+
 // searchFailed makes the next attempt wait longer; without a network at all it does not, and says so once.
 func (s *supervisor) searchFailed(now time.Time, f *found) {
-	level, was := zerolog.WarnLevel, s.offline
+	was := s.offline
 	s.offline = noNetwork(f.err)
+	repeated := s.failedStep == f.step && now.Sub(s.failedTold) < failureQuiet
 	var wait time.Duration
 	if s.offline {
 		wait = s.retry.offline(now, luck(s.d.Rand))
-		if was {
-			level = zerolog.DebugLevel
-		}
+		repeated = was
 	} else {
 		wait = s.retry.fail(now, luck(s.d.Rand))
+	}
+	level := zerolog.DebugLevel
+	if !repeated {
+		level = zerolog.WarnLevel
+		s.failedStep, s.failedTold = f.step, now
 	}
 	s.log.WithLevel(level).Err(f.err).Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
 }

@@ -61,11 +61,14 @@ type supervisor struct {
 	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
 	knownAt time.Time
 
-	retry     backoff   // after failures
-	growAt    time.Time // no search for more or other servers before; keys are renewed all the same
-	offline   bool      // the latest search found no network
-	searching bool      // a search is under way
-	warned    string    // refused addresses as last logged
+	retry   backoff   // after failures
+	growAt  time.Time // no search for more or other servers before; keys are renewed all the same
+	offline bool      // the latest search found no network
+
+	failedStep string    // step of the last failure that was logged loudly
+	failedTold time.Time // and when
+	searching  bool      // a search is under way
+	warned     string    // refused addresses as last logged
 
 	reports chan report
 	results chan found
@@ -189,6 +192,7 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 	if r.good && !m.good {
 		m.good = true
 		s.retry.succeed()
+		s.failedStep = ""
 		s.proven(ctx, now, m)
 	}
 	switch {
