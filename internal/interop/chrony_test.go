@@ -168,7 +168,7 @@ func TestInterop_ChronyNTSClientOfPool(t *testing.T) {
 // throughPool checks that one client came to our server through our pool.
 func (l *lab) throughPool(pool *suite.Proc) {
 	l.t.Helper()
-	inOrder(l.t, "pool", pool.Log(), `received records from the client`, `checking supported algorithms for 'ours.test:4460'`,
+	suite.InOrder(l.t, "pool", pool.Log(), `received records from the client`, `checking supported algorithms for 'ours.test:4460'`,
 		`established connection to the server`, `received supported algorithms from the NTS KE server`,
 		`fetching cookies from the NTS KE server`, `received cookies from the NTS KE server`, `wrote records for client`)
 	s, ke, _ := l.server()
@@ -250,7 +250,7 @@ func TestInterop_ChronyOneShot(t *testing.T) {
 	if code := p.Exit(); code != 0 {
 		t.Errorf("chronyd -Q ended with %d", code)
 	}
-	inOrder(t, "chronyd", p.Log(), `System clock wrong by -?0\.00[0-9]* seconds \(ignored\)`)
+	suite.InOrder(t, "chronyd", p.Log(), `System clock wrong by -?0\.00[0-9]* seconds \(ignored\)`)
 	done(t, row{1, "chronyd -Q", "client of ntp-daemon", "NTS, AEAD 15", "prints the offset and ends with 0"})
 }
 

@@ -2,10 +2,8 @@
 package interop_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -17,73 +15,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// internet is a namespace with four time servers and a name server that knows pool.ntp.org; host is another one,
-// joined to it, whose name server that is.
-func internet(t *testing.T) (host *suite.Namespace) {
-	world, host := suite.NewNamespace(t), suite.NewNamespace(t)
-	suite.Link(world, "198.18.0.1/24", host, "198.18.0.100/24")
-	servers := []string{"198.18.0.11", "198.18.0.12", "198.18.0.13", "198.18.0.14"}
-	var conf strings.Builder
-	conf.WriteString("[observability]\nobservation-path = \"" + filepath.Join(t.TempDir(), "world") + "\"\n")
-	for _, a := range servers {
-		world.IP("addr", "add", a+"/32", "dev", "lo")
-		host.IP("route", "add", a+"/32", "via", "198.18.0.1")
-		fmt.Fprintf(&conf, "[[server]]\nlisten = \"%s:123\"\n", a)
-	}
-	conf.WriteString("[synchronization]\nclock-control = false\nlocal-stratum = 2\n")
-	path := filepath.Join(t.TempDir(), "world.toml")
-	suite.WriteFile(t, path, conf.String())
-	world.NameServer("198.18.0.1", map[string][]string{"pool.ntp.org": servers})
-	world.Start(suite.Program(t, "ntp-daemon"), "-c", path)
-	host.Resolve("198.18.0.1")
-	return host
-}
-
-// inOrder checks that the expressions match lines of the log one after the other.
-func inOrder(t *testing.T, name, log string, exprs ...string) {
-	t.Helper()
-	rest := log
-	for _, e := range exprs {
-		loc := regexp.MustCompile(e).FindStringIndex(rest)
-		if loc == nil {
-			t.Fatalf("%s: %q not found (in this order) in\n%s", name, e, log)
-		}
-		rest = rest[loc[1]:]
-	}
-}
-
-// The three calls of the mission with the three seed files, on one host with its own network. The clock is measured
-// and not steered here; TestRealClock_Seed does the same with steering.
-func TestSeedScenario(t *testing.T) { seedScenario(t, "--no-clock-control") }
-
-func seedScenario(t *testing.T, args ...string) {
-	host := internet(t)
-	daemon := func(conf string) *suite.Proc {
-		p := host.Start(suite.Program(t, "ntp-daemon"), append([]string{"-c", conf}, args...)...)
-		p.Name = conf
-		return p
-	}
-	server := daemon("configs/unsafe.nts.server.toml")
-	server.WaitLog(`Offset: `)
-	pool := host.Start(suite.Program(t, "nts-pool-ke"), "-c", "configs/unsafe.pool.toml")
-	pool.WaitLog(`listening on`)
-	client := daemon("configs/unsafe.nts.client.toml")
-	client.WaitLog(`Offset: `)
-
-	// Not a terminal and not the journal, so the lines are JSON; the words and their order are the seed's.
-	inOrder(t, "server", server.Log(),
-		`"source_id":"SourceId\(1\)","addr":"198\.18\.0\.1[1-4]:123","spawner":"SpawnerId\(1\)".*"new source"`,
-		`"source_id":"SourceId\(2\)".*"new source"`, `"source_id":"SourceId\(3\)".*"new source"`,
-		`"source_id":"SourceId\(4\)".*"new source"`,
-		`Offset: -?[0-9.e-]+\+-[0-9.e-]+ms, frequency: -?[0-9.e-]+\+-[0-9.e-]+ppm`)
-	inOrder(t, "pool", pool.Log(), `listening on 'Ok\(0\.0\.0\.0:4460\)'`, `received records from the client`,
-		`checking supported algorithms for 'localhost:8081'`, `checking supported algorithms for 'localhost:8080'`,
-		`established connection to the server`, `received supported algorithms from the NTS KE server`,
-		`fetching cookies from the NTS KE server`, `received cookies from the NTS KE server`, `wrote records for client`)
-	inOrder(t, "client", client.Log(),
-		`"source_id":"SourceId\(1\)","addr":"127\.0\.0\.1:123","spawner":"SpawnerId\(1\)".*"new source"`,
-		`Offset: -?[0-9.e-]+\+-[0-9.e-]+ms, frequency: `)
-}
+// The three seed files. The clock is measured and not steered here; TestRealClock_Seed does the same with steering.
+func TestSeedScenario(t *testing.T) { suite.SeedScenario(t, "--no-clock-control") }
 
 // The seed's own server file has no local-stratum: on an island its server is never synchronised, and the client
 // says in one line why it cannot follow.

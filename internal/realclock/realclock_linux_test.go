@@ -18,7 +18,10 @@ import (
 	"ntp-daemon/internal/udp"
 )
 
-func TestMain(m *testing.M) { os.Exit(clocktest.Main(m)) }
+func TestMain(m *testing.M) {
+	suite.Helper()
+	os.Exit(clocktest.Main(m))
+}
 
 const (
 	startOffset = 50 * time.Millisecond // the reference is ahead of the system clock
@@ -154,4 +157,15 @@ func TestRealClock_Slew(t *testing.T) {
 	ref, p, begin := follow(t, 1)
 	_, _, worst, ppm := settle(t, ref, p, begin, 300*time.Second)
 	check(t, worst, ppm)
+}
+
+// The three calls of the mission with both daemons steering the clock of this machine, which is also the reference:
+// they must not move it.
+func TestRealClock_Seed(t *testing.T) {
+	clocktest.Guard(t)
+	ref := clocktest.NewReference(0, 0)
+	suite.SeedScenario(t)
+	if e := ref.Error().Abs(); e > 10*time.Millisecond {
+		t.Errorf("the clock moved by %v", e)
+	}
 }
