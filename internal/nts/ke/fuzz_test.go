@@ -86,12 +86,12 @@ func finished(f *testing.F) tls.ConnectionState {
 
 // answered is what an answer says, read record by record without the code under test.
 type answered struct {
-	failed                bool
-	keep                  bool
-	protocol, algorithm   []byte
-	protocols, aeads      int // records of that type
-	cookies               [][]byte
-	forbidden, unfinished bool
+	failed              bool
+	keep                bool
+	protocol, algorithm []byte
+	protocols, aeads    int // records of that type
+	cookies             [][]byte
+	forbidden           bool
 }
 
 // read takes an answer apart; whole says that b is exactly one message.
