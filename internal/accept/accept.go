@@ -28,7 +28,8 @@ type Config struct {
 	// Rate is how many connections per second one prefix may open in the long run, with a burst of twice as
 	// many and at least 8; 0 is no limit.
 	Rate float64
-	// Exempt names addresses without prefix limits, such as trusted load balancers.
+	// Exempt names addresses that may connect without prefix limits, such as trusted load balancers. It is called
+	// under the loop's lock.
 	Exempt func(netip.Addr) bool
 	// Timeout is put on every new connection as deadline for reading and writing; 0 is none.
 	Timeout time.Duration

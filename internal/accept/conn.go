@@ -59,7 +59,8 @@ func (c *Conn) Yield() {
 }
 
 // SetRemote tells the true address of a peer behind a proxy, which the prefix limits apply to from now on.
-// False means that its prefix is over a limit; the handler then closes the connection.
+// Config.Exempt is not asked: it is about who connects, and behind a balancer nobody is one. False means that its
+// prefix is over a limit; the handler then closes the connection.
 func (c *Conn) SetRemote(a netip.Addr) bool {
 	l := c.loop
 	l.mu.Lock()
@@ -69,9 +70,6 @@ func (c *Conn) SetRemote(a netip.Addr) bool {
 		c.counted = netip.Prefix{}
 	}
 	c.remote = a.Unmap()
-	if c.exempt(l.cfg.Exempt) {
-		return true
-	}
 	if !l.prefixes.allowed(c.remote, time.Now()) || !l.prefixes.room(c.remote) {
 		l.prefix.Add(1)
 		return false

@@ -37,6 +37,7 @@ startup-step-panic-threshold = {}
 const everyPoolTable = `
 [nts-pool-ke-server]
 key-exchange-servers = [{}]
+proxy-protocol = {}
 `
 
 // Keys returns every key that a configuration of ntp-daemon may hold, as dotted paths without the brackets of

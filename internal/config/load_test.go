@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -404,5 +405,31 @@ func TestWords(t *testing.T) {
 	}
 	if LogLevel(9).String() != "unknown(9)" {
 		t.Error(LogLevel(9).String())
+	}
+}
+
+// TestP07_ProxyProtocol: the table switches the protocol on, blocks are kept as the addresses of peers will be, and
+// trusting everybody is worth a warning.
+func TestP07_ProxyProtocol(t *testing.T) {
+	const rest = `[nts-pool-ke-server]
+listen = "[::]:4460"
+certificate-chain-path = "c"
+private-key-path = "k"
+key-exchange-servers = [{ domain = "localhost", port = 8080 }]
+`
+	for _, row := range []struct {
+		line     string
+		want     []netip.Prefix
+		warnings int
+	}{
+		{"", nil, 0},
+		{`proxy-protocol = { trusted-peers = ["192.0.2.9/28", "::ffff:198.51.100.0/120", "2001:db8::1/128"] }`, []netip.Prefix{
+			netip.MustParsePrefix("192.0.2.0/28"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128")}, 0},
+		{`proxy-protocol = { trusted-peers = ["::/0"] }`, []netip.Prefix{netip.MustParsePrefix("::/0")}, 1},
+	} {
+		p, warnings, err := ParsePool("pool.toml", []byte(rest+row.line))
+		if err != nil || !slices.Equal(p.ProxyPeers, row.want) || len(warnings) != row.warnings {
+			t.Errorf("%s: %v, %v, %v", row.line, p, warnings, err)
+		}
 	}
 }

@@ -22,6 +22,10 @@ type Pool struct {
 	Timeout    time.Duration
 	TimeoutSet bool
 
+	// ProxyPeers is trusted-peers of proxy-protocol: whose headers are believed, IPv4-mapped prefixes as IPv4 ones.
+	// Empty: the PROXY protocol is off.
+	ProxyPeers []netip.Prefix
+
 	Servers       []PoolServer // in the order of the file; may be empty
 	Observability Observability
 }

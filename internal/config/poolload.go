@@ -80,6 +80,7 @@ func (l *loader) poolServer(t *table, p *Pool) {
 	p.Roots = l.roots(t, "certificate-authority-path", p.AuthorityPath)
 	p.Timeout = defaultPoolTimeout
 	p.TimeoutSet = t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &p.Timeout)
+	l.proxyProtocol(t, p)
 	for _, s := range t.each("key-exchange-servers") {
 		p.Servers = append(p.Servers, l.poolUpstream(s))
 	}
@@ -88,6 +89,36 @@ func (l *loader) poolServer(t *table, p *Pool) {
 			`write key-exchange-servers = [{ domain = "…", port = 4460 }]`)
 	}
 	t.finish()
+}
+
+// proxyProtocol reads proxy-protocol = { trusted-peers = ["CIDR", …] }, which switches the protocol on by being there.
+// The flag of nts-pool has no list and would make everybody trusted, so it is told apart.
+func (l *loader) proxyProtocol(t *table, p *Pool) {
+	const key, flag, example = "proxy-protocol", "use-proxy-protocol", `proxy-protocol = { trusted-peers = ["192.0.2.1/32"] }`
+	if n := t.node.children[flag]; n != nil {
+		t.skip(flag)
+		l.problem(n.key, t.name(flag), "belongs to the stand-alone nts-pool", "write "+example)
+	}
+	peers := t.sub(key)
+	if n := t.node.children[key]; n == nil || n.kind != kindTable {
+		return
+	}
+	const list = "trusted-peers"
+	p.ProxyPeers = peers.prefixes(list)
+	switch n := peers.node.children[list]; {
+	case n == nil:
+		peers.missing(list, "write "+example)
+	case n.kind == kindArray && len(n.items) == 0:
+		peers.fail(list, n, "trusts nobody, so nobody could connect", "write the addresses of the load balancers")
+	}
+	for _, prefix := range p.ProxyPeers {
+		if prefix.Bits() == 0 {
+			l.warn(peers.node.children[list].key, peers.name(list), "trusts everybody: whoever reaches the port may pass for any user",
+				"write the addresses of the load balancers")
+			break
+		}
+	}
+	peers.finish()
 }
 
 // poolUpstream reads one entry of key-exchange-servers.

@@ -332,28 +332,43 @@ func proxyHeader(length uint16) []byte {
 	return append(b, 192, 0, 2, 1, 127, 0, 0, 1, 0xc0, 0, 0x11, 0x6c)
 }
 
-// TestP07_ProxyHeaders: the pool takes no PROXY headers, from nobody: whoever sends one is closed at once and costs
-// next to no CPU time. The keys that would switch it on are refused (internal/config).
+// TestP07_ProxyHeaders: a pool without proxy-protocol takes no header from anybody, and one with it no bad header and
+// none from a stranger. Whoever sends one is closed at once and costs next to no CPU time.
 func TestP07_ProxyHeaders(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	p := s.start("pool", poolFront)
-	p.WaitLog("listening on")
+	start := func(port, trusted string) *suite.Proc {
+		config := strings.Replace(poolFront, ":4460", ":"+port, 1)
+		if trusted != "" {
+			config = strings.Replace(config, "key-exchange-servers", "proxy-protocol = { trusted-peers = [\""+trusted+"\"] }\nkey-exchange-servers", 1)
+		}
+		p := s.start("pool", config)
+		p.WaitLog("listening on")
+		return p
+	}
+	without, trusting, strict := start("4460", ""), start("4461", "127.0.0.0/8"), start("4462", "192.0.2.0/24")
 	for _, row := range []struct {
 		name  string
+		pool  *suite.Proc
+		port  string
 		bytes []byte
 		eof   bool
 	}{
-		{"truncated", proxyHeader(12)[:14], true},
-		{"length beyond the data and then EOF", proxyHeader(60000), true},
-		{"whole, from a peer that nobody trusts", proxyHeader(12), false},
-		{"version 1", []byte("PROXY TCP4 192.0.2.1 127.0.0.1 49152 4460\r\n"), false},
+		{"truncated", without, "4460", proxyHeader(12)[:14], true},
+		{"length beyond the data and then EOF", without, "4460", proxyHeader(60000), true},
+		{"whole, without the protocol", without, "4460", proxyHeader(12), false},
+		{"version 1", without, "4460", []byte("PROXY TCP4 192.0.2.1 127.0.0.1 49152 4460\r\n"), false},
+		{"truncated, from a trusted peer", trusting, "4461", proxyHeader(12)[:14], true},
+		{"length beyond the data and then EOF, from a trusted peer", trusting, "4461", proxyHeader(500), true},
+		{"absent when required", trusting, "4461", []byte("\x16\x03\x01\x00\xee\x01\x00\x00\xea\x03\x03"), false},
+		{"whole, from an untrusted peer", strict, "4462", proxyHeader(12), false},
 	} {
+		p := row.pool
 		t.Run(strings.ReplaceAll(row.name, " ", "-"), func(t *testing.T) {
 			before := use(t, p).cpu
 			begin := time.Now()
 			for range 20 {
-				c := dial(t, s.Namespace, "tcp4", "127.0.0.1:4460")
+				c := dial(t, s.Namespace, "tcp4", "127.0.0.1:"+row.port)
 				_, _ = c.Write(row.bytes)
 				if row.eof {
 					_ = c.(*net.TCPConn).CloseWrite()
@@ -372,7 +387,9 @@ func TestP07_ProxyHeaders(t *testing.T) {
 			}
 		})
 	}
-	calm(t, p)
+	for _, p := range []*suite.Proc{without, trusting, strict} {
+		calm(t, p)
+	}
 }
 
 func readAll(c net.Conn) (n int, err error) {

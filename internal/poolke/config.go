@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"ntp-daemon/internal/config"
@@ -35,6 +36,10 @@ type Config struct {
 	Certificate *tls.Certificate // shown to users and, as client certificate, to time sources; Leaf set
 	Roots       *x509.CertPool   // for time sources; nil: the system's
 	Backends    []pool.Backend   // may be empty: every user then gets error 2
+
+	// ProxyPeers are the load balancers whose PROXY protocol headers are believed. Not empty: every connection
+	// must come from one of them and begin with a header. Empty: headers are not understood.
+	ProxyPeers []netip.Prefix
 
 	Protocols []record.Protocol // that users may get; empty: NTPv4
 
@@ -80,6 +85,11 @@ func (c Config) withDefaults() Config {
 // reserve is the part of the total that no time source may use up.
 func (c *Config) reserve() time.Duration { return min(c.Timeout/reserveShare, longestAnswerReserve) }
 
+// trusts reports whether a is a balancer whose PROXY protocol headers are believed.
+func (c *Config) trusts(a netip.Addr) bool {
+	return slices.ContainsFunc(c.ProxyPeers, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
 // FromConfig turns a loaded configuration into a Config. It reads the certificate; the error names
 // the file and the key of the configuration.
 func FromConfig(c *config.Pool, now time.Time) (Config, error) {
@@ -87,7 +97,7 @@ func FromConfig(c *config.Pool, now time.Time) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	conf := Config{Listen: c.Listen, Certificate: cert, Roots: c.Roots, Timeout: c.Timeout}
+	conf := Config{Listen: c.Listen, Certificate: cert, Roots: c.Roots, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers}
 	for _, s := range c.Servers {
 		conf.Backends = append(conf.Backends, pool.Backend{Domain: s.Domain, Port: s.Port, Tokens: s.Tokens})
 	}

@@ -20,6 +20,8 @@ const (
 	ServerFailed                   // error 2: the one time source that got the keys did not deliver
 	TimedOut                       // error 2: the time for one user was over before keys were sent
 	UserGone                       // the answer could not be written
+	ProxyRefused                   // closed before TLS: not a balancer that is trusted, or no good PROXY header
+	OverLimit                      // closed before TLS: too many users from the network behind the balancer
 	outcomes
 )
 
@@ -28,6 +30,7 @@ var outcomeNames = [outcomes]string{
 	Served: "served", NoProtocol: "no_protocol", NoAlgorithm: "no_algorithm", TLSFailed: "tls_failed", NoALPN: "no_alpn",
 	Incomplete: "incomplete_request", BadRequest: "bad_request", UnknownCritical: "unknown_critical",
 	NoServer: "no_server", ServerFailed: "server_failed", TimedOut: "timed_out", UserGone: "user_gone",
+	ProxyRefused: "proxy_refused", OverLimit: "over_limit",
 }
 
 // String is the label.

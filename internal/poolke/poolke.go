@@ -45,6 +45,7 @@ type Pool struct {
 	gate  ke.Gate
 	turn  atomic.Uint64 // users so far, which turns the list
 	tally tally
+	quiet *logging.Limiter // for what strangers could fill the log with
 
 	mu      sync.Mutex   // guards aliases
 	aliases pool.Aliases // learned from time sources' answers
@@ -52,7 +53,7 @@ type Pool struct {
 
 // New checks the configuration as a whole. Nothing is opened.
 func New(c Config, d Deps) (*Pool, error) {
-	p := &Pool{deps: d, gate: ke.NewGate(), log: logging.Target(d.Log, logTarget)}
+	p := &Pool{deps: d, gate: ke.NewGate(), quiet: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logTarget)}
 	if p.deps.Listen == nil {
 		p.deps.Listen = accept.Listen
 	}
@@ -85,6 +86,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	loop := accept.New(accept.Config{
 		Permits: cfg.MaxConnections, PerPrefix: cfg.PerPrefix, PrefixV6: prefixV6,
 		Timeout: cfg.Timeout, Drain: cfg.DrainTimeout, Handle: p.handle, Log: p.log,
+		// A balancer stands for many users; each is counted when its header has named it.
+		Exempt: func(a netip.Addr) bool { return p.snap.Load().cfg.trusts(a) },
 	})
 	p.log.Info().Msgf("listening on 'Ok(%s)'", bound(ln, cfg.Listen))
 
@@ -129,7 +132,7 @@ func (p *Pool) reloadLoop(ctx context.Context) {
 	}
 }
 
-// Swap replaces list, certificate and time limits for all users who come from now on, or nothing if
+// Swap replaces list, certificate, trusted load balancers and time limits for all users who come from now on, or nothing if
 // the configuration is faulty. The listen address and the connection limits stay as they were.
 func (p *Pool) Swap(c Config) error {
 	old := p.snap.Load()

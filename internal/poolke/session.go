@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
@@ -30,7 +32,10 @@ func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 	end := time.Now().Add(snap.cfg.Timeout)
 	gated := p.gate.Conn(c)
 	s := &session{p: p, snap: snap, gated: gated, conn: tls.Server(gated, p.tls), end: end}
-	outcome, err := s.serve(ctx)
+	outcome, err := s.proxied(c)
+	if err == nil {
+		outcome, err = s.serve(ctx)
+	}
 	p.tally[outcome].Add(1)
 	ev := p.log.Debug().Stringer("peer", network(c.Remote())).Stringer("outcome", outcome)
 	switch {
@@ -70,6 +75,44 @@ type session struct {
 	conn  *tls.Conn
 	end   time.Time // hard end of everything
 	wrote bool      // our message is out
+}
+
+// proxied reads the header of the balancer in front of us, if there is one, and applies the limits to the user that
+// it names.
+func (s *session) proxied(c *accept.Conn) (Outcome, error) {
+	if len(s.snap.cfg.ProxyPeers) == 0 {
+		return Served, nil
+	}
+	user, err := s.proxyHeader(c)
+	switch {
+	case err != nil:
+		s.p.quiet.Event(&s.p.log, zerolog.WarnLevel, time.Now(), "proxy").Stringer("peer", network(c.Remote())).
+			Str("e", printable(err)).Msg("connection refused before TLS, see proxy-protocol")
+		return ProxyRefused, err
+	case user.IsValid() && !c.SetRemote(user.Addr()):
+		return OverLimit, errors.New("too many users from one network")
+	}
+	return Served, nil
+}
+
+// proxyHeader reads the header. It reads past the accept loop's wrapper, to which a connection is idle, and may be
+// closed for a better one, until the user has spoken.
+func (s *session) proxyHeader(c *accept.Conn) (netip.AddrPort, error) {
+	if !s.snap.cfg.trusts(c.Remote()) {
+		return netip.AddrPort{}, errors.New("peer is not among the trusted-peers")
+	}
+	end := time.Now().Add(s.snap.cfg.HandshakeTimeout)
+	if end.After(s.end) {
+		end = s.end
+	}
+	if err := c.SetReadDeadline(end); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("set read deadline: %w", err)
+	}
+	user, err := readProxy(c.Conn)
+	if err != nil {
+		return user, err
+	}
+	return user, c.SetReadDeadline(s.end)
 }
 
 // serve is the life of a session: TLS, request, answer.

@@ -1,0 +1,91 @@
+package poolke
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+)
+
+// The PROXY protocol, version 2 (nts-pool.md B10): a load balancer in front of the pool says, before the first byte
+// of TLS, whose connection it passes on.
+const (
+	proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
+	proxyFixed     = len(proxySignature) + 4 // signature, version and command, family, length
+	// longestProxy is the longest header that is read: what fits into one segment on every IPv4 path, which is the
+	// size that the protocol itself reckons with. Addresses need 52 bytes at most, the rest is for TLVs.
+	longestProxy = 536
+
+	proxyLocal = 0x20 // version 2, command LOCAL: the balancer speaks for itself, as in a health check
+	proxyProxy = 0x21 // version 2, command PROXY
+	proxyTCP4  = 0x11
+	proxyTCP6  = 0x21
+	proxyAddr4 = 12 // two addresses and two ports
+	proxyAddr6 = 36
+)
+
+// What is wrong with a header.
+var (
+	errNoProxy      = errors.New("no PROXY protocol header of version 2")
+	errProxyLong    = fmt.Errorf("PROXY protocol header of more than %d bytes", longestProxy)
+	errProxyShort   = errors.New("PROXY protocol header too short for its addresses")
+	errProxyCommand = errors.New("PROXY protocol command is neither LOCAL nor PROXY")
+	errProxyFamily  = errors.New("PROXY protocol header for another transport than TCP over IPv4 or IPv6")
+	errProxyAddress = errors.New("PROXY protocol header with an address that no user can have")
+)
+
+// readProxy reads a header from r, not a byte more, and returns the user's address and port, IPv4 never in its IPv6
+// form. With the command LOCAL there is none and the result is invalid. TLVs are passed over. An error leaves r
+// somewhere in the header: the connection is of no more use.
+func readProxy(r io.Reader) (netip.AddrPort, error) {
+	var buf [longestProxy]byte
+	// A byte that does not belong to the signature ends the attempt, however few have come: whoever speaks TLS or
+	// version 1 is not waited for.
+	for n := 0; n < proxyFixed; {
+		more, err := io.ReadAtLeast(r, buf[n:proxyFixed], 1)
+		n += more
+		if got := min(n, len(proxySignature)); string(buf[:got]) != proxySignature[:got] {
+			return netip.AddrPort{}, errNoProxy
+		}
+		if err != nil {
+			return netip.AddrPort{}, fmt.Errorf("read PROXY protocol header: %w", err)
+		}
+	}
+	size := proxyFixed + int(binary.BigEndian.Uint16(buf[proxyFixed-2:]))
+	if size > longestProxy {
+		return netip.AddrPort{}, errProxyLong
+	}
+	command, family := buf[len(proxySignature)], buf[len(proxySignature)+1]
+	if command != proxyLocal && command != proxyProxy {
+		return netip.AddrPort{}, errProxyCommand
+	}
+	body := buf[proxyFixed:size]
+	if _, err := io.ReadFull(r, body); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("read PROXY protocol header: %w", err)
+	}
+	if command == proxyLocal {
+		return netip.AddrPort{}, nil
+	}
+	return proxySource(family, body)
+}
+
+// proxySource takes the user's address out of the body of a header with the command PROXY.
+func proxySource(family byte, body []byte) (netip.AddrPort, error) {
+	var a netip.Addr
+	var port []byte
+	switch {
+	case family != proxyTCP4 && family != proxyTCP6:
+		return netip.AddrPort{}, errProxyFamily // UNSPEC among them: whom would the limits apply to?
+	case family == proxyTCP4 && len(body) >= proxyAddr4:
+		a, port = netip.AddrFrom4([4]byte(body)), body[8:]
+	case family == proxyTCP6 && len(body) >= proxyAddr6:
+		a, port = netip.AddrFrom16([16]byte(body)).Unmap(), body[32:]
+	default:
+		return netip.AddrPort{}, errProxyShort
+	}
+	if a.IsUnspecified() || a.IsMulticast() {
+		return netip.AddrPort{}, errProxyAddress
+	}
+	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(port)), nil
+}
