@@ -143,7 +143,7 @@ type KEServer struct {
 	PrivateKeyPath       string
 	Timeout              time.Duration // of one exchange, TLS included; default 1 s
 	MaxConnections       int           // concurrent-connections, default 512
-	LongLived            int           // connections kept for pools, default a tenth of MaxConnections
+	LongLived            int           // connections kept for pools, default a tenth of MaxConnections and at least 1; 0: none
 	NTPServer            string        // sent to clients; empty: none, they use this host
 	NTPPort              uint16        // sent to clients; 0: none, they use 123
 

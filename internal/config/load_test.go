@@ -433,3 +433,19 @@ key-exchange-servers = [{ domain = "localhost", port = 8080 }]
 		}
 	}
 }
+
+func TestLongLivedConnections(t *testing.T) {
+	const rest = "[[server]]\nlisten = \"[::]:123\"\n[[nts-ke-server]]\nlisten = \"[::]:4460\"\n" +
+		"certificate-chain-path = \"c\"\nprivate-key-path = \"k\"\n"
+	for lines, want := range map[string]int{
+		"":                             51,
+		"concurrent-connections = 5":   1,
+		"longlived-connections = 0":    0, // none
+		"longlived-connections = 1":    1,
+		"concurrent-connections = 100": 10,
+	} {
+		if c := parseOK(t, rest+lines); c.KEServers[0].LongLived != want {
+			t.Errorf("%s: %d, want %d", lines, c.KEServers[0].LongLived, want)
+		}
+	}
+}

@@ -204,7 +204,7 @@ func (l *loader) keServer(t *table) KEServer {
 	t.keyPair("certificate-chain-path", "private-key-path", &s.CertificateChainPath, &s.PrivateKeyPath)
 	t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &s.Timeout)
 	t.integer("concurrent-connections", connections, &s.MaxConnections)
-	s.LongLived = s.MaxConnections / longLivedShare
+	s.LongLived = max(1, s.MaxConnections/longLivedShare)
 	t.integer("longlived-connections", span{min: 0, max: float64(s.MaxConnections)}, &s.LongLived)
 	if t.text("ntp-server", "ntp.example.org", &s.NTPServer) {
 		if what, remedy := checkHost(s.NTPServer); what != "" {

@@ -26,7 +26,8 @@ type Daemon struct {
 	log     zerolog.Logger
 	started time.Time
 
-	levelFixed bool // by the command line: a reload leaves the log level alone
+	levelFixed bool          // by the command line: a reload leaves the log level alone
+	logFile    *logging.File // opened anew by a reload; nil without log-path
 
 	steers  bool
 	tk      *timekeeper

@@ -43,7 +43,7 @@ func (d *Daemon) openKE(c config.KEServer) (*keListener, error) {
 		PoolLeaves:  func() [][]byte { return *k.leaves.Load() },
 		Tokens:      func() []secret.Bytes { return *k.tokens.Load() },
 		NTPServer:   c.NTPServer, NTPPort: c.NTPPort, Timeout: c.Timeout,
-		MaxConnections: c.MaxConnections, LongLived: c.LongLived,
+		MaxConnections: c.MaxConnections, LongLived: longLived(c.LongLived),
 		KeySet: func() *nts.KeySet { return d.keySet.Load() },
 		Rand:   d.deps.Rand, Log: k.log, Now: time.Now,
 	})
@@ -53,6 +53,15 @@ func (d *Daemon) openKE(c config.KEServer) (*keListener, error) {
 	}
 	k.ln = ln
 	return k, nil
+}
+
+// longLived translates the number of the configuration, where 0 is none and the default is filled in, for ke, where 0
+// is the default.
+func longLived(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // prepare reads the certificate and returns what puts it, and who may ask, into use; on error everything stays as it

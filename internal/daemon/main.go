@@ -48,17 +48,19 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	if !haveLevel {
 		level = levels[cfg.Observability.LogLevel]
 	}
-	log, closeLog, err := openLog(cfg.Observability, level)
+	log, file, err := openLog(cfg.Observability, level)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
+	if file != nil {
+		defer file.Close()
+	}
 	greet(log, cfg, warnings, haveLevel)
 	d, err := New(cfg, RealDeps(log))
 	if err != nil {
 		return err
 	}
-	d.levelFixed = haveLevel
+	d.levelFixed, d.logFile = haveLevel, file
 	dropPrivileges(log, d.steers)
 	return d.Run(ctx, hup)
 }
@@ -86,16 +88,16 @@ func parseLevel(s string) (zerolog.Level, bool, error) {
 }
 
 // openLog opens the log's destination; a file is appended to, never truncated. The level is zerolog's global one, so
-// that a reload can change it both ways.
-func openLog(o config.Observability, level zerolog.Level) (zerolog.Logger, func(), error) {
+// that a reload can change it both ways. The file is nil without log-path.
+func openLog(o config.Observability, level zerolog.Level) (zerolog.Logger, *logging.File, error) {
 	var out io.Writer
-	done := func() {}
+	var file *logging.File
 	if o.LogPath != "" {
-		f, err := os.OpenFile(o.LogPath, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+		f, err := logging.OpenFile(o.LogPath)
 		if err != nil {
 			return zerolog.Logger{}, nil, fmt.Errorf("open log-path: %w", err)
 		}
-		out, done = f, func() { _ = f.Close() }
+		out, file = f, f
 	}
 	zerolog.SetGlobalLevel(level)
 	opts := logging.Options{Level: zerolog.TraceLevel, Format: formats[o.LogFormat], Out: out}
@@ -103,7 +105,7 @@ func openLog(o config.Observability, level zerolog.Level) (zerolog.Logger, func(
 	if o.ANSIColors != nil {
 		opts.Color = *o.ANSIColors
 	}
-	return logging.New(opts), done, nil
+	return logging.New(opts), file, nil
 }
 
 // greet writes the first lines: the file in use, an override, and what the configuration's author should know.

@@ -13,7 +13,7 @@ import (
 )
 
 // reloadLoop owns nothing: on SIGHUP it loads the configuration again and swaps, as a validated whole, what can be
-// swapped: the log level, access lists, certificates, keys and who may ask as a pool. It stops when ctx ends.
+// swapped: the log level, access lists, certificates, keys and who may ask as a pool. The log file is opened anew. It stops when ctx ends.
 func (d *Daemon) reloadLoop(ctx context.Context, hup <-chan os.Signal) error {
 	for {
 		select {
@@ -27,6 +27,12 @@ func (d *Daemon) reloadLoop(ctx context.Context, hup <-chan os.Signal) error {
 
 func (d *Daemon) reload() {
 	log := logging.Target(d.log, "ntpd::daemon::config")
+	// First and whatever becomes of the rest: whoever renamed the log wants it under its name again.
+	if d.logFile != nil {
+		if err := d.logFile.Reopen(); err != nil {
+			log.Error().Err(err).Msg("log-path was not opened anew, the old file stays in use")
+		}
+	}
 	next, _, err := config.Load(d.cfg.Path)
 	var swaps []func()
 	if err == nil {

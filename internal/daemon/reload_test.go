@@ -34,16 +34,17 @@ func reloadable(t *testing.T, path, text string) *Daemon {
 	}
 	cfg.Observability.LogPath = filepath.Join(filepath.Dir(path), "log")
 	before := zerolog.GlobalLevel()
-	log, done, err := openLog(cfg.Observability, levels[cfg.Observability.LogLevel])
+	log, file, err := openLog(cfg.Observability, levels[cfg.Observability.LogLevel])
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { done(); zerolog.SetGlobalLevel(before) })
+	t.Cleanup(func() { _ = file.Close(); zerolog.SetGlobalLevel(before) })
 	d, err := New(cfg, Deps{Log: log, Rand: rand.Reader, OpenClock: openClock, Ready: func() {}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.close)
+	d.logFile = file
 	return d
 }
 
@@ -69,6 +70,15 @@ func TestReload_LogLevel(t *testing.T) {
 		d.log.Trace().Msg("after")
 		if logged(t, path, "before") || logged(t, path, "after") == fixed {
 			t.Errorf("fixed %v: before %v, after %v", fixed, logged(t, path, "before"), logged(t, path, "after"))
+		}
+	}
+}
+
+// What the configuration calls 0 is none; ke has its default there.
+func TestLongLived(t *testing.T) {
+	for n, want := range map[int]int{0: -1, 1: 1, 51: 51} {
+		if got := longLived(n); got != want {
+			t.Errorf("%d became %d, want %d", n, got, want)
 		}
 	}
 }
@@ -112,5 +122,24 @@ func TestKS19_ReloadIsAWhole(t *testing.T) {
 	d.reload()
 	if d.ke[0].cert.Load() == first || d.servers[0].access.Load().Check(denied) == server.Allow {
 		t.Error("a good reload is not in use")
+	}
+}
+
+// A reload opens the log file anew, also if the configuration is refused: it is how logs are rotated.
+func TestReload_ReopensTheLog(t *testing.T) {
+	for _, next := range []string{"[synchronization]\nclock = \"virtual\"\n", "no TOML"} {
+		path := filepath.Join(t.TempDir(), "ntp.toml")
+		d := reloadable(t, path, "[synchronization]\nclock = \"virtual\"\n")
+		d.log.Info().Msg("before")
+		name := filepath.Join(filepath.Dir(path), "log")
+		if err := os.Rename(name, name+".1"); err != nil {
+			t.Fatal(err)
+		}
+		put(t, path, []byte(next))
+		d.reload()
+		d.log.Info().Msg("after")
+		if logged(t, path, "before") || !logged(t, path, "reload") || !logged(t, path, "after") {
+			t.Errorf("%s: the new file is wrong", next)
+		}
 	}
 }

@@ -75,6 +75,9 @@ var globals sync.Once
 // detect chooses the format for a destination: people read terminals, the journal takes priorities, programs
 // read the rest.
 func detect(out io.Writer, journalStream string) Format {
+	if l, ok := out.(*File); ok {
+		out = l.file()
+	}
 	f, ok := out.(*os.File)
 	switch {
 	case !ok:

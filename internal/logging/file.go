@@ -1,0 +1,69 @@
+package logging
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// logMode is the mode of a log file that did not exist, before the process's mask.
+const logMode = 0o640
+
+// File is a log file that can be opened anew under its name, for whoever rotates logs by renaming. It is an
+// io.Writer for Options.Out and safe for concurrent use.
+type File struct {
+	path string
+	mu   sync.Mutex // guards out
+	out  *rawFile
+}
+
+// OpenFile opens a log file for appending, and makes it if it does not exist.
+func OpenFile(path string) (*File, error) {
+	f, err := openLog(path, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &File{path: path, out: &rawFile{f: f}}, nil
+}
+
+func openLog(path string, flags int) (*os.File, error) {
+	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|flags, logMode)
+}
+
+// Write implements io.Writer.
+func (l *File) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(b)
+}
+
+// Reopen opens the file under its name again; lines go there from now on and none is lost. On error the old one
+// stays in use. A pipe without reader is an error and not waited for.
+func (l *File) Reopen() error {
+	f, err := openLog(l.path, unix.O_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("reopen log: %w", err)
+	}
+	l.mu.Lock()
+	old := l.out
+	l.out = &rawFile{f: f}
+	l.mu.Unlock()
+	_ = old.f.Close() // its lines are with the kernel since they were written
+	return nil
+}
+
+// Close closes the file; later lines are lost.
+func (l *File) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.f.Close()
+}
+
+// file is the present one.
+func (l *File) file() *os.File {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.f
+}
