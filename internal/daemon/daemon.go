@@ -38,6 +38,7 @@ type Daemon struct {
 	observe *observer // nil without a socket
 	unlock  func()
 	claims  *assoc.Claims
+	notify  *notifier
 	truth   func() *observe.VirtualTruth // only with a virtual clock
 
 	view    atomic.Pointer[ntp.View]
@@ -51,6 +52,7 @@ type Daemon struct {
 // and the clock is as it was.
 func New(cfg *config.Config, deps Deps) (*Daemon, error) {
 	d := &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims()}
+	d.notify = newNotifier(&d.deps)
 	// What can fail without touching anything comes first, the clock last.
 	for _, open := range []func() error{d.openState, d.openServers, d.openObserver, d.openTimekeeper} {
 		if err := open(); err != nil {
@@ -98,7 +100,8 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 		})
 	}
 	g.start("reload", func(ctx context.Context) error { return d.reloadLoop(ctx, hup) })
-	d.deps.Ready()
+	g.start("service manager", d.notify.run)
+	d.notify.ready()
 	return g.wait()
 }
 
@@ -139,7 +142,7 @@ func (d *Daemon) openTimekeeper() error {
 		sys:    system.New(params),
 		inbox:  make(chan assoc.Message, inboxDepth),
 		advice: map[ntp.SourceID]chan<- ntp.Advice{}, quiet: logging.NewLimiter(meddlingInterval),
-		view: &d.view, report: &d.report,
+		view: &d.view, report: &d.report, notify: d.notify,
 	}
 	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
 		d.tk.saved = drifts

@@ -37,7 +37,11 @@ directory = "`+filepath.Join(dir, "state")+`"
 		ctx, cancel := context.WithCancel(t.Context())
 		d, err := New(cfg, Deps{
 			Log: zerolog.Nop(), Rand: rand.Reader, OpenClock: openClock,
-			Ready: func() { time.AfterFunc(20*time.Millisecond, cancel) },
+			Notify: func(state string) {
+				if state == "READY=1" {
+					time.AfterFunc(20*time.Millisecond, cancel)
+				}
+			},
 		})
 		if err != nil {
 			t.Fatal(err)

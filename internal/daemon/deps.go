@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
@@ -25,14 +26,16 @@ type Deps struct {
 	Resolve   assoc.Resolver                                            // nil: the system's
 	Exchange  func(context.Context, ke.ClientConfig) (ke.Result, error) // nil: over TCP
 	Dial      func(netip.AddrPort) (assoc.Conn, error)                  // nil: UDP
-	Ready     func()                                                    // everything is open and running
+	Notify    func(state string)                                        // a message to the service manager; nil: there is none
+	Watchdog  time.Duration                                             // silence that the service manager bears; 0: any
 }
 
 // RealDeps is the outside world of a process.
 func RealDeps(log zerolog.Logger) Deps {
 	return Deps{
 		Log: log, Rand: rand.Reader, OpenClock: openClock,
-		Ready: func() { _, _ = sd.SdNotify(false, sd.SdNotifyReady) },
+		Notify:   func(state string) { _, _ = sd.SdNotify(false, state) }, // who does not listen is not missed
+		Watchdog: watchdogInterval(log),
 	}
 }
 

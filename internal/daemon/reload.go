@@ -20,7 +20,9 @@ func (d *Daemon) reloadLoop(ctx context.Context, hup <-chan os.Signal) error {
 		case <-ctx.Done():
 			return nil
 		case <-hup:
+			d.notify.reloading()
 			d.reload()
+			d.notify.ready()
 		}
 	}
 }

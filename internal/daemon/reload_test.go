@@ -39,7 +39,7 @@ func reloadable(t *testing.T, path, text string) *Daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = file.Close(); zerolog.SetGlobalLevel(before) })
-	d, err := New(cfg, Deps{Log: log, Rand: rand.Reader, OpenClock: openClock, Ready: func() {}})
+	d, err := New(cfg, Deps{Log: log, Rand: rand.Reader, OpenClock: openClock})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,9 @@ type timekeeper struct {
 	view   *atomic.Pointer[ntp.View]
 	report *atomic.Pointer[system.Report]
 
+	notify *notifier // the service manager hears of the state, and that the loop turns
+	status string    // as it last heard
+
 	quiet *logging.Limiter // for what others do to the clock again and again
 	told  time.Time        // when the kernel was last told the status
 
@@ -76,6 +79,8 @@ func (tk *timekeeper) run(ctx context.Context) error {
 			return tk.rest()
 		case msg := <-tk.inbox:
 			ev = tk.register(msg)
+		case tk.notify.beats <- struct{}{}:
+			continue // the watchdog sees that we are alive; nothing happened, and the timer runs on
 		case <-tk.jumped:
 			ev = system.Tick{}
 		case <-timer.C:
@@ -110,6 +115,10 @@ func (tk *timekeeper) turn(ev system.Event) (time.Duration, error) {
 	err := tk.apply(fx)
 	rep := tk.sys.Report()
 	tk.report.Store(&rep)
+	if text := statusText(rep.State, tk.view.Load()); text != tk.status {
+		tk.status = text
+		tk.notify.offerStatus(text)
+	}
 	if _, ok := ev.(system.Measured); ok {
 		tk.offerDrift(&rep)
 	}

@@ -43,7 +43,7 @@ func newTrial(t *testing.T, params system.Params) *trial {
 	tk := &timekeeper{
 		clock: c, steers: true, base: c.Frequency(), log: zerolog.Nop(), ledger: ntp.NewLedger(c.Now(), c.Frequency()),
 		sys: system.New(params), advice: map[ntp.SourceID]chan<- ntp.Advice{}, quiet: logging.NewLimiter(time.Hour),
-		view: &atomic.Pointer[ntp.View]{}, report: &atomic.Pointer[system.Report]{}, saved: drifts,
+		view: &atomic.Pointer[ntp.View]{}, report: &atomic.Pointer[system.Report]{}, saved: drifts, notify: newNotifier(&Deps{}),
 	}
 	tk.sys.Applied(tk.ledger.Last())
 	r := &trial{timekeeper: tk, c: c, drifts: drifts}
