@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strconv"
 	"time"
@@ -67,12 +68,21 @@ func printable(err error) string {
 	return q[1 : len(q)-1]
 }
 
+// userConn is TLS towards a user; a *tls.Conn is one.
+type userConn interface {
+	net.Conn
+	HandshakeContext(ctx context.Context) error
+	ConnectionState() tls.ConnectionState
+	CloseWrite() error
+	NetConn() net.Conn
+}
+
 // session is one user's connection.
 type session struct {
 	p     *Pool
 	snap  *snapshot
 	gated *ke.GatedConn // under conn; shares the processors out while the handshake lasts
-	conn  *tls.Conn
+	conn  userConn
 	end   time.Time // hard end of everything
 	wrote bool      // our message is out
 }
