@@ -394,6 +394,9 @@ type rig struct {
 	cancel context.CancelFunc
 	ctx    context.Context
 	wg     sync.WaitGroup
+
+	time      func() time.Time // what the clock shows, nil: the bubble's
+	bootstrap *Bootstrap
 }
 
 // bubble runs a test in a synctest bubble: a minute costs nothing, and a goroutine that outlives the test fails it.
@@ -439,6 +442,7 @@ func (r *rig) supervise(t *testing.T, spec Spec) {
 	d := Deps{
 		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Dial: r.net.dial, Rand: newDice(1),
 		Log: zerolog.New(r.log), Inbox: r.inbox, Claims: r.claims,
+		Time: r.time, Bootstrap: r.bootstrap,
 		NextID: func() ntp.SourceID {
 			r.idMu.Lock()
 			defer r.idMu.Unlock()

@@ -25,8 +25,10 @@ type found struct {
 	port    uint16       // NTP port
 	addrs   []netip.AddrPort
 	refused []resolve.Refusal
-	err     error // no addresses; with a session it is the look-up after a good key exchange that failed
-	step    string
+	// provisional: the certificate was judged as of the floor, see Bootstrap.
+	provisional bool
+	err         error // no addresses; with a session it is the look-up after a good key exchange that failed
+	step        string
 }
 
 // search runs one look-up or key exchange, without touching the supervisor. denied are the names that a pool is
@@ -36,8 +38,8 @@ func search(ctx context.Context, spec *Spec, d *Deps, p purpose, denied []string
 	host := spec.Host
 	var remote, peer netip.Addr
 	if spec.Mode.secure() {
-		res, err := exchangeKeys(ctx, spec, d, denied)
-		if err != nil {
+		res, provisional, err := exchangeKeys(ctx, spec, d, denied)
+		if f.provisional = provisional; err != nil {
 			f.step, f.err = "key exchange", err
 			return f
 		}
@@ -89,19 +91,28 @@ func absolute(res ke.Result) string {
 }
 
 // exchangeKeys runs one NTS key exchange with the configured host. Failing that there is no source: plain NTP is
-// never tried instead (KC18).
-func exchangeKeys(ctx context.Context, spec *Spec, d *Deps, denied []string) (ke.Result, error) {
+// never tried instead (KC18). provisional says that the certificate was not judged by the clock.
+func exchangeKeys(ctx context.Context, spec *Spec, d *Deps, denied []string) (res ke.Result, provisional bool, err error) {
 	// The exchange keeps its own deadline; this one only makes sure that an injected one does.
 	ctx, cancel := context.WithTimeout(ctx, keyExchangeTimeout+time.Second)
 	defer cancel()
-	res, err := d.Exchange(ctx, ke.ClientConfig{
-		Address: spec.Host, Port: spec.Port, Roots: spec.Roots, Time: d.Time,
+	judge := d.Time
+	at, provisional := d.Bootstrap.judge(d.Time())
+	if provisional {
+		judge = func() time.Time { return at }
+	}
+	res, err = d.Exchange(ctx, ke.ClientConfig{
+		Address: spec.Host, Port: spec.Port, Roots: spec.Roots, Time: judge,
 		Algorithms: spec.Algorithms, Denied: denied, Timeout: keyExchangeTimeout,
 	})
 	if err != nil {
-		return res, fmt.Errorf("key exchange with %s: %w", spec.Name(), err)
+		return res, provisional, fmt.Errorf("key exchange with %s: %w", spec.Name(), err)
 	}
 	log := logging.Target(d.Log, "ntpd::daemon::spawn")
+	if provisional {
+		log.Warn().Str("source", spec.Name()).Time("judged_at", at).
+			Msg("the clock is not set, the certificate is valid as of the earliest possible time; to be confirmed")
+	}
 	log.Debug().Str("source", spec.Name()).Uint16("aead", uint16(res.Algorithm)).Msg("keys exchanged")
-	return res, nil
+	return res, provisional, nil
 }

@@ -28,6 +28,8 @@ type member struct {
 	need    source.Need // as last reported for that session
 	good    bool        // that session has had a good reply
 
+	provisional bool // that session's certificate was judged as of the floor, see Bootstrap
+
 	heir *member // started in its place, not proven yet; nil: none
 
 	swap chan *nts.Session
@@ -105,13 +107,13 @@ func (s *supervisor) forget(m *member) {
 	}
 }
 
-// renew puts a fresh session into the running association; the latest wins.
-func (m *member) renew(n *nts.Session) {
+// renew puts the session of f into the running association; the latest wins.
+func (m *member) renew(f *found) {
 	select {
 	case <-m.swap:
 	default:
 		m.session++ // the task counts only the sessions that it takes out
 	}
-	m.swap <- n
-	m.need, m.good = source.NeedNothing, false
+	m.swap <- f.session
+	m.need, m.good, m.provisional = source.NeedNothing, false, f.provisional
 }

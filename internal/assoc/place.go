@@ -29,9 +29,11 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 		return // ended meanwhile; what is wanted now is planned anew
 	}
 	switch {
+	case f.purpose.goal == confirm:
+		s.confirm(ctx, now, &f, m)
 	case f.err != nil && f.session != nil && m != nil && s.sameServer(m, &f):
 		// The keys are good and the server is the one we know: its address need not be looked up to use them.
-		m.renew(f.session)
+		m.renew(&f)
 	case f.err != nil:
 		s.searchFailed(now, &f)
 	case s.spec.Mode == ModePool:
@@ -54,7 +56,8 @@ func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 			return
 		}
 	}
-	if s.startAny(ctx, now, f.addrs, f.name, f.session) != nil {
+	if m := s.startAny(ctx, now, f.addrs, f.name, f.session); m != nil {
+		m.provisional = f.provisional
 		return
 	}
 	if s.spec.Mode == ModeNTSPool {
@@ -71,7 +74,7 @@ func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *member) {
 	same := s.sameServer(m, f) && slices.Contains(f.addrs, m.addr)
 	if same && f.purpose.goal == rekey && f.session != nil {
-		m.renew(f.session)
+		m.renew(f)
 		return
 	}
 	if s.spec.Mode == ModeNTSPool && !s.sameServer(m, f) && s.roster.Check(f.name) != nil {
@@ -85,11 +88,12 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 	}
 	others := slices.DeleteFunc(slices.Clone(f.addrs), func(a netip.AddrPort) bool { return a == m.addr })
 	if heir := s.startAny(ctx, now, others, f.name, f.session); heir != nil {
+		heir.provisional = f.provisional
 		m.heir = heir
 		return
 	}
 	if same && f.session != nil {
-		m.renew(f.session)
+		m.renew(f)
 		return
 	}
 	// Nothing better: the source goes on trying where it is, and the gaps between our searches grow.
@@ -159,7 +163,11 @@ func (s *supervisor) searchFailed(now time.Time, f *found) {
 		level = zerolog.WarnLevel
 		s.failedStep, s.failedTold = f.step, now
 	}
-	s.log.WithLevel(level).Err(f.err).Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
+	ev := s.log.WithLevel(level).Err(f.err)
+	if remedy := s.d.Bootstrap.remedy(s.d.Time(), f.err); remedy != "" {
+		ev = ev.Str("remedy", remedy)
+	}
+	ev.Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
 }
 
 // noNetwork reports whether err says that this host has no network. Of such an error the Go resolver keeps the text

@@ -141,7 +141,9 @@ type Deps struct {
 	Inbox    chan<- Message // never closed; the reader must drain it until Supervise has returned or ctx ended
 	NextID   func() ntp.SourceID
 	Claims   *Claims          // shared by all supervisors of a process; nil: none
-	Time     func() time.Time // for certificate validity; nil: the key exchange's own default
+	Time     func() time.Time // what the clock shows, for certificate validity; nil: time.Now
+
+	Bootstrap *Bootstrap // shared like Claims; nil: the clock is believed from the start
 }
 
 // withDefaults fills in the production parts that were left out.
@@ -155,6 +157,9 @@ func (d Deps) withDefaults() Deps {
 	if d.Dial == nil {
 		now, kernelStamp := d.Clock.Now, d.Map
 		d.Dial = func(remote netip.AddrPort) (Conn, error) { return udp.Dial(remote, now, kernelStamp) }
+	}
+	if d.Time == nil {
+		d.Time = time.Now
 	}
 	if d.Claims == nil {
 		d.Claims = NewClaims()

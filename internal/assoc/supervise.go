@@ -41,7 +41,11 @@ const (
 	fill    goal = iota // one source more
 	replace             // another server for one that is unreachable
 	rekey               // fresh keys for one that works or did
+	confirm             // the same for one whose certificate was judged before the clock was set
 )
+
+// keys reports whether the goal is keys for a member that there is.
+func (g goal) keys() bool { return g == rekey || g == confirm }
 
 // purpose is the goal of a search and the member it is about; 0 with fill.
 type purpose struct {
@@ -101,10 +105,13 @@ func (s *supervisor) label() string { return fmt.Sprintf("SpawnerId(%d)", s.spec
 func (s *supervisor) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	settled := s.d.Bootstrap.done()
 	for ctx.Err() == nil {
 		timer.Reset(s.plan(ctx, time.Now()))
 		select {
 		case <-ctx.Done():
+		case <-settled:
+			settled = nil // once is enough: plan looks itself
 		case r := <-s.reports:
 			s.heard(ctx, time.Now(), r)
 		case f := <-s.results:
@@ -130,14 +137,10 @@ func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
 		if !ok {
 			return idle
 		}
-		at := s.retry.at
-		if p.goal != rekey && s.growAt.After(at) {
-			at = s.growAt
-		}
-		if wait := at.Sub(now); wait > 0 {
+		if wait := s.dueAt(p.goal).Sub(now); wait > 0 {
 			return wait
 		}
-		if p.goal != rekey && s.placeKnown(ctx, now, p) {
+		if !p.goal.keys() && s.placeKnown(ctx, now, p) {
 			continue
 		}
 		s.searching = true
@@ -147,8 +150,22 @@ func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
 	return idle
 }
 
-// wanted says what is missing, most urgent first: keys, then sources, then better servers.
+// dueAt is when a search with that goal may start; zero: at once.
+func (s *supervisor) dueAt(g goal) time.Time {
+	switch {
+	case g == confirm:
+		return time.Time{} // it happens once for each source, and until then a stranger may have a say
+	case !g.keys() && s.growAt.After(s.retry.at):
+		return s.growAt
+	}
+	return s.retry.at
+}
+
+// wanted says what is missing, most urgent first: certainty, keys, then sources, then better servers.
 func (s *supervisor) wanted() (purpose, bool) {
+	if m := s.unconfirmed(); m != nil {
+		return purpose{confirm, m.id}, true
+	}
 	standing := 0
 	for _, m := range s.members {
 		if !s.isHeir(m) {
@@ -175,7 +192,7 @@ func (s *supervisor) denied(now time.Time, p purpose) []string {
 		return nil
 	}
 	names := s.roster.Deny(now)
-	if m := s.find(p.id); m != nil && p.goal == rekey {
+	if m := s.find(p.id); m != nil && p.goal.keys() {
 		names = slices.DeleteFunc(names, func(n string) bool { return pool.CanonicalName(n) == pool.CanonicalName(m.name) })
 	}
 	return names

@@ -1,0 +1,286 @@
+package assoc
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/system"
+)
+
+// floor is the earliest time that a machine in these tests can have; its clock starts in 1970.
+var floor = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+
+// unset gives the rig a clock that shows 1970 until set is called.
+func unset(r *rig, allowed bool) (set func(time.Time)) {
+	shown := time.Unix(0, 0)
+	begin := time.Now()
+	r.time = func() time.Time { return shown.Add(time.Since(begin)) }
+	r.bootstrap = NewBootstrap(floor, allowed)
+	return func(t time.Time) {
+		shown = t.Add(-time.Since(begin))
+		r.bootstrap.Settle()
+	}
+}
+
+// certified is a key exchange with a host whose certificate is valid from the floor on, for as long as given.
+func certified(valid time.Duration, result func(n int) ke.Result) func(n int, c ke.ClientConfig) (ke.Result, error) {
+	return func(n int, c ke.ClientConfig) (ke.Result, error) {
+		at := c.Time()
+		if at.Before(floor) || at.After(floor.Add(valid)) {
+			return ke.Result{}, fmt.Errorf("TLS handshake: %w", x509.CertificateInvalidError{Reason: x509.Expired, Detail: at.String()})
+		}
+		return result(n), nil
+	}
+}
+
+// one is a site with one NTS server.
+func one(r *rig) func(int) ke.Result {
+	srv := newSecureHost(7)
+	r.names.set("ntp.example.", "192.0.2.1")
+	r.names.set("new.example.", "192.0.2.2")
+	r.net.set("192.0.2.1:123", srv.host)
+	r.net.set("192.0.2.2:123", srv.host)
+	return func(int) ke.Result {
+		return ke.Result{Session: srv.session(), Server: "ntp.example", ServerGiven: true, Port: 123}
+	}
+}
+
+var ntsSpec = Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460}
+
+func TestKC19_RefusedByDefault(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		unset(r, false)
+		r.ke.set(certified(time.Hour*24*365, one(r)))
+		r.supervise(t, ntsSpec)
+		pass(10 * time.Minute)
+		if n := len(r.net.requests("192.0.2.1:123")); n != 0 || len(r.ke.times()) < 3 {
+			t.Errorf("%d NTP requests, %d exchanges", n, len(r.ke.times()))
+		}
+		if got := r.log.lines(""); len(got) != 1 || !strings.Contains(got[0], "nts-bootstrap = true") || !strings.Contains(got[0], "key exchange failed") {
+			t.Errorf("log: %q", got)
+		}
+	})
+}
+
+func TestKC19_JudgedAtTheFloorThenByTheClock(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		set := unset(r, true)
+		r.ke.set(certified(time.Hour*24*365, one(r)))
+		r.supervise(t, ntsSpec)
+		pass(8 * time.Second)
+		if n := r.desk.measured(1); n != 4 || !r.ke.asked[0].Time().Equal(floor) {
+			t.Fatalf("%d measurements with keys judged at %v", n, r.ke.asked[0].Time())
+		}
+		if n := len(r.log.lines("to be confirmed")); n != 1 {
+			t.Errorf("log: %q", r.log.lines(""))
+		}
+		set(floor.AddDate(0, 3, 0))
+		pass(time.Second)
+		if n := len(r.ke.times()); n != 2 || r.ke.asked[1].Time().Before(floor.AddDate(0, 2, 0)) {
+			t.Errorf("%d exchanges", n)
+		}
+		pass(time.Hour)
+		if n := len(r.ke.times()); n != 2 {
+			t.Errorf("%d exchanges, the confirmed one should last", n)
+		}
+		if n := r.desk.measured(1); r.desk.alive() != "192.0.2.1:123" || len(of[system.Removed](r.desk)) != 0 || n < 6 {
+			t.Errorf("alive %s, removed %v, %d measurements", r.desk.alive(), of[system.Removed](r.desk), n)
+		}
+		if n := len(r.log.lines("certificate confirmed")); n != 1 {
+			t.Errorf("log: %q", r.log.lines(""))
+		}
+	})
+}
+
+// A certificate that was valid at the floor and has expired since, or an exchange that is not had again for another
+// reason, ends the source. It comes back when the host has a certificate that is good now.
+func TestKC19_DroppedUnlessConfirmed(t *testing.T) {
+	for name, second := range map[string]func(n int, c ke.ClientConfig) (ke.Result, error){
+		"expired": nil,
+		"refused": func(int, ke.ClientConfig) (ke.Result, error) { return ke.Result{}, errors.New("connection refused") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				set := unset(r, true)
+				result := one(r)
+				r.ke.set(certified(time.Hour, result))
+				r.supervise(t, ntsSpec)
+				pass(8 * time.Second)
+				if second != nil {
+					r.ke.set(second)
+				}
+				set(floor.AddDate(0, 3, 0))
+				pass(2 * time.Second)
+				gone := of[system.Removed](r.desk)
+				if len(gone) != 1 || gone[0].Reason != "certificate not confirmed" || r.desk.alive() != "" {
+					t.Fatalf("removed %v, alive %s", gone, r.desk.alive())
+				}
+				if n := len(r.log.lines("could not be repeated")); n != 1 {
+					t.Errorf("log: %q", r.log.lines(""))
+				}
+				before := r.desk.measured(1)
+				pass(5 * time.Minute)
+				if n := r.desk.measured(1); n != before || r.desk.alive() != "" {
+					t.Errorf("%d samples after the end, alive %s", n-before, r.desk.alive())
+				}
+				r.ke.set(certified(time.Hour*24*365, result))
+				pass(15 * time.Minute)
+				if r.desk.alive() != "192.0.2.1:123" || len(r.log.lines("to be confirmed")) != 1 {
+					t.Errorf("alive %s, log %q", r.desk.alive(), r.log.lines(""))
+				}
+			})
+		})
+	}
+}
+
+// A clock that shows a believable time is believed, with and without the option.
+func TestKC19_ClockAfterTheFloor(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.time = func() time.Time { return floor.Add(time.Minute) }
+			r.bootstrap = NewBootstrap(floor, allowed)
+			r.ke.set(certified(time.Hour, one(r)))
+			r.supervise(t, ntsSpec)
+			pass(8 * time.Second)
+			r.bootstrap.Settle()
+			r.bootstrap.Settle()
+			pass(time.Minute)
+			if n := len(r.ke.times()); n != 1 || r.desk.alive() != "192.0.2.1:123" {
+				t.Errorf("%d exchanges, alive %s", n, r.desk.alive())
+			}
+		})
+	}
+}
+
+// An exchange that began before the clock was set and ended after it is repeated like the others.
+func TestKC19_ExchangeAcrossTheUpdate(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		set := unset(r, true)
+		judged := certified(time.Hour*24*365, one(r))
+		r.ke.set(func(n int, c ke.ClientConfig) (ke.Result, error) {
+			if n == 1 {
+				time.Sleep(3 * time.Second)
+			}
+			return judged(n, c)
+		})
+		r.supervise(t, ntsSpec)
+		pass(time.Second)
+		set(floor.AddDate(0, 3, 0))
+		pass(5 * time.Second)
+		if n := len(r.ke.times()); n != 2 || len(r.log.lines("certificate confirmed")) != 1 {
+			t.Errorf("%d exchanges, log %q", n, r.log.lines(""))
+		}
+	})
+}
+
+// A host that names another server once the clock is right gets it, and the one that it named before is not kept.
+func TestKC19_AnotherServer(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		set := unset(r, true)
+		result := one(r)
+		r.ke.set(certified(time.Hour*24*365, func(n int) ke.Result {
+			res := result(n)
+			if n > 1 {
+				res.Server = "new.example"
+			}
+			return res
+		}))
+		r.supervise(t, ntsSpec)
+		pass(8 * time.Second)
+		set(floor.AddDate(0, 3, 0))
+		pass(5 * time.Second)
+		if gone := of[system.Removed](r.desk); len(gone) != 1 || gone[0].Reason != "not confirmed" || r.desk.alive() != "192.0.2.2:123" || len(r.ke.times()) != 2 {
+			t.Errorf("removed %v, alive %s, %d exchanges", gone, r.desk.alive(), len(r.ke.times()))
+		}
+	})
+}
+
+// Every source of a pool is confirmed, and none is asked for that is held already.
+func TestKC19_Pool(t *testing.T) {
+	for name, valid := range map[string]time.Duration{"good": time.Hour * 24 * 365, "expired": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				set := unset(r, true)
+				srv := newSecureHost(7)
+				for i := 1; i <= 3; i++ {
+					addr := fmt.Sprintf("192.0.2.%d", i)
+					r.names.set(fmt.Sprintf("s%d.example.", i), addr)
+					r.net.set(addr+":123", srv.host)
+				}
+				r.ke.set(func(n int, c ke.ClientConfig) (ke.Result, error) {
+					free := 1
+					for strings.Contains(strings.Join(c.Denied, " "), fmt.Sprintf("s%d.example", free)) {
+						free++
+					}
+					return certified(valid, func(int) ke.Result {
+						return ke.Result{Session: srv.session(), Server: fmt.Sprintf("s%d.example", free), ServerGiven: true, Port: 123}
+					})(n, c)
+				})
+				r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3})
+				pass(10 * time.Second)
+				const all = "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123"
+				if r.desk.alive() != all {
+					t.Fatalf("alive %s", r.desk.alive())
+				}
+				set(floor.AddDate(0, 3, 0))
+				pass(5 * time.Second)
+				want, exchanges, removed := all, 6, 0
+				if name == "expired" {
+					want, exchanges, removed = "", 4, 3
+				}
+				if got := of[system.Removed](r.desk); r.desk.alive() != want || len(r.ke.times()) != exchanges || len(got) != removed {
+					t.Errorf("alive %s, %d exchanges, removed %v", r.desk.alive(), len(r.ke.times()), got)
+				}
+			})
+		})
+	}
+}
+
+// The options that a failure names are those that help.
+func TestKC19_Remedy(t *testing.T) {
+	early, late := time.Unix(0, 0), floor.Add(time.Hour)
+	expired := fmt.Errorf("TLS: %w", x509.CertificateInvalidError{Reason: x509.Expired})
+	for _, row := range []struct {
+		b    *Bootstrap
+		now  time.Time
+		err  error
+		want bool
+	}{
+		{NewBootstrap(floor, false), early, expired, true},
+		{NewBootstrap(floor, false), late, expired, false},
+		{NewBootstrap(floor, true), early, expired, false},
+		{NewBootstrap(floor, false), early, x509.CertificateInvalidError{Reason: x509.CANotAuthorizedForThisName}, false},
+		{NewBootstrap(floor, false), early, errors.New("refused"), false},
+		{nil, early, expired, false},
+	} {
+		if got := row.b.remedy(row.now, row.err); (got != "") != row.want {
+			t.Errorf("%+v: %q", row, got)
+		}
+	}
+}
+
+// A server whose time contradicts the certificate is rejected whichever time that was judged by (N25).
+func TestKC19_TimeOutsideTheCertificate(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		unset(r, true)
+		srv := newSecureHost(7)
+		srv.to = floor // the bubble's server lives in 2000
+		r.names.set("ntp.example.", "192.0.2.1")
+		r.net.set("192.0.2.1:123", srv.host)
+		r.ke.set(certified(time.Hour*24*365, func(int) ke.Result {
+			return ke.Result{Session: srv.session(), Server: "ntp.example", ServerGiven: true, Port: 123, Remote: netip.MustParseAddr("192.0.2.9")}
+		}))
+		r.supervise(t, ntsSpec)
+		pass(10 * time.Second)
+		if n := r.desk.measured(1); n != 0 || len(r.log.lines(source.NeedReject.String())) == 0 {
+			t.Errorf("%d measurements, log %q", n, r.log.lines(""))
+		}
+	})
+}
