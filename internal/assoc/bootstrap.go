@@ -39,8 +39,8 @@ func (b *Bootstrap) done() <-chan struct{} {
 	return b.settled
 }
 
-// over reports whether the clock has been set.
-func (b *Bootstrap) over() bool {
+// Settled reports whether the clock has been set.
+func (b *Bootstrap) Settled() bool {
 	select {
 	case <-b.done():
 		return true
@@ -49,10 +49,10 @@ func (b *Bootstrap) over() bool {
 	}
 }
 
-// judge returns the time by which certificates are judged when the clock shows now. If that is the floor, what
+// Judge returns the time by which certificates are judged when the clock shows now. If that is the floor, what
 // comes of it is provisional.
-func (b *Bootstrap) judge(now time.Time) (at time.Time, provisional bool) {
-	if b == nil || !b.allowed || b.over() || !now.Before(b.floor) {
+func (b *Bootstrap) Judge(now time.Time) (at time.Time, provisional bool) {
+	if b == nil || !b.allowed || b.Settled() || !now.Before(b.floor) {
 		return now, false
 	}
 	return b.floor, true

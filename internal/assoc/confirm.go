@@ -9,7 +9,7 @@ import (
 // unconfirmed returns a member whose keys came under a certificate that was judged as of the floor, once the clock is
 // set; nil if there is none.
 func (s *supervisor) unconfirmed() *member {
-	if !s.d.Bootstrap.over() {
+	if !s.d.Bootstrap.Settled() {
 		return nil
 	}
 	for _, m := range s.members {

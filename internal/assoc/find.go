@@ -97,7 +97,7 @@ func exchangeKeys(ctx context.Context, spec *Spec, d *Deps, denied []string) (re
 	ctx, cancel := context.WithTimeout(ctx, keyExchangeTimeout+time.Second)
 	defer cancel()
 	judge := d.Time
-	at, provisional := d.Bootstrap.judge(d.Time())
+	at, provisional := d.Bootstrap.Judge(d.Time())
 	if provisional {
 		judge = func() time.Time { return at }
 	}

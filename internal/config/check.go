@@ -10,6 +10,9 @@ func (l *loader) check(c *Config, sync *table) {
 	if c.Synchronization.Clock == ClockVirtual && !c.Synchronization.ClockControl {
 		l.warn(sync.node.children["clock"].val, "synchronization.clock", "a virtual clock is steered all the same, clock-control = false is for the system clock", "remove one of them")
 	}
+	if s := &c.Synchronization; s.NTSBootstrap && s.Clock == ClockSystem && !s.ClockControl {
+		l.warn(sync.node.children["nts-bootstrap"].key, "synchronization.nts-bootstrap", "has no effect on a clock that is not set", "remove it or clock-control = false")
+	}
 	for _, ke := range c.KEServers {
 		l.checkKE(c, &ke)
 	}

@@ -178,6 +178,9 @@ type Synchronization struct {
 	LocalStratum           ntp.Stratum   // 1–15: stratum served without a selected source (chrony's local)
 	ReferenceID            ntp.RefID     // served with local-stratum = 1, default "XNON"
 
+	// NTSBootstrap judges certificates as of the earliest possible time while the clock shows less (row KC19).
+	NTSBootstrap bool
+
 	Clock            ClockKind
 	ClockControl     bool          // default true; false measures and serves and never touches the clock
 	VirtualOffset    time.Duration // how far ahead the virtual clock starts

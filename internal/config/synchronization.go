@@ -55,6 +55,7 @@ func (l *loader) synchronization(t *table) Synchronization {
 		}
 	}
 	t.boolean("warn-on-jump", &s.WarnOnJump)
+	t.boolean("nts-bootstrap", &s.NTSBootstrap)
 	t.localStratum(&s)
 	t.clock(&s)
 	t.sub("algorithm").algorithmKeys(&s.Algorithm)

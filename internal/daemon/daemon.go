@@ -38,6 +38,7 @@ type Daemon struct {
 	observe *observer // nil without a socket
 	unlock  func()
 	claims  *assoc.Claims
+	boot    *assoc.Bootstrap
 	notify  *notifier
 	truth   func() *observe.VirtualTruth // only with a virtual clock
 
@@ -125,6 +126,7 @@ func (d *Daemon) openTimekeeper() error {
 	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
 		stored, haveDrift = d.state.load(time.Now())
 	}
+	d.boot = d.bootstrap(stored.Saved)
 	params := systemParams(d.cfg, stored.StartupSpent)
 	if haveDrift && stored.worthwhile() {
 		if err := restoreFrequency(c, stored.Frequency); err != nil {
@@ -142,7 +144,7 @@ func (d *Daemon) openTimekeeper() error {
 		sys:    system.New(params),
 		inbox:  make(chan assoc.Message, inboxDepth),
 		advice: map[ntp.SourceID]chan<- ntp.Advice{}, quiet: logging.NewLimiter(meddlingInterval),
-		view: &d.view, report: &d.report, notify: d.notify,
+		view: &d.view, report: &d.report, notify: d.notify, boot: d.boot,
 	}
 	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
 		d.tk.saved = drifts

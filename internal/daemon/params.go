@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"time"
+
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
@@ -50,9 +52,27 @@ func (d *Daemon) assocDeps() assoc.Deps {
 	return assoc.Deps{
 		Clock: d.tk.clock, Map: d.tk.clock.Map,
 		Resolve: d.deps.Resolve, Exchange: d.deps.Exchange, Dial: d.deps.Dial, Rand: d.deps.Rand,
-		Log: d.log, Inbox: d.tk.inbox, Claims: d.claims,
+		Log: d.log, Inbox: d.tk.inbox, Claims: d.claims, Time: d.wall, Bootstrap: d.boot,
 		NextID: func() ntp.SourceID { return ntp.SourceID(d.nextID.Add(1)) },
 	}
+}
+
+// bootstrap is what this host knows of the time before it has asked anybody: that of the build, and that of the last
+// time that it was synchronised, which is zero if it is not known. A clock that nobody sets cannot be confirmed later.
+func (d *Daemon) bootstrap(saved time.Time) *assoc.Bootstrap {
+	floor := version.Built()
+	if saved.After(floor) {
+		floor = saved
+	}
+	return assoc.NewBootstrap(floor, d.cfg.Synchronization.NTSBootstrap && d.steers)
+}
+
+// wall is what the clock that is steered shows, which is what certificates are judged by.
+func (d *Daemon) wall() time.Time {
+	if d.cfg.Synchronization.Clock == config.ClockVirtual {
+		return d.tk.clock.Now().Time(version.Built())
+	}
+	return time.Now() // not by way of ntp.Timestamp, which wraps around within 68 years
 }
 
 // actions translates what a refused request gets.

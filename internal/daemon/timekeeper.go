@@ -51,6 +51,8 @@ type timekeeper struct {
 	view   *atomic.Pointer[ntp.View]
 	report *atomic.Pointer[system.Report]
 
+	boot *assoc.Bootstrap // hears of the first accepted update
+
 	notify *notifier // the service manager hears of the state, and that the loop turns
 	status string    // as it last heard
 
@@ -115,6 +117,9 @@ func (tk *timekeeper) turn(ev system.Event) (time.Duration, error) {
 	err := tk.apply(fx)
 	rep := tk.sys.Report()
 	tk.report.Store(&rep)
+	if rep.State == system.Synchronized {
+		tk.boot.Settle() // what the first update asked for is done: the clock can judge certificates
+	}
 	if text := statusText(rep.State, tk.view.Load()); text != tk.status {
 		tk.status = text
 		tk.notify.offerStatus(text)

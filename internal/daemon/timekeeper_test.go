@@ -10,9 +10,11 @@ import (
 
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/clock"
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/version"
 )
 
 // notedClock is a virtual clock that remembers what the kernel would have been told.
@@ -184,5 +186,45 @@ func TestK16_OnlyWithASource(t *testing.T) {
 	}
 	if r.c.statuses != 0 {
 		t.Errorf("told %d times", r.c.statuses)
+	}
+}
+
+// The first accepted update, and nothing before it, says that the clock can judge certificates.
+func TestKC19_FirstUpdateSettles(t *testing.T) {
+	r := newTrial(t, system.Defaults())
+	begun := time.Unix(0, 0)
+	r.boot = assoc.NewBootstrap(begun.AddDate(50, 0, 0), true)
+	r.handle(t, system.Tick{})
+	if r.boot.Settled() {
+		t.Fatal("settled without a sample")
+	}
+	for range 4 {
+		r.sample(t, 50*time.Millisecond)
+	}
+	if rep := r.sys.Report(); rep.State != system.Synchronized || !r.boot.Settled() {
+		t.Errorf("state %v, settled %v", rep.State, r.boot.Settled())
+	}
+}
+
+// The floor is the later one of the build and the last time that was known to be right; what is not steered has none.
+func TestKC19_Floor(t *testing.T) {
+	built := version.Built()
+	for _, row := range []struct {
+		saved          time.Time
+		wanted, steers bool
+		floor          time.Time
+	}{
+		{time.Time{}, true, true, built},
+		{built.AddDate(0, 0, -9), true, true, built},
+		{built.AddDate(0, 7, 0), true, true, built.AddDate(0, 7, 0)},
+		{time.Time{}, true, false, time.Time{}},
+		{time.Time{}, false, true, time.Time{}},
+	} {
+		d := &Daemon{cfg: &config.Config{}, steers: row.steers}
+		d.cfg.Synchronization.NTSBootstrap = row.wanted
+		at, provisional := d.bootstrap(row.saved).Judge(time.Unix(0, 0))
+		if provisional != !row.floor.IsZero() || provisional && !at.Equal(row.floor) {
+			t.Errorf("%+v: judged at %v, provisional %v", row, at, provisional)
+		}
 	}
 }

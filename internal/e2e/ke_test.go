@@ -19,6 +19,7 @@ import (
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/suite"
 	"ntp-daemon/internal/testca"
+	"ntp-daemon/internal/version"
 )
 
 // testRoots trusts the suite's public test authority.
@@ -156,6 +157,37 @@ func TestKC19_ClockFarBehind(t *testing.T) {
 	if got := wire.end(); len(got) != 0 {
 		t.Errorf("packets after a refused certificate: %v", got)
 	}
+}
+
+// TestKC19_Bootstrap: a machine whose clock starts 31 years late gets its time with NTS if its operator allows that, and
+// is told of the option if not. The certificate is one that is valid today.
+func TestKC19_Bootstrap(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ca := testca.New(t)
+	leaf := ca.Custom(ca.Leaf("localhost").PrivateKey.(crypto.Signer), func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = version.Built().Add(-time.Hour), time.Now().AddDate(1, 0, 0)
+	}, "localhost")
+	chain, key := testca.Files(t, leaf)
+	suite.WriteFile(t, filepath.Join(s.dir, "chain.pem"), string(chain))
+	suite.WriteFile(t, filepath.Join(s.dir, "key.pem"), string(key))
+	suite.WriteFile(t, filepath.Join(s.dir, "ca.pem"), string(ca.PEM()))
+	files := strings.NewReplacer("{keys}/end.fullchain.pem", "{dir}/chain.pem", "{keys}/end.key", "{dir}/key.pem", "{keys}/testca.pem", "{dir}/ca.pem")
+	s.up(s.start("server", files.Replace(server("server"))))
+
+	const late = "virtual-offset = -990000000"
+	c := s.start("refuses", files.Replace(client("refuses", "nts", "localhost:8080", late)))
+	c.WaitLog(`key exchange failed.*not yet valid.*nts-bootstrap = true`)
+	if o := suite.Snapshot(s.socket("refuses")); o.Suite.Synchronized || len(o.Sources) != 0 {
+		t.Errorf("synchronised: %v, %d sources", o.Suite.Synchronized, len(o.Sources))
+	}
+	c = s.start("client", files.Replace(client("client", "nts", "localhost:8080", late, "nts-bootstrap = true")))
+	o := s.up(c)
+	if truth := o.Suite.VirtualTruth; len(o.Sources) != 1 || truth == nil || truth.Offset > 1 || truth.Offset < -1 {
+		t.Errorf("%d sources, %+v", len(o.Sources), truth)
+	}
+	c.WaitLog("certificate confirmed by the clock that was set")
+	calm(t, c)
 }
 
 // idle opens n connections that say nothing, from a different address every ten.
