@@ -101,8 +101,8 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 		})
 	}
 	g.start("reload", func(ctx context.Context) error { return d.reloadLoop(ctx, hup) })
+	d.notify.ready() // before whatever else the service manager hears
 	g.start("service manager", d.notify.run)
-	d.notify.ready()
 	return g.wait()
 }
 
