@@ -59,7 +59,7 @@ sid:
 interop: build peers
 	@scripts/sid.sh; rc=$$?; sid=; case $$rc in 0) sid=$(CURDIR)/build/sid ;; \
 	75) echo "interop: sid cannot be reached, its programs are not tested in this run" ;; *) exit $$rc ;; esac; \
-	NTPD_PEERS=$(CURDIR)/build/peers NTPD_SID=$$sid $(GO) test -count=1 -parallel 8 -timeout 15m -v -run 'Interop' ./internal/interop/...
+	NTPD_PEERS=$(CURDIR)/build/peers NTPD_SID=$$sid $(TESTRUN) -- -count=1 -parallel 8 -timeout 15m -run Interop ./internal/interop/...
 
 FUZZTIME ?= 10s
 fuzz:

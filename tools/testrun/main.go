@@ -1,5 +1,7 @@
 // testrun runs `go test -json` with the arguments after "--", prints what a person wants to see, and checks skips:
-// with CI=true a test that is skipped fails the run unless testdata/skips.txt names it with a reason.
+// with CI=true a test that is skipped fails the run unless testdata/skips.txt names it with a reason. A few failed tests
+// are run again, each alone: tests with real programs and real time share two cores with all others. A second failure
+// is one, and every retry is printed.
 package main
 
 import (
@@ -47,8 +49,11 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "testrun:", err)
 		return 1
 	}
-	results := collect(out)
+	results, broken := collect(out)
 	failed := cmd.Wait() != nil
+	if failed && !broken {
+		failed = !retry(flag.Args(), results)
+	}
 	if *record != "" {
 		if err := appendRecord(*record, results); err != nil {
 			fmt.Fprintln(os.Stderr, "testrun:", err)
@@ -58,9 +63,55 @@ func run() int {
 	return report(results, allowed, failed)
 }
 
-// collect reads the events, prints package lines as they come, and returns the finished tests.
-func collect(r io.Reader) []result {
-	var done []result
+// maxRetries is how many failed tests are run again; more are no accident.
+const maxRetries = 5
+
+// retry runs every failed top-level test once more, alone, with the flags of the first run. It marks those that pass
+// and reports whether all did.
+func retry(args []string, results []result) bool {
+	failed := map[string]result{}
+	for _, r := range results {
+		if top, _, _ := strings.Cut(r.Test, "/"); r.Action == "fail" {
+			failed[r.Package+" "+top] = result{Package: r.Package, Test: top}
+		}
+	}
+	if len(failed) == 0 || len(failed) > maxRetries {
+		return false
+	}
+	var flags []string
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") {
+			flags = append(flags, a)
+		} else if n := len(flags); n > 0 && a != "" && !strings.HasPrefix(a, ".") {
+			flags = append(flags, a) // the value of the flag before it
+		}
+	}
+	all := true
+	for _, f := range failed {
+		cmd := exec.Command("go", append(append([]string{"test", "-count=1"}, flags...), "-run", "^"+f.Test+"$", f.Package)...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			fmt.Printf("RETRY %s %s failed again\n%s", f.Package, f.Test, out)
+			all = false
+			continue
+		}
+		fmt.Printf("RETRY %s %s passed alone; the first failure was:\n", f.Package, f.Test)
+		for i := range results {
+			r := &results[i]
+			top, _, _ := strings.Cut(r.Test, "/")
+			if r.Package == f.Package && top == f.Test && r.Action == "fail" {
+				fmt.Print(strings.Join(r.Output, ""))
+				r.Action = "pass"
+			}
+		}
+	}
+	return all
+}
+
+// collect reads the events, prints package lines as they come, and returns the finished tests. broken says that a
+// package failed without a failed test: it does not build, or it ended early.
+func collect(r io.Reader) (done []result, broken bool) {
+	blamed := map[string]bool{}
 	output := map[string][]string{}
 	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, 1<<24)
@@ -81,14 +132,18 @@ func collect(r io.Reader) []result {
 				fmt.Printf("%-4s %s %.1fs\n", e.Action, e.Package, e.Elapsed)
 				if e.Action == "fail" {
 					fmt.Print(strings.Join(output[key], ""))
+					broken = broken || !blamed[e.Package]
 				}
 				continue
+			}
+			if e.Action == "fail" {
+				blamed[e.Package] = true
 			}
 			done = append(done, result{e.Package, e.Test, e.Action, output[key]})
 			delete(output, key)
 		}
 	}
-	return done
+	return done, broken
 }
 
 // report prints failures and skips and decides.
