@@ -89,6 +89,12 @@ func drift(t *trial) float64 {
 // ended: an orderly end leaves the base frequency, which is what the drift file holds.
 func ended(t *trial) (ppm float64) {
 	p := t.synchronised()
+	// A frequency known worse than 20 ppm is stored but not restored, so the daemon must have learnt it first.
+	learnt := until(40*time.Second, func() bool {
+		s := snapshot()
+		return s != nil && s.Suite.EstimateKnown && s.Suite.FrequencyUncertainty < 8e-6
+	})
+	t.need(learnt, "K15_frequency_learnt", "within 8 ppm (one sigma)")
 	code := p.stop(unix.SIGTERM)
 	left := kernelPPM()
 	t.check(code == 0, "K15_clean_exit_code", "%d", code)
