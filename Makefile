@@ -4,7 +4,9 @@ GO         ?= go
 BIN        := bin
 COMMIT     := $(shell git rev-parse --short HEAD 2>/dev/null || echo -)
 COMMITDATE := $(shell git log -1 --format=%cd --date=format:%Y-%m-%d 2>/dev/null || echo 2026-11-25)
-LDFLAGS    := -s -w -X ntp-daemon/internal/version.Commit=$(COMMIT) -X ntp-daemon/internal/version.CommitDate=$(COMMITDATE)
+# Our own entry in front of the Go runtime's, where there is one: internal/rlimit names limits that are too low for it.
+ENTRY      := $(if $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E ntp-daemon/internal/rlimit.entry)
+LDFLAGS    := -s -w $(ENTRY) -X ntp-daemon/internal/version.Commit=$(COMMIT) -X ntp-daemon/internal/version.CommitDate=$(COMMITDATE)
 BUILD      := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
 COMMANDS   := ntp-daemon nts-pool-ke ntp-ctl ntp-metrics-exporter
 HAVE_CC    := $(shell command -v gcc >/dev/null 2>&1 || command -v cc >/dev/null 2>&1 && echo yes)

@@ -10,6 +10,7 @@ import (
 
 	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/exporter"
+	_ "ntp-daemon/internal/rlimit" // the early look at the limits
 	"ntp-daemon/internal/version"
 )
 

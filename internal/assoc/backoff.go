@@ -21,7 +21,8 @@ var (
 	// keyExchangePace is that of RFC 8915 §4.2 (reliability row KC15).
 	keyExchangePace = pace{first: 10 * time.Second, factor: 1.5, ceiling: 432000 * time.Second}
 	// lookupPace starts fast, because at boot the network is often seconds away, and passes 60 s (C29). It stays
-	// within minutes, so that an outage of the network is not stretched by hours.
+	// within minutes, so that an outage of the name server is not stretched by hours. While nobody hears us it does not
+	// apply (unheard).
 	lookupPace = pace{first: 2 * time.Second, factor: 2, ceiling: 120 * time.Second}
 )
 
@@ -47,19 +48,19 @@ func (b *backoff) fail(now time.Time, luck float64) time.Duration {
 	return wait
 }
 
-// offlineMost is the longest wait while this host has no network: nobody was asked, so there is nobody to spare, and
-// service should be back within half a minute of the network's return (row L05).
-const offlineMost = 10 * time.Second
+// unheardMost is the longest wait after an attempt that nobody heard: there is nobody to spare, and service should be
+// back within half a minute of the network's return (row L05).
+const unheardMost = 10 * time.Second
 
-// offline enters an attempt that never left the host, and returns the wait that follows. It counts as a failure only
-// as long as the schedule is below offlineMost.
-func (b *backoff) offline(now time.Time, luck float64) time.Duration {
+// unheard enters an attempt that reached nobody, and returns the wait that follows. It counts as a failure only as
+// long as the schedule is below unheardMost.
+func (b *backoff) unheard(now time.Time, luck float64) time.Duration {
 	n := b.n
-	if wait := b.fail(now, luck); wait < offlineMost {
+	if wait := b.fail(now, luck); wait < unheardMost {
 		return wait
 	}
 	b.n = n
-	wait := stretch(offlineMost, luck)
+	wait := stretch(unheardMost, luck)
 	b.at = now.Add(wait)
 	return wait
 }

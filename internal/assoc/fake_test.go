@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
@@ -222,6 +223,7 @@ type names struct {
 	table map[string][]string
 	asked map[string][]time.Time
 	hang  bool
+	fail  error // what every look-up returns, nil normally
 }
 
 var errNoName = errors.New("no such host")
@@ -232,12 +234,21 @@ func (n *names) set(name string, addrs ...string) {
 	n.table[name] = addrs
 }
 
+func (n *names) failing(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fail = err
+}
+
 func (n *names) Lookup(ctx context.Context, name string, port uint16) (resolve.Answer, error) {
 	n.mu.Lock()
 	n.asked[name] = append(n.asked[name], time.Now())
 	addrs, ok := n.table[name]
-	hang := n.hang
+	hang, fail := n.hang, n.fail
 	n.mu.Unlock()
+	if fail != nil {
+		return resolve.Answer{}, fmt.Errorf("look up %q: %w", name, fail)
+	}
 	if hang {
 		<-ctx.Done()
 		return resolve.Answer{}, ctx.Err()

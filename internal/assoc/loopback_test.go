@@ -152,3 +152,28 @@ func TestC30_PortUnreachable(t *testing.T) {
 		t.Errorf("status %+v", last)
 	}
 }
+
+// TestL05_SilenceAsTheResolverSaysIt: what Go's resolver returns when nobody answers is what silentNames looks for.
+func TestL05_SilenceAsTheResolverSaysIt(t *testing.T) {
+	mute, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}) // nobody reads it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	gone, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Close()
+	for name, at := range map[string]net.Addr{"mute": mute.LocalAddr(), "nobody there": gone.LocalAddr()} {
+		r := resolve.New(resolve.Config{
+			Timeout: 300 * time.Millisecond,
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				return net.Dial("udp4", at.String())
+			},
+		})
+		if _, err := r.Lookup(t.Context(), "ntp.test", 123); !silentNames(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

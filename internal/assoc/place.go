@@ -146,15 +146,14 @@ func (s *supervisor) sameServer(m *member, f *found) bool {
 // operator is reminded now and then.
 const failureQuiet = 15 * time.Minute
 
-// searchFailed makes the next attempt wait longer; without a network at all it does not, and says so once.
+// searchFailed makes the next attempt wait longer; if the last one reached nobody it does not. A
+// silent name server counts as nobody only while this daemon has no source at all: with one, the clock can wait, and a
+// name server that is slow because it is overloaded is spared (row C29).
 func (s *supervisor) searchFailed(now time.Time, f *found) {
-	was := s.offline
-	s.offline = noNetwork(f.err)
 	repeated := s.failedStep == f.step && now.Sub(s.failedTold) < failureQuiet
 	var wait time.Duration
-	if s.offline {
-		wait = s.retry.offline(now, luck(s.d.Rand))
-		repeated = was
+	if noNetwork(f.err) || silentNames(f.err) && s.d.Claims.none() {
+		wait = s.retry.unheard(now, luck(s.d.Rand))
 	} else {
 		wait = s.retry.fail(now, luck(s.d.Rand))
 	}
@@ -170,10 +169,18 @@ func (s *supervisor) searchFailed(now time.Time, f *found) {
 	ev.Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
 }
 
-// noNetwork reports whether err says that this host has no network. Of such an error the Go resolver keeps the text
-// only.
-func noNetwork(err error) bool {
-	for _, errno := range []syscall.Errno{syscall.ENETUNREACH, syscall.ENETDOWN} {
+// noNetwork reports whether err says that this host has no network.
+func noNetwork(err error) bool { return hasErrno(err, syscall.ENETUNREACH, syscall.ENETDOWN) }
+
+// silentNames reports whether err is a look-up that no name server answered: none in time, or none is there.
+func silentNames(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && (dns.IsTimeout || hasErrno(err, syscall.ECONNREFUSED, syscall.EHOSTUNREACH))
+}
+
+// hasErrno finds an error of the system. Of one that ended a look-up the Go resolver keeps the text only.
+func hasErrno(err error, list ...syscall.Errno) bool {
+	for _, errno := range list {
 		dns, ok := errors.AsType[*net.DNSError](err)
 		if errors.Is(err, errno) || ok && strings.Contains(dns.Err, errno.Error()) {
 			return true

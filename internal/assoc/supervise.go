@@ -65,9 +65,8 @@ type supervisor struct {
 	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
 	knownAt time.Time
 
-	retry   backoff   // after failures
-	growAt  time.Time // no search for more or other servers before; keys are renewed all the same
-	offline bool      // the latest search found no network
+	retry  backoff   // after failures
+	growAt time.Time // no search for more or other servers before; keys are renewed all the same
 
 	failedStep string    // step of the last failure that was logged loudly
 	failedTold time.Time // and when

@@ -86,6 +86,52 @@ func TestC29_NameThatDoesNotExist(t *testing.T) {
 	})
 }
 
+// TestL05_SilentNameServer: as long as the daemon has no source at all, look-ups that no name server answers go on every
+// ten seconds or so, whatever the mode, and a name that comes back after ten minutes is in use within half a minute.
+func TestL05_SilentNameServer(t *testing.T) {
+	silent := &net.DNSError{Err: "i/o timeout", Name: "ntp.example", IsTimeout: true}
+	refused := &net.DNSError{Err: "read udp 127.0.0.1:4000->127.0.0.1:53: read: connection refused", Name: "ntp.example"}
+	for _, cause := range []error{silent, refused} {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.names.failing(cause)
+			r.net.set("192.0.2.1:123", plainHost)
+			r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+			pass(10 * time.Minute)
+			r.names.set("ntp.example", "192.0.2.1")
+			r.names.failing(nil)
+			pass(25 * time.Second)
+			if r.desk.measured(1) == 0 {
+				t.Errorf("not measured 25 s after the name server came back; look-ups at %v", r.names.times("ntp.example"))
+			}
+			if n := len(r.log.lines("name look-up failed")); n != 1 {
+				t.Errorf("%d lines in ten minutes", n)
+			}
+		})
+	}
+}
+
+// TestC29_SilentNameServer: a daemon that has a source spares a name server that does not answer.
+func TestC29_SilentNameServer(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.names.set("good.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", plainHost)
+		r.supervise(t, Spec{Mode: ModeServer, Host: "good.example", Port: 123})
+		pass(10 * time.Second)
+		r.names.failing(&net.DNSError{Err: "i/o timeout", Name: "ntp.example", IsTimeout: true})
+		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		pass(time.Hour)
+		at := r.names.times("ntp.example")
+		for n := 6; n < len(at); n++ {
+			if gap := at[n].Sub(at[n-1]); gap < time.Minute {
+				t.Errorf("gap %d is %v", n, gap)
+			}
+		}
+		if len(at) < 24 {
+			t.Errorf("%d look-ups in an hour", len(at))
+		}
+	})
+}
+
 func TestC29_HangingLookupEndsWithContext(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.hang = true

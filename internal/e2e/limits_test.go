@@ -18,13 +18,14 @@ import (
 // the limit named; never with a stack trace.
 func TestL06_ResourceLimits(t *testing.T) {
 	t.Parallel()
-	for _, row := range []struct {
+	type row struct {
 		name    string
 		limits  []string
 		program string
 		serves  bool
 		says    string
-	}{
+	}
+	rows := []row{
 		{"NOFILE-16-server", []string{"--nofile=16"}, "server", true, ""},
 		{"NOFILE-32-server", []string{"--nofile=32"}, "server", true, ""},
 		{"NOFILE-16-pool", []string{"--nofile=16"}, "pool", true, ""},
@@ -38,7 +39,26 @@ func TestL06_ResourceLimits(t *testing.T) {
 		{"NPROC-8-server", []string{"--nproc=8"}, "server", false, "RLIMIT_NPROC leaves 8"},
 		{"NPROC-8-pool", []string{"--nproc=8"}, "pool", false, "RLIMIT_NPROC leaves 8"},
 		{"NPROC-100-server", []string{"--nproc=100"}, "server", true, ""},
-	} {
+	}
+	if suite.EarlyLimits && !suite.Race { // these two limits end the Go runtime itself
+		space := "RLIMIT_AS leaves less than the 1536 MB that are needed; raise it with LimitAS= or ulimit -v, and limit memory with MemoryMax= instead\n"
+		threads := "RLIMIT_NPROC leaves less than 6 threads; raise it with LimitNPROC= or ulimit -u\n"
+		for i := range rows {
+			if strings.HasPrefix(rows[i].name, "AS-1-GB") {
+				rows[i].says = space
+			}
+		}
+		// Below some 30 MB the kernel cannot even map the program, and kills it.
+		for _, mb := range []int{64, 128, 256, 512, 900, 1200, 1300, 1535} {
+			limit := fmt.Sprintf("--as=%d", mb<<20)
+			rows = append(rows, row{fmt.Sprintf("AS-%d-MB-server", mb), []string{limit}, "server", false, "ntp-daemon: " + space},
+				row{fmt.Sprintf("AS-%d-MB-pool", mb), []string{limit}, "pool", false, "nts-pool-ke: " + space})
+		}
+		for n := 1; n < 6; n++ {
+			rows = append(rows, row{fmt.Sprintf("NPROC-%d-server", n), []string{fmt.Sprintf("--nproc=%d", n)}, "server", false, threads})
+		}
+	}
+	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)

@@ -1,14 +1,19 @@
 // Package rlimit looks at the process's resource limits before anything else does, so that one that is too low is
 // named in one line instead of by a failure in the middle of the work (reliability row L06).
 //
-// Two limits can end the Go runtime with a stack trace before the first line of ours: RLIMIT_AS below some 900 MB and
-// RLIMIT_NPROC below about six threads. Nothing written in Go can come earlier.
+// Two limits can end the Go runtime with a stack trace before the first line of Go: RLIMIT_AS below some 1.3 GB and
+// RLIMIT_NPROC below about six threads. On linux/amd64 the programs are therefore linked with an entry of ours
+// (entry_linux_amd64.s, EntryFlag), which looks at these two and hands over to the runtime.
 package rlimit
 
 import (
 	"fmt"
 	"syscall"
 )
+
+// EntryFlag is what the linker must be told for the early look at the limits. Only linux/amd64 has it; a program
+// linked without it works the same, except under a limit that is too low for the Go runtime itself.
+const EntryFlag = "-E ntp-daemon/internal/rlimit.entry"
 
 // Short says that a limit is lower than what the program needs.
 type Short struct {

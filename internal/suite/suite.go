@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/rlimit"
 )
 
 // Patience is how long a test waits for something that takes a moment; only a failing test waits it out.
@@ -34,6 +35,9 @@ var built sync.Map // name → func() (string, error)
 // Race makes Program build with the race detector, which needs a C compiler; set it before the first call.
 var Race bool
 
+// EarlyLimits says that the programs look at their limits before the Go runtime does, as those of `make build` do.
+const EarlyLimits = runtime.GOOS == "linux" && runtime.GOARCH == "amd64"
+
 // build compiles one program and returns its path.
 func build(name string) (string, error) {
 	dir, err := folder()
@@ -42,8 +46,11 @@ func build(name string) (string, error) {
 	}
 	path := filepath.Join(dir, name)
 	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
-	if Race {
+	switch {
+	case Race:
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	case EarlyLimits:
+		args = append(args, "-ldflags", rlimit.EntryFlag)
 	}
 	cmd := exec.Command("go", append(args, "./cmd/"+name)...)
 	cmd.Dir = Root()
