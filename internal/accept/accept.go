@@ -126,7 +126,9 @@ func (l *Loop) accept(ctx context.Context, ln net.Listener, handlers *sync.WaitG
 		if what == again {
 			continue
 		}
-		l.evict() // with the descriptor table full, one idle connection less is what helps
+		if scarce(err) {
+			l.evict(time.Now()) // one idle connection less is what helps
+		}
 		wait = nextPause(wait)
 		l.report(ln, err, wait)
 		select {
@@ -153,7 +155,7 @@ func (l *Loop) report(ln net.Listener, err error, wait time.Duration) {
 
 // admit takes or sheds a new connection and starts its handler.
 func (l *Loop) admit(ctx context.Context, nc net.Conn, ln net.Listener, handlers *sync.WaitGroup) {
-	c := &Conn{Conn: nc, loop: l, remote: address(nc.RemoteAddr())}
+	c := &Conn{Conn: nc, loop: l, remote: address(nc.RemoteAddr()), since: time.Now()}
 	if !l.enter(c) {
 		_ = nc.Close()
 		return
@@ -211,11 +213,11 @@ func (l *Loop) enter(c *Conn) bool {
 	return true
 }
 
-// evict closes the oldest idle connection.
-func (l *Loop) evict() {
+// evict closes the oldest idle connection, if it had the time to say something.
+func (l *Loop) evict(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.evictLocked(anyone)
+	l.evictLocked(func(c *Conn) bool { return now.Sub(c.since) >= grace })
 }
 
 func anyone(*Conn) bool { return true }

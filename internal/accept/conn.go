@@ -14,6 +14,7 @@ type Conn struct {
 	net.Conn
 	loop   *Loop
 	remote netip.Addr
+	since  time.Time
 	awake  atomic.Bool // a byte was read, so it cannot be evicted any more
 
 	// guarded by loop.mu

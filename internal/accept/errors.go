@@ -12,6 +12,9 @@ const (
 	// cure: with the descriptor table full, accept fails at once and the loop would spin.
 	firstPause = 5 * time.Millisecond
 	lastPause  = time.Second
+	// grace is how long a new connection may be silent before it is given up for others: two round trips around
+	// the world. Without it the newest one would pay for each error, while its first bytes are on their way.
+	grace = 500 * time.Millisecond
 )
 
 // remedy is what an accept error calls for.
@@ -36,6 +39,16 @@ func classify(err error) remedy {
 	// EMFILE, ENFILE, ENOBUFS and ENOMEM by name; errors of the new connection's network that Linux reports
 	// here (accept(2)) and firewalls' EPERM by default.
 	return pause
+}
+
+// scarce reports whether the machine is short of what each open connection holds.
+func scarce(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // nextPause doubles the wait.

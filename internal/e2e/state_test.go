@@ -172,8 +172,14 @@ func (s *site) traced(args []string, conf string) *suite.Proc {
 	return s.Start("strace", append(args, suite.Program(s.t, "ntp-daemon"), "-c", conf)...)
 }
 
-// stopTraced ends the daemon under strace in order: strace itself hears no signals while it has a child.
+// stopTraced ends the daemon under strace in order.
 func stopTraced(t *testing.T, p *suite.Proc) {
+	t.Helper()
+	signalTraced(t, p, syscall.SIGTERM)
+}
+
+// signalTraced ends the daemon under strace: strace itself hears no signals while it has a child.
+func signalTraced(t *testing.T, p *suite.Proc, sig syscall.Signal) {
 	t.Helper()
 	pid := p.Cmd.Process.Pid
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
@@ -182,7 +188,7 @@ func stopTraced(t *testing.T, p *suite.Proc) {
 	}
 	for _, f := range strings.Fields(string(b)) {
 		child, _ := strconv.Atoi(f)
-		_ = syscall.Kill(child, syscall.SIGTERM)
+		_ = syscall.Kill(child, sig)
 	}
 	p.Exit()
 }

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package accept
+
+import "syscall"
+
+// awaitReset cannot look at a socket without reading here: the next write will tell.
+func awaitReset(syscall.RawConn) error { return nil }
