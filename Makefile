@@ -73,10 +73,10 @@ mutate:
 	NTP_MUTATE=$(MUTATE) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run S06 ./internal/server
 
 # Server with NTS, pool and clients under load for that long; memory, threads, descriptors and goroutines must return
-# to the base line (L07). Needs root.
+# to the base line (L07); and all of them stopped by SIGSTOP for a fifteenth of that, at most 120 s (K11). Needs root.
 SOAK ?= 30m
 soak:
-	SOAK=$(SOAK) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run L07_Soak ./internal/e2e
+	SOAK=$(SOAK) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run 'L07_Soak|K11_Stopped' ./internal/e2e
 
 cover:
 	@mkdir -p build
