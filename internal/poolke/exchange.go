@@ -13,6 +13,11 @@ import (
 	"ntp-daemon/internal/pool"
 )
 
+// goneGrace is how long a time source that has the keys of a user who left may take for its answer, a round trip
+// around the world. Nobody gets the answer, but the connection is in order then and serves the next user; else
+// whoever sends requests and resets would cost the time source a TLS handshake each time.
+const goneGrace = 250 * time.Millisecond
+
 // errNoServer: the list is empty.
 var errNoServer = errors.New("there are no time sources")
 
@@ -48,6 +53,9 @@ func (x *exchange) wipe() {
 	}
 }
 
+// gone reports whether the user has left; nothing else cancels the context of an exchange.
+func gone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
 // order is the list of candidates: not denied, in rotation, those in trouble last.
 func (x *exchange) order() []*upstream {
 	denied := pool.NewDenied(x.req.Deny)
@@ -66,8 +74,9 @@ func (x *exchange) order() []*upstream {
 	return append(healthy, troubled...)
 }
 
-// run tries the candidates until one delivers or one has the keys. Of the reasons for failing the
-// one that says most wins: a time source that lacks the user's algorithm proves more than a dead one.
+// run tries the candidates until one delivers or one has the keys, or the user leaves, which cancels ctx. Of the
+// reasons for failing the one that says most wins: a time source that lacks the user's algorithm proves more than a
+// dead one.
 func (x *exchange) run(ctx context.Context) (answer []byte, out Outcome, err error) {
 	order := x.order()
 	worst, cause := NoServer, errNoServer
@@ -85,6 +94,9 @@ func (x *exchange) run(ctx context.Context) (answer []byte, out Outcome, err err
 		case out == NoAlgorithm, out == NoProtocol && worst != NoAlgorithm:
 			worst = out
 		}
+	}
+	if gone(ctx) {
+		return nil, UserGone, ctx.Err()
 	}
 	switch worst {
 	case NoProtocol:
@@ -106,7 +118,7 @@ func (x *exchange) try(ctx context.Context, u *upstream, left int) ([]byte, Outc
 	cancel()
 	if err != nil {
 		log.Debug().Str("server", u.backend.String()).Str("e", printable(err)).Msg("time source is not usable")
-		if asked && (fair || !timeout(err)) {
+		if asked && !gone(ctx) && (fair || !timeout(err)) {
 			x.blame(u, err)
 		}
 		return nil, NoServer, err
@@ -161,9 +173,17 @@ func (x *exchange) accepts(s *ke.Support) nts.Offer {
 func (x *exchange) fetch(ctx context.Context, u *upstream, s *ke.Support, choice nts.Choice) ([]byte, Outcome, error) {
 	deadline, _ := ctx.Deadline()
 	fair := x.fair(time.Until(deadline))
-	resp, err := u.member.FixedKey(ctx, *s, record.Protocol(choice.Protocol), func() (nts.Keys, error) {
+	patient, cancel := patience(ctx, deadline)
+	defer cancel()
+	resp, err := u.member.FixedKey(patient, *s, record.Protocol(choice.Protocol), func() (nts.Keys, error) {
+		if gone(ctx) {
+			return nts.Keys{}, ctx.Err() // no keys go out for nobody
+		}
 		return x.take(u, choice)
 	})
+	if err != nil && gone(ctx) {
+		return nil, UserGone, err // which says nothing about the time source
+	}
 	if err == nil {
 		x.p.log.Info().Msg("received cookies from the NTS KE server")
 		resp, err = x.snap.directory.Answer(u.backend, choice, resp)
@@ -185,6 +205,13 @@ func (x *exchange) fetch(ctx context.Context, u *upstream, s *ke.Support, choice
 	x.p.aliases.Learn(u.backend, resp.Server)
 	x.p.mu.Unlock()
 	return resp.Append(nil), Served, nil
+}
+
+// patience is a context that outlives the user by goneGrace, but not the deadline.
+func patience(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	patient, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(goneGrace, cancel) })
+	return patient, func() { stop(); cancel() }
 }
 
 // take exports the user's keys, the first time, and binds them to the time source.

@@ -307,7 +307,8 @@ func (p *play) number(req *record.Request) int {
 // user has one user served and judges what he got.
 func (p *play) user(nth int, request []byte) {
 	u := &tapedUser{in: request, state: p.users[nth]}
-	s := &session{p: p.pool, snap: p.pool.snap.Load(), gated: p.pool.gate.Conn(u), conn: u, end: time.Now().Add(time.Minute)}
+	s := &session{p: p.pool, snap: p.pool.snap.Load(), gated: p.pool.gate.Conn(u), conn: u, end: time.Now().Add(time.Minute),
+		watch: func(func()) func() error { return func() error { return nil } }}
 	p.mu.Lock()
 	before := p.asked
 	p.mu.Unlock()

@@ -19,7 +19,7 @@ const (
 	NoServer                       // error 2: no time source was usable; nobody saw the keys
 	ServerFailed                   // error 2: the one time source that got the keys did not deliver
 	TimedOut                       // error 2: the time for one user was over before keys were sent
-	UserGone                       // the answer could not be written
+	UserGone                       // the user reset the connection meanwhile, or the answer could not be written
 	ProxyRefused                   // closed before TLS: not a balancer that is trusted, or no good PROXY header
 	OverLimit                      // closed before TLS: too many users from the network behind the balancer
 	outcomes

@@ -32,7 +32,7 @@ func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 	snap := p.snap.Load()
 	end := time.Now().Add(snap.cfg.Timeout)
 	gated := p.gate.Conn(c)
-	s := &session{p: p, snap: snap, gated: gated, conn: tls.Server(gated, p.tls), end: end}
+	s := &session{p: p, snap: snap, gated: gated, conn: tls.Server(gated, p.tls), watch: c.WatchReset, end: end}
 	outcome, err := s.proxied(c)
 	if err == nil {
 		outcome, err = s.serve(ctx)
@@ -83,8 +83,9 @@ type session struct {
 	snap  *snapshot
 	gated *ke.GatedConn // under conn; shares the processors out while the handshake lasts
 	conn  userConn
-	end   time.Time // hard end of everything
-	wrote bool      // our message is out
+	watch func(lost func()) (stop func() error) // accept.Conn.WatchReset
+	end   time.Time                             // hard end of everything
+	wrote bool                                  // our message is out
 }
 
 // proxied reads the header of the balancer in front of us, if there is one, and applies the limits to the user that
@@ -138,12 +139,7 @@ func (s *session) serve(ctx context.Context) (Outcome, error) {
 	}
 	s.p.log.Info().Msg("received records from the client")
 
-	ctx, cancel := context.WithDeadline(ctx, s.end.Add(-s.snap.cfg.reserve()))
-	defer cancel()
-	cs := s.conn.ConnectionState()
-	x := newExchange(s.p, s.snap, &req, &cs)
-	answer, out, err := x.run(ctx)
-	x.wipe()
+	answer, out, err := s.fetch(ctx, &req)
 	if err != nil {
 		return out, s.refuse(out, err)
 	}
@@ -154,6 +150,23 @@ func (s *session) serve(ctx context.Context) (Outcome, error) {
 		s.p.log.Info().Msg("wrote records for client")
 	}
 	return out, nil
+}
+
+// fetch gets the answer from the time sources. Meanwhile nobody reads from the user, who may have ended his stream
+// and is answered all the same (KS15); one who resets the connection ends the work (nts-pool.md D3-43).
+func (s *session) fetch(ctx context.Context, req *record.Request) ([]byte, Outcome, error) {
+	ctx, cancel := context.WithDeadline(ctx, s.end.Add(-s.snap.cfg.reserve()))
+	defer cancel()
+	stop := s.watch(cancel)
+	defer func() { _ = stop() }() // after a panic as well
+	cs := s.conn.ConnectionState()
+	x := newExchange(s.p, s.snap, req, &cs)
+	defer x.wipe()
+	answer, out, err := x.run(ctx)
+	if lost := stop(); lost != nil {
+		return nil, UserGone, fmt.Errorf("the user left while time sources were asked: %w", lost)
+	}
+	return answer, out, err
 }
 
 // handshake completes TLS and insists on ALPN: without it not one byte of data is sent (KS11).
