@@ -182,12 +182,13 @@ func serverBlock(s *observe.Snapshot, p painter) string {
 	if len(s.Servers) == 0 {
 		return ""
 	}
-	rows := [][]cell{headerOf([]string{"ADDRESS", "RECEIVED", "ANSWERED", "DENIED", "IGNORED", "LIMITED", "NTS", "NTS ANSWERED", "NTS NAK", "SEND ERRORS"},
-		map[int]bool{1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: true, 9: true})}
+	rows := [][]cell{headerOf([]string{"ADDRESS", "RECEIVED", "ANSWERED", "DENIED", "IGNORED", "LIMITED", "NTS", "NTS ANSWERED", "NTS NAK", "SEND ERRORS", "DROPPED"},
+		map[int]bool{1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: true, 9: true, 10: true})}
 	for i := range s.Servers {
 		c := &s.Servers[i].Stats
 		row := []cell{left(clean(s.Servers[i].Address))}
-		for _, n := range []uint64{c.Received, c.Accepted, c.Denied, c.Ignored, c.RateLimited, c.NTSReceived, c.NTSAccepted, c.NTSNAK, c.SendErrors} {
+		for _, n := range []uint64{c.Received, c.Accepted, c.Denied, c.Ignored, c.RateLimited, c.NTSReceived, c.NTSAccepted, c.NTSNAK, c.SendErrors,
+			s.Servers[i].Dropped} {
 			row = append(row, right(fmt.Sprint(n)))
 		}
 		rows = append(rows, row)

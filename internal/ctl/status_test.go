@@ -31,7 +31,7 @@ func busy() *observe.Snapshot {
 				Role: observe.RoleCandidate, Reason: "too few agree", Stratum: 2, Reach: 1, LastUpdate: ago(1)},
 		},
 		Servers: []observe.Server{{Address: "[::]:123", Stats: observe.ServerStats{Received: 1234567, Accepted: 1234000, Denied: 2,
-			Ignored: 3, RateLimited: 562, NTSReceived: 6, NTSAccepted: 5, NTSNAK: 1}}},
+			Ignored: 3, RateLimited: 562, NTSReceived: 6, NTSAccepted: 5, NTSNAK: 1}, Dropped: 17}},
 		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6, Reference: "192.0.2.1",
 			RootDispersion: 0.0021, EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 2,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 0}, KeySetAge: 3600,

@@ -59,7 +59,7 @@ func (o *observer) snapshot() *observe.Snapshot {
 		s.Sources = append(s.Sources, sourceSnapshot(&rep.Sources[i]))
 	}
 	for _, l := range d.servers {
-		s.Servers = append(s.Servers, observe.Server{Address: l.address.String(), Stats: l.stats()})
+		s.Servers = append(s.Servers, observe.Server{Address: l.address.String(), Stats: l.stats(), Dropped: l.dropped()})
 	}
 	return s
 }
@@ -150,6 +150,14 @@ func (l *listener) totals() (t server.Totals) {
 		c.AddTo(&t)
 	}
 	return t
+}
+
+// dropped is what the kernel dropped before the workers saw it.
+func (l *listener) dropped() (n uint64) {
+	for _, w := range l.workers {
+		n += w.socket.Dropped()
+	}
+	return n
 }
 
 func (l *listener) stats() observe.ServerStats {

@@ -36,6 +36,7 @@ type socket interface {
 	Receive(*udp.Batch) error
 	Send(*udp.Batch) (failed int)
 	Interrupt()
+	Dropped() uint64 // by the kernel, before we saw them
 	Close() error
 }
 

@@ -196,3 +196,36 @@ func TestWorker_NTS(t *testing.T) {
 	}
 	s.await(t, "one NTS answer", func(sum server.Totals) bool { return sum.NTSAccepted == 1 })
 }
+
+// What the kernel drops while nobody receives is counted, summed over the sockets of the address.
+func TestListener_Dropped(t *testing.T) {
+	sockets, err := udp.Listen(udp.ListenConfig{
+		Address: netip.MustParseAddrPort("127.0.0.1:0"), Sockets: 2, Clock: udp.Clock{Now: hostClock},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listener{}
+	for _, s := range sockets {
+		l.workers = append(l.workers, &worker{socket: s})
+	}
+	defer l.close()
+	if n := l.dropped(); n != 0 {
+		t.Errorf("%d dropped at the start", n)
+	}
+	for range 2 { // each client port hashes to one socket: fill both, or one twice
+		c, err := udp.Dial(sockets[0].LocalAddr(), hostClock, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 50000 {
+			if err := c.Send(make([]byte, 48)); err != nil || l.dropped() > 0 {
+				break
+			}
+		}
+		_ = c.Close()
+	}
+	if l.dropped() == 0 {
+		t.Error("none dropped from full buffers")
+	}
+}

@@ -241,6 +241,7 @@ type brokenSocket struct {
 func (b *brokenSocket) Receive(*udp.Batch) error { b.calls.Add(1); return b.err }
 func (b *brokenSocket) Send(*udp.Batch) int      { return 0 }
 func (b *brokenSocket) Interrupt()               {}
+func (b *brokenSocket) Dropped() uint64          { return 0 }
 func (b *brokenSocket) Close() error             { b.closed.Store(true); return nil }
 
 func TestS24_ReceiveErrorsDoNotSpin(t *testing.T) {

@@ -56,27 +56,27 @@ var compatible = []family{
 		sources(measured, func(r *observe.Source) float64 { return r.RemoteUncertainty })},
 
 	{"ntp_server_received_packets_total", "Packets received.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.Received })},
+		stats(func(c *observe.ServerStats) uint64 { return c.Received })},
 	{"ntp_server_accepted_packets_total", "Packets answered with the time.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.Accepted })},
+		stats(func(c *observe.ServerStats) uint64 { return c.Accepted })},
 	{"ntp_server_denied_packets_total", "Packets answered with a DENY kiss.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.Denied })},
+		stats(func(c *observe.ServerStats) uint64 { return c.Denied })},
 	{"ntp_server_ignored_packets_total", "Packets not answered.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.Ignored })},
+		stats(func(c *observe.ServerStats) uint64 { return c.Ignored })},
 	{"ntp_server_rate_limited_packets_total", "Packets beyond the rate limit.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.RateLimited })},
+		stats(func(c *observe.ServerStats) uint64 { return c.RateLimited })},
 	{"ntp_server_response_send_errors_total", "Answers that could not be sent.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.SendErrors })},
+		stats(func(c *observe.ServerStats) uint64 { return c.SendErrors })},
 	{"ntp_server_nts_received_packets_total", "NTS packets received.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.NTSReceived })},
+		stats(func(c *observe.ServerStats) uint64 { return c.NTSReceived })},
 	{"ntp_server_nts_accepted_packets_total", "NTS packets answered with the time.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.NTSAccepted })},
+		stats(func(c *observe.ServerStats) uint64 { return c.NTSAccepted })},
 	{"ntp_server_nts_denied_packets_total", "NTS packets answered with a DENY kiss.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.NTSDenied })},
+		stats(func(c *observe.ServerStats) uint64 { return c.NTSDenied })},
 	{"ntp_server_nts_rate_limited_packets_total", "NTS packets beyond the rate limit.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.NTSRateLimited })},
+		stats(func(c *observe.ServerStats) uint64 { return c.NTSRateLimited })},
 	{"ntp_server_nts_nak_packets_total", "NTS packets that did not verify and were answered with a NAK.", counter, none,
-		servers(func(c *observe.ServerStats) uint64 { return c.NTSNAK })},
+		stats(func(c *observe.ServerStats) uint64 { return c.NTSNAK })},
 }
 
 // system makes a family of one sample without labels.
@@ -101,11 +101,16 @@ func always(*observe.Source) bool { return true }
 // measured leaves out what is not known yet; ntpd-rs shows the largest duration instead.
 func measured(r *observe.Source) bool { return r.Measured }
 
+// stats makes a family with a sample for every listen address from its counters.
+func stats(value func(*observe.ServerStats) uint64) func(*observe.Snapshot, emitter) {
+	return servers(func(r *observe.Server) uint64 { return value(&r.Stats) })
+}
+
 // servers makes a family with a sample for every listen address.
-func servers(value func(*observe.ServerStats) uint64) func(*observe.Snapshot, emitter) {
+func servers(value func(*observe.Server) uint64) func(*observe.Snapshot, emitter) {
 	return func(s *observe.Snapshot, emit emitter) {
 		for i := range s.Servers {
-			emit(float64(value(&s.Servers[i].Stats)), label{"listen_address", s.Servers[i].Address})
+			emit(float64(value(&s.Servers[i])), label{"listen_address", s.Servers[i].Address})
 		}
 	}
 }

@@ -35,7 +35,7 @@ func busy() *observe.Snapshot {
 		},
 		Servers: []observe.Server{
 			{Address: "[::]:123", Stats: observe.ServerStats{Received: 1 << 40, Accepted: 10, Denied: 2, Ignored: 3, RateLimited: 4,
-				SendErrors: 5, NTSReceived: 6, NTSAccepted: 7, NTSDenied: 8, NTSRateLimited: 9, NTSNAK: 11}},
+				SendErrors: 5, NTSReceived: 6, NTSAccepted: 7, NTSDenied: 8, NTSRateLimited: 9, NTSNAK: 11}, Dropped: 12},
 			{Address: "127.0.0.1:1123"},
 		},
 		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6,

@@ -37,6 +37,8 @@ var own = []family{
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.KeyExchange, "outcome", emit) }},
 	{"ntp_daemon_server_verdicts_total", "Packets to the NTP server by what became of them.", counter, none,
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.Verdicts, "verdict", emit) }},
+	{"ntp_daemon_server_dropped_packets_total", "Packets that the kernel dropped before the server saw them.", counter, none,
+		servers(func(r *observe.Server) uint64 { return r.Dropped })},
 	{"ntp_daemon_keyset_age_seconds", "Time since the cookie key was changed.", gauge, seconds,
 		func(s *observe.Snapshot, emit emitter) {
 			if s.Suite.KeySetAge > 0 {

@@ -71,10 +71,12 @@ type Source struct {
 	Frequency   float64 `json:"frequency"`    // s/s of the oscillator against this source
 }
 
-// Server is one listen address with the counters of ntpd-rs 1.9.
+// Server is one listen address with the counters of ntpd-rs 1.9. The members after Stats are ours.
 type Server struct {
 	Address string      `json:"address"`
 	Stats   ServerStats `json:"stats"`
+
+	Dropped uint64 `json:"dropped_packets"` // by the kernel because the receive buffer was full; not in Stats
 }
 
 // ServerStats counts datagrams since start; every datagram is received and exactly one of accepted, denied,

@@ -19,7 +19,7 @@ const serverBuffer = 2 << 20
 
 // Server is one blocking socket, kept out of the runtime's poller: measured, a thread that sits in the batch
 // call itself spends a third less than one that the poller wakes. Receive and Send belong to one goroutine,
-// locked to its thread; Interrupt may be called by any.
+// locked to its thread; Interrupt and Dropped may be called by any.
 type Server struct {
 	fd      int
 	bound   netip.AddrPort
@@ -27,7 +27,7 @@ type Server struct {
 	absent  bool
 	closing atomic.Bool
 
-	mu     sync.Mutex // guards closed, so that Interrupt never reaches a reused descriptor
+	mu     sync.Mutex // guards closed, so that Interrupt and Dropped never reach a reused descriptor
 	closed bool
 }
 
@@ -237,9 +237,14 @@ func (s *Server) Close() error {
 	return unix.Close(s.fd)
 }
 
-// Dropped returns how many requests the kernel dropped because the socket's buffer was full, since it was
-// opened; 0 where the kernel does not say.
+// Dropped returns how many requests the kernel dropped because the socket's buffer was full or their checksum wrong,
+// since it was opened, modulo 2^32; 0 where the kernel does not say, and after Close. Any goroutine may call it.
 func (s *Server) Dropped() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0
+	}
 	const drops = 8 // index of SK_MEMINFO_DROPS in struct sk_meminfo (linux/sock_diag.h)
 	var info [9]uint32
 	size := uint32(unsafe.Sizeof(info))
