@@ -446,11 +446,31 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 // supervise starts a supervisor.
 func (r *rig) supervise(t *testing.T, spec Spec) {
 	t.Helper()
+	r.superviseWith(t, spec, r.deps(), "")
+}
+
+// superviseWith starts one with an outside world of its own; its error shall be fault, or nil if that is empty.
+func (r *rig) superviseWith(t *testing.T, spec Spec, d Deps, fault string) {
+	t.Helper()
+	r.wg.Go(func() {
+		if err := Supervise(r.ctx, withPolls(spec), d); (err == nil) != (fault == "") || err != nil && err.Error() != fault {
+			t.Errorf("supervise: %v, want %q", err, fault)
+		}
+	})
+}
+
+// withPolls fills in what every test leaves out.
+func withPolls(spec Spec) Spec {
 	if spec.PollMax == 0 {
 		spec.PollMin, spec.PollMax, spec.PollInitial = 4, 10, 4
 	}
 	spec.Spawner = 1
-	d := Deps{
+	return spec
+}
+
+// deps is the outside world of a supervisor.
+func (r *rig) deps() Deps {
+	return Deps{
 		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Dial: r.net.dial, Rand: newDice(1),
 		Log: zerolog.New(r.log), Inbox: r.inbox, Claims: r.claims,
 		Time: r.time, Bootstrap: r.bootstrap,
@@ -461,11 +481,6 @@ func (r *rig) supervise(t *testing.T, spec Spec) {
 			return r.nextID
 		},
 	}
-	r.wg.Go(func() {
-		if err := Supervise(r.ctx, spec, d); err != nil {
-			t.Errorf("supervise: %v", err)
-		}
-	})
 }
 
 // pass lets time go by until everybody waits.

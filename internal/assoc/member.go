@@ -49,7 +49,7 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 	log := logging.Target(s.d.Log, logTarget)
 	log.Info().Stringer("source_id", m.id).Stringer("addr", addr).Str("spawner", s.label()).Msg("new source")
 	t := &task{
-		d: s.d, id: m.id, addr: addr, tell: s.reports, swap: m.swap,
+		d: s.d, id: m.id, addr: addr, tell: s.reports, swap: m.swap, quiet: s.quiet,
 		log:    log.With().Stringer("source_id", m.id).Stringer("addr", addr).Logger(),
 		advice: make(chan ntp.Advice, adviceDepth),
 		news:   report{id: m.id},
@@ -64,6 +64,7 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 	}
 	s.tasks.Go(func() {
 		defer close(m.done)
+		defer s.surrender()
 		t.post(ctx, Message{
 			Event:  system.Added{ID: m.id, Name: s.spec.Name(), Address: addr, NTS: session != nil},
 			Advice: t.advice,

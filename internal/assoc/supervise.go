@@ -73,35 +73,42 @@ type supervisor struct {
 	searching  bool      // a search is under way
 	warned     string    // refused addresses as last logged
 
+	quiet *logging.Limiter // for our own bugs; tasks use it, too
+
 	reports chan report
 	results chan found
+	broken  chan error     // a task ended by a bug
 	tasks   sync.WaitGroup // tasks and the search
 }
 
 // Supervise runs the sources of one [[source]] block until ctx ends, and returns when everything it started has
-// ended: nil, or at once an error if the Spec cannot be run.
+// ended: nil; at once an error if the Spec cannot be run; an error as soon as a bug ends one of its tasks.
 func Supervise(ctx context.Context, spec Spec, d Deps) error {
 	if err := spec.check(); err != nil {
 		return err
 	}
 	s := &supervisor{
-		spec: spec, d: d.withDefaults(), reports: make(chan report), results: make(chan found, 1),
+		spec: spec, d: d.withDefaults(), reports: make(chan report), results: make(chan found, 1), broken: make(chan error, 1),
+		quiet: logging.NewLimiter(panicQuiet),
 		retry: backoff{pace: lookupPace},
 	}
 	s.log = logging.Target(d.Log, "ntpd::daemon::spawn").With().Str("spawner", s.label()).Str("source", spec.Name()).Logger()
 	if spec.Mode.secure() {
 		s.retry.pace = keyExchangePace
 	}
-	s.run(ctx)
-	return nil
+	return s.run(ctx)
 }
 
 // label names the supervisor as the reference suite's logs do.
 func (s *supervisor) label() string { return fmt.Sprintf("SpawnerId(%d)", s.spec.Spawner) }
 
 // run owns the list of members, the retry schedule and the roster; tasks talk to it through reports, the one
-// search under way through results. It stops when ctx ends, and leaves nothing behind that runs.
-func (s *supervisor) run(ctx context.Context) {
+// search under way through results. It stops when ctx ends, or with the error of a task, and leaves nothing behind
+// that runs.
+func (s *supervisor) run(ctx context.Context) (err error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer s.tasks.Wait() // after a panic as well, which is for the caller
+	defer stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	settled := s.d.Bootstrap.done()
@@ -116,6 +123,8 @@ func (s *supervisor) run(ctx context.Context) {
 		case f := <-s.results:
 			s.searching = false
 			s.apply(ctx, time.Now(), f)
+		case err = <-s.broken:
+			stop()
 		case <-timer.C:
 		}
 	}
@@ -127,6 +136,7 @@ func (s *supervisor) run(ctx context.Context) {
 		default:
 		}
 	}
+	return err
 }
 
 // plan starts the next search if one is wanted and due, and returns how long to wait otherwise.
@@ -144,9 +154,16 @@ func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
 		}
 		s.searching = true
 		denied := s.denied(now, p)
-		s.tasks.Go(func() { s.results <- search(ctx, &s.spec, &s.d, p, denied) })
+		s.tasks.Go(func() { s.results <- s.search(ctx, p, denied) })
 	}
 	return idle
+}
+
+// search runs one search; a panic in it is one that failed (L09).
+func (s *supervisor) search(ctx context.Context, p purpose, denied []string) (f found) {
+	f.purpose = p
+	defer s.contain(&f)
+	return search(ctx, &s.spec, &s.d, p, denied)
 }
 
 // dueAt is when a search with that goal may start; zero: at once.

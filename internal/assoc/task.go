@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/source"
@@ -34,6 +35,7 @@ type task struct {
 	advice chan ntp.Advice
 	swap   chan *nts.Session // latest wins; written by the supervisor
 	tell   chan<- report     // to the supervisor
+	quiet  *logging.Limiter  // the supervisor's, for our own bugs
 	buf    []byte
 
 	conn   Conn          // of the latest request, nil before the first
@@ -131,17 +133,17 @@ func (t *task) keep(conn Conn) {
 // the wait, so that noise cannot suppress the reply that comes after it.
 func (t *task) await(ctx, wait context.Context, conn Conn, req source.Request) {
 	for range maxDatagrams {
-		n, from, rx, err := conn.Receive(wait, t.buf)
+		out, err := t.receive(wait, conn, req)
+		if err == errPanicked {
+			t.fault = errPanicked.Error()
+			continue
+		}
 		if err != nil {
 			if wait.Err() == nil {
 				t.log.Debug().Err(err).Msg("could not receive packet")
 			}
 			break
 		}
-		if tx, ok := conn.TxStamp(); ok {
-			t.src.Sent(req.ID, tx)
-		}
-		out := t.src.Receive(time.Now(), t.buf[:n], from, rx)
 		switch out.Verdict {
 		case source.Accepted:
 			t.news.good, t.fault = true, ""
@@ -161,6 +163,19 @@ func (t *task) await(ctx, wait context.Context, conn Conn, req source.Request) {
 		}
 	}
 	<-wait.Done() // a socket that fails or is flooded is of no more use: this poll is lost
+}
+
+// receive waits for one datagram and gives it to the source. A panic costs this datagram and no more (L09).
+func (t *task) receive(wait context.Context, conn Conn, req source.Request) (out source.Outcome, err error) {
+	defer t.contain(&err)
+	n, from, rx, err := conn.Receive(wait, t.buf)
+	if err != nil {
+		return source.Outcome{}, err
+	}
+	if tx, ok := conn.TxStamp(); ok {
+		t.src.Sent(req.ID, tx)
+	}
+	return t.src.Receive(time.Now(), t.buf[:n], from, rx), nil
 }
 
 // publish tells the timekeeper and the supervisor what changed, and reports whether polling is over.

@@ -72,7 +72,7 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	// The state keeper outlives the others, so that the timekeeper's last offer is written.
 	stateCtx, endState := context.WithCancel(context.WithoutCancel(ctx))
 	stateDone := make(chan struct{})
-	go func() { defer close(stateDone); _ = d.state.run(stateCtx) }()
+	go func() { defer close(stateDone); g.guard(stateCtx, "state keeper", d.state.run) }()
 	defer func() { endState(); <-stateDone }()
 
 	jumped := make(chan struct{}, 1)
