@@ -93,12 +93,19 @@ func (p *page) has(t *testing.T, heading string, want []string, nothingElse bool
 	}
 }
 
-// goFiles parses the files of a package that are no tests.
-func goFiles(t *testing.T, dir string) (files []*ast.File) {
+// shared is the package in which the programs have what is common to them.
+const shared = "internal/program"
+
+// goFiles parses the files of packages that are no tests.
+func goFiles(t *testing.T, dirs ...string) (files []*ast.File) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
-	if err != nil || len(names) == 0 {
-		t.Fatalf("%s: no Go files (%v)", dir, err)
+	var names []string
+	for _, dir := range dirs {
+		list, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
+		if err != nil || len(list) == 0 {
+			t.Fatalf("%s: no Go files (%v)", dir, err)
+		}
+		names = append(names, list...)
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
@@ -129,19 +136,34 @@ func literal(e ast.Expr) string {
 	return l.Value
 }
 
-// exitCodes are the values of the constants Exit… of a package.
-func exitCodes(t *testing.T, dir string) (codes []string) {
+// exitCodes are the values of the constants Exit… that the functions of the packages use.
+func exitCodes(t *testing.T, dirs ...string) (codes []string) {
 	t.Helper()
-	for _, f := range goFiles(t, dir) {
+	values := map[string]string{}
+	for _, f := range goFiles(t, append(dirs, shared)...) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "Exit") && len(v.Values) == 1 {
-				codes = append(codes, literal(v.Values[0]))
+				values[v.Names[0].Name] = literal(v.Values[0])
 			}
 			return true
 		})
 	}
+	for _, f := range goFiles(t, dirs...) {
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			ast.Inspect(fn, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok && values[id.Name] != "" {
+					codes = append(codes, values[id.Name])
+				}
+				return true
+			})
+		}
+	}
 	if len(codes) == 0 {
-		t.Fatalf("%s has no exit codes", dir)
+		t.Fatalf("%s have no exit codes", dirs)
 	}
 	return append(codes, "0")
 }
@@ -149,7 +171,7 @@ func exitCodes(t *testing.T, dir string) (codes []string) {
 // options are the command line options that a program declares with cliargs.
 func options(t *testing.T, dir string) (list []string) {
 	t.Helper()
-	for _, f := range goFiles(t, dir) {
+	for _, f := range goFiles(t, dir, shared) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			kv, ok := n.(*ast.KeyValueExpr)
 			if !ok {
@@ -180,15 +202,15 @@ func TestProgramPages(t *testing.T) {
 	} {
 		p := readPage(t, c.program+".8")
 		p.has(t, "OPTIONS", options(t, "cmd/"+c.program), true)
-		p.has(t, "EXIT STATUS", exitCodes(t, c.codes), true)
+		p.has(t, "EXIT STATUS", exitCodes(t, c.codes, shared), true)
 	}
 	readPage(t, "ntp-ctl.8").has(t, "EXIT STATUS", exitCodes(t, "internal/ctl"), true)
 }
 
-// signals are the named signals that a program's main function mentions, those that it ignores left out.
-func signals(t *testing.T, dir string) (list []string) {
+// signals are the named signals that the programs' common start mentions, those that it ignores left out.
+func signals(t *testing.T) (list []string) {
 	t.Helper()
-	for _, f := range goFiles(t, dir) {
+	for _, f := range goFiles(t, shared) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok && strings.HasPrefix(s.Sel.Name, "SIG") && s.Sel.Name != "SIGPIPE" {
 				list = append(list, s.Sel.Name)
@@ -202,7 +224,7 @@ func signals(t *testing.T, dir string) (list []string) {
 // TestSignals checks that the daemons' signals are explained.
 func TestSignals(t *testing.T) {
 	for _, program := range []string{"ntp-daemon", "nts-pool-ke"} {
-		readPage(t, program+".8").has(t, "SIGNALS", signals(t, "cmd/"+program), true)
+		readPage(t, program+".8").has(t, "SIGNALS", signals(t), true)
 	}
 }
 

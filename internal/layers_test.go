@@ -26,7 +26,7 @@ var floors = map[string]int{
 	"ntp": 0, "secret": 0, "nts/aead": 0, "nts/record": 0,
 	"nts": 1, "source": 1, "server": 1, "algorithm": 1, "system": 1, "pool": 1,
 	"clock": 2, "udp": 2, "accept": 2, "nts/ke": 2, "resolve": 2, "durable": 2, "observe": 2, "logging": 2, "privdrop": 2, "rlimit": 2,
-	"config": 3, "metrics": 3, "svg": 3, "assoc": 3, "daemon": 3, "poolke": 3, "ctl": 3, "exporter": 3, "version": 0, "cliargs": 0,
+	"config": 3, "program": 3, "metrics": 3, "svg": 3, "assoc": 3, "daemon": 3, "poolke": 3, "ctl": 3, "exporter": 3, "version": 0, "cliargs": 0,
 }
 
 // sideways are the edges allowed on one floor.
@@ -38,10 +38,11 @@ var sideways = map[string][]string{
 	"system":     {"algorithm"},
 	"pool":       {"nts"},
 	"nts/ke":     {"accept"},
-	"daemon":     {"assoc", "config"},
-	"poolke":     {"assoc", "config"},
-	"ctl":        {"assoc", "config", "metrics"},
-	"exporter":   {"config", "metrics"},
+	"program":    {"config"},
+	"daemon":     {"assoc", "config", "program"},
+	"poolke":     {"assoc", "config", "program"},
+	"ctl":        {"assoc", "config", "metrics", "program"},
+	"exporter":   {"config", "metrics", "program"},
 }
 
 // testOnly packages may be imported by _test.go files only.

@@ -8,7 +8,6 @@ import (
 	"syscall"
 
 	"ntp-daemon/internal/ctl"
-	_ "ntp-daemon/internal/rlimit" // the early look at the limits
 )
 
 func main() { os.Exit(run(os.Args)) }

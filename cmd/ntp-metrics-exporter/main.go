@@ -3,15 +3,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/exporter"
-	_ "ntp-daemon/internal/rlimit" // the early look at the limits
-	"ntp-daemon/internal/version"
+	"ntp-daemon/internal/program"
 )
 
 const usage = `Usage: ntp-metrics-exporter [-c FILE]
@@ -28,33 +24,13 @@ Exit codes: 0 stopped in order, 64 usage, 69 the address is in use, 70 our own m
 77 no permission, 78 configuration.
 `
 
-func main() { os.Exit(run(os.Args[1:])) }
-
-func run(args []string) int {
+func main() {
 	var path string
-	var help, ver bool
-	err := cliargs.Parse(args, []cliargs.Option{
-		{Short: 'c', Long: "config", Value: &path},
-		{Short: 'h', Long: "help", Set: &help},
-		{Short: 'v', Long: "version", Set: &ver},
-	})
-	switch {
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "ntp-metrics-exporter: %v; see ntp-metrics-exporter --help\n", err)
-		return exporter.ExitUsage
-	case help:
-		fmt.Print(usage)
-		return 0
-	case ver:
-		fmt.Fprintf(os.Stderr, "ntp-metrics-exporter %s\n", version.Version)
-		return 0
+	p := program.Program{
+		Name: "ntp-metrics-exporter", Usage: usage,
+		Options: []cliargs.Option{{Short: 'c', Long: "config", Value: &path}},
+		Work:    func(ctx context.Context, _ <-chan os.Signal) error { return exporter.Main(ctx, path) },
+		Exit:    exporter.ExitCode,
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	signal.Ignore(syscall.SIGPIPE) // a closed log pipe must not end the service
-	if err := exporter.Main(ctx, path); err != nil {
-		fmt.Fprintf(os.Stderr, "ntp-metrics-exporter: %v\n", err)
-		return exporter.ExitCode(err)
-	}
-	return 0
+	os.Exit(p.Run(os.Args[1:]))
 }

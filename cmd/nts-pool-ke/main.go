@@ -3,14 +3,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+	"runtime"
 
 	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/poolke"
-	"ntp-daemon/internal/version"
+	"ntp-daemon/internal/program"
 )
 
 const usage = `Usage: nts-pool-ke -c FILE [-l LEVEL]
@@ -26,36 +24,20 @@ Signals: HUP reloads the list of time sources and the certificate; TERM and INT 
 Exit codes: 0 stopped in order, 64 usage, 70 the pool cannot run, 78 configuration.
 `
 
-func main() { os.Exit(run(os.Args[1:])) }
+// threads is what a pool has at its busiest in addition to one for each processor (9 measured on two).
+const threads = 8
 
-func run(args []string) int {
+func main() {
 	var o poolke.Options
-	var help, ver bool
-	err := cliargs.Parse(args, []cliargs.Option{
-		{Short: 'c', Long: "config", Value: &o.ConfigPath},
-		{Short: 'l', Long: "log-level", Value: &o.LogLevel},
-		{Short: 'h', Long: "help", Set: &help},
-		{Short: 'v', Long: "version", Set: &ver},
-	})
-	switch {
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "nts-pool-ke: %v; see nts-pool-ke --help\n", err)
-		return poolke.ExitUsage
-	case help:
-		fmt.Print(usage)
-		return 0
-	case ver:
-		fmt.Fprintf(os.Stderr, "nts-pool-ke %s\n", version.Version)
-		return 0
+	p := program.Program{
+		Name: "nts-pool-ke", Usage: usage,
+		Options: []cliargs.Option{
+			{Short: 'c', Long: "config", Value: &o.ConfigPath},
+			{Short: 'l', Long: "log-level", Value: &o.LogLevel},
+		},
+		Threads: runtime.NumCPU() + threads,
+		Reloads: true,
+		Work:    func(ctx context.Context, hup <-chan os.Signal) error { return poolke.Main(ctx, o, hup, nil) },
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	signal.Ignore(syscall.SIGPIPE) // a closed log pipe must not end the service
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	if err := poolke.Main(ctx, o, hup, nil); err != nil {
-		fmt.Fprintf(os.Stderr, "nts-pool-ke: %v\n", err)
-		return poolke.ExitCode(err)
-	}
-	return 0
+	os.Exit(p.Run(os.Args[1:]))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/version"
 )
 
@@ -87,7 +88,7 @@ func usageError(_ context.Context, c *cli.Command, err error, _ bool) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	return fail(ExitUsage, "%s; see %s --help", clean(err.Error()), c.FullName())
+	return fail(program.ExitUsage, "%s; see %s --help", clean(err.Error()), c.FullName())
 }
 
 func unknownCommand(c *cli.Command) error {
@@ -100,13 +101,13 @@ func unknownCommand(c *cli.Command) error {
 	if s := cli.SuggestCommand(c.VisibleCommands(), name); s != "" && s != "help" {
 		hint = "did you mean " + s + "?"
 	}
-	return fail(ExitUsage, "unknown command %q; %s", clean(name), hint)
+	return fail(program.ExitUsage, "unknown command %q; %s", clean(name), hint)
 }
 
 // noArguments refuses words that a command does not take.
 func noArguments(c *cli.Command) error {
 	if c.Args().Present() {
-		return fail(ExitUsage, "%s takes no argument %q; see %s --help", c.Name, clean(c.Args().First()), c.FullName())
+		return fail(program.ExitUsage, "%s takes no argument %q; see %s --help", c.Name, clean(c.Args().First()), c.FullName())
 	}
 	return nil
 }
@@ -158,14 +159,14 @@ func waitSyncCommand(e *Env) *cli.Command {
 			l := syncLimits{offset: -1, frequency: -1}
 			if d := c.Duration("max-offset"); c.IsSet("max-offset") {
 				if d < 0 {
-					return fail(ExitUsage, "--max-offset is negative")
+					return fail(program.ExitUsage, "--max-offset is negative")
 				}
 				l.offset = d.Seconds()
 			}
 			if c.IsSet("max-frequency") {
 				f, err := parseFrequency(c.String("max-frequency"))
 				if err != nil {
-					return fail(ExitUsage, "--max-frequency: %w", err)
+					return fail(program.ExitUsage, "--max-frequency: %w", err)
 				}
 				l.frequency = f
 			}

@@ -15,18 +15,13 @@ import (
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/resolve"
 )
 
-// Exit codes of ntp-ctl (sysexits, as those of the daemons).
-const (
-	ExitFailed      = 1  // the answer is no: not synchronised, no majority, warnings found
-	ExitUsage       = 64 // the command line
-	ExitUnavailable = 69 // the daemon or the server does not answer
-	ExitSoftware    = 70 // the clock refused, or our own mistake
-	ExitPermission  = 77
-	ExitConfig      = 78
-)
+// ExitFailed is the exit code of ntp-ctl beside the suite's: the answer is no (not synchronised, no majority, warnings
+// found).
+const ExitFailed = 1
 
 // Stepper is the clock as far as force-sync uses it.
 type Stepper interface {
@@ -113,5 +108,5 @@ func codeOf(err error) int {
 	case errors.Is(err, context.Canceled):
 		return ExitFailed
 	}
-	return ExitUsage // what the command line library itself found
+	return program.ExitUsage // what the command line library itself found
 }

@@ -15,6 +15,7 @@ import (
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
 )
 
 const (
@@ -49,7 +50,7 @@ func forceSyncCommand(e *Env) *cli.Command {
 			}
 			f := forcing{config: c.String("config"), yes: c.Bool("yes"), dryRun: c.Bool("dry-run"), threshold: c.Duration("threshold")}
 			if f.threshold < 0 {
-				return fail(ExitUsage, "--threshold is negative")
+				return fail(program.ExitUsage, "--threshold is negative")
 			}
 			return forceSync(ctx, e, f)
 		},
@@ -98,7 +99,7 @@ func forceable(f forcing) (*config.Config, error) {
 	cfg, _, err := config.Load(f.config)
 	var notBuilt *config.NotBuilt
 	if err != nil && !errors.As(err, &notBuilt) {
-		return nil, &exitError{ExitConfig, err}
+		return nil, &exitError{program.ExitConfig, err}
 	}
 	name := cfg.Path
 	if name == "" {
@@ -106,12 +107,12 @@ func forceable(f forcing) (*config.Config, error) {
 	}
 	switch {
 	case len(cfg.Sources) == 0:
-		return nil, fail(ExitConfig, "%s: has no source that can be asked", name)
+		return nil, fail(program.ExitConfig, "%s: has no source that can be asked", name)
 	case f.dryRun:
 	case cfg.Synchronization.Clock == config.ClockVirtual:
-		return nil, fail(ExitConfig, "%s: synchronization.clock: is virtual, the machine's clock is not to be set; use --dry-run", name)
+		return nil, fail(program.ExitConfig, "%s: synchronization.clock: is virtual, the machine's clock is not to be set; use --dry-run", name)
 	case !cfg.Synchronization.ClockControl:
-		return nil, fail(ExitConfig, "%s: synchronization.clock-control: is off, the clock is not to be set; use --dry-run", name)
+		return nil, fail(program.ExitConfig, "%s: synchronization.clock-control: is off, the clock is not to be set; use --dry-run", name)
 	}
 	return cfg, nil
 }
@@ -179,9 +180,9 @@ func setClock(ctx context.Context, e *Env, cfg *config.Config, f forcing, offset
 	}
 	switch {
 	case errors.Is(err, clock.ErrPermission):
-		return fail(ExitPermission, "could not update the clock: %w; run it as root", err)
+		return fail(program.ExitPermission, "could not update the clock: %w; run it as root", err)
 	case err != nil:
-		return fail(ExitSoftware, "could not update the clock: %w", err)
+		return fail(program.ExitSoftware, "could not update the clock: %w", err)
 	}
 	fmt.Fprintln(e.Out, "Time updated successfully")
 	return nil

@@ -18,6 +18,7 @@ import (
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/program"
 )
 
 const (
@@ -63,17 +64,17 @@ func queryCommand(e *Env) *cli.Command {
 				count: c.Int("count"), timeout: c.Duration("timeout"), json: c.Bool("json"),
 			}
 			if c.NArg() != 1 {
-				return fail(ExitUsage, "query needs one HOST[:PORT]; see %s --help", c.FullName())
+				return fail(program.ExitUsage, "query needs one HOST[:PORT]; see %s --help", c.FullName())
 			}
 			for _, id := range c.Uint16Slice("aead") {
 				q.aeads = append(q.aeads, aead.Algorithm(id))
 			}
 			var err error
 			if q.host, q.port, err = splitHost(c.Args().First()); err != nil {
-				return fail(ExitUsage, "%w", err)
+				return fail(program.ExitUsage, "%w", err)
 			}
 			if err := q.check(); err != nil {
-				return fail(ExitUsage, "%w; see %s --help", err, c.FullName())
+				return fail(program.ExitUsage, "%w; see %s --help", err, c.FullName())
 			}
 			return query(ctx, e, q)
 		},
@@ -166,7 +167,7 @@ func query(ctx context.Context, e *Env, q querying) error {
 func unanswered(err error) error {
 	var ne net.Error
 	if errors.As(err, &ne) {
-		return &exitError{ExitUnavailable, err}
+		return &exitError{program.ExitUnavailable, err}
 	}
 	return &exitError{ExitFailed, err}
 }
@@ -197,7 +198,7 @@ func conclude(e *Env, q *querying, all []answer, last error) error {
 	if q.json {
 		text, err := indented(all)
 		if err != nil {
-			return fail(ExitSoftware, "encode answers: %w", err)
+			return fail(program.ExitSoftware, "encode answers: %w", err)
 		}
 		if err := write(e.Out, text); err != nil {
 			return err
@@ -226,7 +227,7 @@ func findPeer(ctx context.Context, e *Env, q *querying) (peer, error) {
 	}
 	r, err := e.Exchange(ctx, ke.ClientConfig{Address: q.host, Port: q.port, Roots: roots, Algorithms: q.aeads, Timeout: q.timeout})
 	if err != nil {
-		return peer{}, fail(ExitUnavailable, "key exchange with %s: %w", q.host, err)
+		return peer{}, fail(program.ExitUnavailable, "key exchange with %s: %w", q.host, err)
 	}
 	p := peer{name: r.Server, session: r.Session}
 	if !r.ServerGiven && r.Remote.IsValid() {
@@ -257,7 +258,7 @@ func resolvePeer(ctx context.Context, e *Env, p peer, host string, port uint16) 
 	if a, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, a)
 	} else if addrs, err = e.Lookup(ctx, host); err != nil {
-		return p, fail(ExitUnavailable, "look up %s: %w", clean(host), err)
+		return p, fail(program.ExitUnavailable, "look up %s: %w", clean(host), err)
 	}
 	for _, a := range addrs {
 		p.address = netip.AddrPortFrom(a.Unmap(), port)
@@ -267,9 +268,9 @@ func resolvePeer(ctx context.Context, e *Env, p peer, host string, port uint16) 
 		}
 	}
 	if len(addrs) == 0 {
-		return p, fail(ExitUnavailable, "look up %s: no address", clean(host))
+		return p, fail(program.ExitUnavailable, "look up %s: no address", clean(host))
 	}
-	return p, fail(ExitUnavailable, "no route to %s (%v)", clean(host), addrs[0])
+	return p, fail(program.ExitUnavailable, "no route to %s (%v)", clean(host), addrs[0])
 }
 
 // trust is the system's roots and those of the file; nil is the system's alone.
@@ -279,18 +280,18 @@ func trust(file string) (*x509.CertPool, error) {
 	}
 	st, err := os.Stat(file)
 	if err == nil && st.Size() > longestPEM {
-		return nil, fail(ExitConfig, "%s: is larger than %d bytes", file, longestPEM)
+		return nil, fail(program.ExitConfig, "%s: is larger than %d bytes", file, longestPEM)
 	}
 	pem, err := os.ReadFile(file) //nolint:gosec // the operator's own choice
 	if err != nil {
-		return nil, fail(ExitConfig, "read certificates: %w", err)
+		return nil, fail(program.ExitConfig, "read certificates: %w", err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil { // no trust store on this host: the file's roots are all there is
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fail(ExitConfig, "%s: holds no certificate; give a file in PEM form", file)
+		return nil, fail(program.ExitConfig, "%s: holds no certificate; give a file in PEM form", file)
 	}
 	return pool, nil
 }

@@ -20,6 +20,7 @@ import (
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/testca"
 )
 
@@ -210,7 +211,7 @@ func TestQuery_AEAD(t *testing.T) {
 	}{{[]string{"--aead", "15"}, 15}, {[]string{"--aead", "17"}, 17}, {[]string{"--aead=30"}, 30}, {[]string{"--aead", "31", "--aead", "15"}, 0}} {
 		args := append(append([]string{"query", "--nts", "--ca", w.ca, "--json"}, tc.args...), w.ke.String())
 		if tc.want == 0 {
-			c.expect(t, c.run(args...), ExitUsage, "", "--aead [31 15] is no AEAD algorithm that is built")
+			c.expect(t, c.run(args...), program.ExitUsage, "", "--aead [31 15] is no AEAD algorithm that is built")
 			continue
 		}
 		c.expect(t, c.run(args...), 0, "", "")
@@ -218,7 +219,7 @@ func TestQuery_AEAD(t *testing.T) {
 			t.Errorf("%v: AEAD %d", tc.args, a.AEAD)
 		}
 	}
-	c.expect(t, c.run("query", "--aead", "15", w.addr.String()), ExitUsage, "", "--aead has no effect without --nts")
+	c.expect(t, c.run("query", "--aead", "15", w.addr.String()), program.ExitUsage, "", "--aead has no effect without --nts")
 }
 
 func TestQuery_NTSFailures(t *testing.T) {

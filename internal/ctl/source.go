@@ -7,6 +7,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
 )
 
 // socketPath finds the daemon's observation socket: the one named on the command line, else the configuration's.
@@ -22,10 +23,10 @@ func socketPath(socket, configPath string) (string, error) {
 	case configPath == "" && unreadable(err):
 		return config.DefaultObservationPath, nil
 	default:
-		return "", &exitError{ExitConfig, err}
+		return "", &exitError{program.ExitConfig, err}
 	}
 	if cfg.Observability.ObservationPath == "" {
-		return "", fail(ExitConfig, "%s: observability.observation-path: is not set, the daemon cannot be observed; "+
+		return "", fail(program.ExitConfig, "%s: observability.observation-path: is not set, the daemon cannot be observed; "+
 			"add it and restart the daemon, or name a socket with --socket", cfg.Path)
 	}
 	return cfg.Observability.ObservationPath, nil
@@ -44,8 +45,8 @@ func read(ctx context.Context, path string) (*observe.Snapshot, error) {
 	case err == nil:
 		return s, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fail(ExitPermission, "%w; this user may not read it, see observation-permissions", err)
+		return nil, fail(program.ExitPermission, "%w; this user may not read it, see observation-permissions", err)
 	default:
-		return nil, fail(ExitUnavailable, "%w; is ntp-daemon running with this configuration?", err)
+		return nil, fail(program.ExitUnavailable, "%w; is ntp-daemon running with this configuration?", err)
 	}
 }

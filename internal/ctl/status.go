@@ -8,6 +8,7 @@ import (
 
 	"ntp-daemon/internal/metrics"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
 )
 
 // The formats of status.
@@ -36,10 +37,10 @@ func writeStatus(e *Env, s *observe.Snapshot, format string) error {
 	case formatJSON:
 		var err error
 		if text, err = indented(s); err != nil {
-			return fail(ExitSoftware, "encode status: %w", err)
+			return fail(program.ExitSoftware, "encode status: %w", err)
 		}
 	default:
-		return fail(ExitUsage, "format %q is not known; use plain, prometheus or json", format)
+		return fail(program.ExitUsage, "format %q is not known; use plain, prometheus or json", format)
 	}
 	return write(e.Out, text)
 }
@@ -53,7 +54,7 @@ func indented(v any) ([]byte, error) {
 // write reports a full disk or a closed pipe, so that a script does not take half an answer for a whole one.
 func write(w io.Writer, text []byte) error {
 	if _, err := w.Write(text); err != nil {
-		return &exitError{ExitUnavailable, fmt.Errorf("write output: %w", err)}
+		return &exitError{program.ExitUnavailable, fmt.Errorf("write output: %w", err)}
 	}
 	return nil
 }

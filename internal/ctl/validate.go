@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/program"
 )
 
 // poolTable is the table that makes a file one of nts-pool-ke.
@@ -46,10 +47,10 @@ func validate(e *Env, path string) error {
 	case errors.As(err, &notBuilt):
 		fmt.Fprintf(e.Err, "%v\n", err)
 		fmt.Fprintln(e.Err, "The configuration is valid, but the daemon stops with it: it asks for what is not built yet.")
-		return done(ExitConfig)
+		return done(program.ExitConfig)
 	case err != nil:
 		fmt.Fprintf(e.Err, "%v\n", err)
-		return done(ExitConfig)
+		return done(program.ExitConfig)
 	case bad:
 		return done(ExitFailed)
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/program"
 )
 
 // Row L09: a panic outside the packet path ends the daemon in order, with the exit code of our own mistakes.
@@ -17,7 +19,7 @@ func TestL09_PanicEndsInOrder(t *testing.T) {
 	g.start("other", func(ctx context.Context) error { <-ctx.Done(); others = true; return nil })
 	g.start("timekeeper", func(context.Context) error { panic("injected") })
 	err := g.wait()
-	if ExitCode(err) != ExitSoftware || !strings.Contains(err.Error(), "timekeeper") || !others {
+	if ExitCode(err) != program.ExitSoftware || !strings.Contains(err.Error(), "timekeeper") || !others {
 		t.Errorf("%v", err)
 	}
 	if !strings.Contains(log.String(), "group_test.go") {
@@ -31,7 +33,7 @@ func TestGroup_FirstCauseWins(t *testing.T) {
 	g := newGroup(ctx, zerolog.Nop())
 	g.start("timekeeper", func(context.Context) error { return &RefusedError{Reason: "step"} })
 	g.start("other", func(ctx context.Context) error { <-ctx.Done(); cancel(); return nil })
-	if err := g.wait(); ExitCode(err) != ExitSoftware || !errors.As(err, new(*RefusedError)) {
+	if err := g.wait(); ExitCode(err) != program.ExitSoftware || !errors.As(err, new(*RefusedError)) {
 		t.Errorf("%v", err)
 	}
 	g = newGroup(ctx, zerolog.Nop())

@@ -10,6 +10,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/program"
 )
 
 // reloadLoop owns nothing: on SIGHUP it loads the configuration again and swaps, as a validated whole, what can be
@@ -54,7 +55,7 @@ func (d *Daemon) reload() {
 		swap()
 	}
 	if !d.levelFixed {
-		zerolog.SetGlobalLevel(levels[next.Observability.LogLevel])
+		zerolog.SetGlobalLevel(program.Level(next.Observability.LogLevel))
 	}
 	log.Info().Msg("reloaded: log level, access lists, certificates, pool authorisations; everything else needs a restart")
 }

@@ -13,6 +13,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/version"
 )
@@ -148,7 +149,7 @@ func TestK02_RefusalIsReported(t *testing.T) {
 		_, err = r.turn(m)
 		time.Sleep(2 * time.Millisecond)
 	}
-	if !errors.As(err, new(*RefusedError)) || ExitCode(err) != ExitSoftware {
+	if !errors.As(err, new(*RefusedError)) || ExitCode(err) != program.ExitSoftware {
 		t.Fatalf("%v", err)
 	}
 	if rep := r.report.Load(); rep.Refusal == "" || rep.State != system.Refused || r.view.Load().Synchronized {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"syscall"
 	"time"
 
@@ -19,15 +17,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/observe"
-)
-
-// Exit codes (sysexits, as those of the daemons).
-const (
-	ExitUsage       = 64
-	ExitUnavailable = 69 // the listen address is taken
-	ExitSoftware    = 70
-	ExitPermission  = 77
-	ExitConfig      = 78
+	"ntp-daemon/internal/program"
 )
 
 // Limits of the HTTP server (ntpd-rs.md 3.4).
@@ -44,22 +34,25 @@ const (
 
 const target = "ntp_metrics_exporter"
 
-// Main loads the configuration and serves until ctx ends. See ExitCode for its error.
+// Main loads the configuration and serves until ctx ends. For its error see program.ExitCode.
 func Main(ctx context.Context, configPath string) error {
 	cfg, _, err := config.Load(configPath)
 	var notBuilt *config.NotBuilt
 	if err != nil && !errors.As(err, &notBuilt) { // what the daemon lacks does not hurt its exporter
-		return &configError{err}
+		return &program.ConfigError{Err: err}
 	}
 	o := cfg.Observability
 	if o.ObservationPath == "" {
-		return &configError{fmt.Errorf("%s: observability.observation-path: is not set; add it here and restart the daemon", cfg.Path)}
+		return &program.ConfigError{Err: fmt.Errorf("%s: observability.observation-path: is not set; add it here and restart the daemon", cfg.Path)}
 	}
-	log, done, err := openLog(o)
+	o.LogPath = o.ExporterLogPath
+	log, file, err := program.OpenLog(o, program.Level(o.LogLevel), nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("open log-path-metrics-exporter: %w", err)
 	}
-	defer done()
+	if file != nil {
+		defer file.Close()
+	}
 	log = logging.Target(log, target)
 	ln, err := listen(ctx, o.MetricsExporterListen, log)
 	if err != nil || ln == nil {
@@ -70,53 +63,15 @@ func Main(ctx context.Context, configPath string) error {
 	return serve(ctx, ln, o.ObservationPath, log)
 }
 
-// configError is a configuration that the exporter cannot use.
-type configError struct{ error }
-
-func (e *configError) Unwrap() error { return e.error }
-
-// ExitCode maps the error of Main to the code that a service manager understands.
+// ExitCode is our part of program.ExitCode: what is neither usage nor configuration.
 func ExitCode(err error) int {
-	var bad *configError
 	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &bad):
-		return ExitConfig
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return ExitPermission
+		return program.ExitPermission
 	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return ExitUnavailable
+		return program.ExitUnavailable
 	}
-	return ExitSoftware
-}
-
-var levels = map[config.LogLevel]zerolog.Level{
-	config.LevelTrace: zerolog.TraceLevel, config.LevelDebug: zerolog.DebugLevel, config.LevelInfo: zerolog.InfoLevel,
-	config.LevelWarn: zerolog.WarnLevel, config.LevelError: zerolog.ErrorLevel,
-}
-
-var formats = map[config.LogFormat]logging.Format{
-	config.FormatAuto: logging.Auto, config.FormatConsole: logging.Console,
-	config.FormatJSON: logging.JSON, config.FormatJournal: logging.Journal,
-}
-
-// openLog opens the exporter's own log; a file is appended to.
-func openLog(o config.Observability) (zerolog.Logger, func(), error) {
-	var out io.Writer
-	done := func() {}
-	if o.ExporterLogPath != "" {
-		f, err := os.OpenFile(o.ExporterLogPath, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
-		if err != nil {
-			return zerolog.Logger{}, nil, fmt.Errorf("open log-path-metrics-exporter: %w", err)
-		}
-		out, done = f, func() { _ = f.Close() }
-	}
-	opts := logging.Options{Level: levels[o.LogLevel], Format: formats[o.LogFormat], Out: out}
-	if o.ANSIColors != nil {
-		opts.Color = *o.ANSIColors
-	}
-	return logging.New(opts), done, nil
+	return program.ExitSoftware
 }
 
 // listen binds the address. One that this host does not have yet, as early in a boot, is waited for; the result

@@ -12,6 +12,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/program"
 )
 
 // Defaults of the limits (nts-pool.md E1 and E10).
@@ -108,11 +109,11 @@ func FromConfig(c *config.Pool, now time.Time) (Config, error) {
 func loadCertificate(chain, key string, now time.Time) (*tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(chain, key)
 	if err != nil {
-		return nil, &ConfigError{fmt.Errorf("certificate-chain-path %s with private-key-path %s: %w; check both files, "+
+		return nil, &program.ConfigError{Err: fmt.Errorf("certificate-chain-path %s with private-key-path %s: %w; check both files, "+
 			"the key must be unencrypted PEM and belong to the first certificate", chain, key, err)}
 	}
 	if now.After(cert.Leaf.NotAfter) {
-		return nil, &ConfigError{fmt.Errorf("certificate-chain-path %s: expired on %s; renew it",
+		return nil, &program.ConfigError{Err: fmt.Errorf("certificate-chain-path %s: expired on %s; renew it",
 			chain, cert.Leaf.NotAfter.UTC().Format(time.DateOnly))}
 	}
 	return &cert, nil

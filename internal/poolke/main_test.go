@@ -3,8 +3,6 @@ package poolke
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/testca"
 )
 
@@ -66,44 +65,38 @@ func TestMain_ExitCodes(t *testing.T) {
 		code  int
 		text  string
 	}{
-		{"no configuration", func(*testing.T) Options { return Options{} }, ExitConfig, "no configuration path specified"},
-		{"bad log level", func(t *testing.T) Options { return Options{ConfigPath: files(t, nil), LogLevel: "loud"} }, ExitUsage, "loud"},
-		{"missing file", func(t *testing.T) Options { return Options{ConfigPath: "/nonexistent/pool.toml"} }, ExitConfig, "/nonexistent/pool.toml"},
+		{"no configuration", func(*testing.T) Options { return Options{} }, program.ExitConfig, "no configuration path specified"},
+		{"bad log level", func(t *testing.T) Options { return Options{ConfigPath: files(t, nil), LogLevel: "loud"} }, program.ExitUsage, "loud"},
+		{"missing file", func(t *testing.T) Options { return Options{ConfigPath: "/nonexistent/pool.toml"} }, program.ExitConfig, "/nonexistent/pool.toml"},
 		{"unknown key", func(t *testing.T) Options {
 			return Options{ConfigPath: files(t, func(s string) string { return s + "colour = 1\n" })}
-		}, ExitConfig, "colour"},
+		}, program.ExitConfig, "colour"},
 		{"no certificate", func(t *testing.T) Options {
 			return Options{ConfigPath: files(t, func(s string) string { return strings.Replace(s, "end.fullchain", "gone", 1) })}
-		}, ExitConfig, "gone.pem"},
+		}, program.ExitConfig, "gone.pem"},
 		{"key and chain swapped", func(t *testing.T) Options {
 			return Options{ConfigPath: files(t, func(s string) string { return strings.Replace(s, "end.key", "end.fullchain.pem", 1) })}
-		}, ExitConfig, "end.fullchain.pem"},
+		}, program.ExitConfig, "end.fullchain.pem"},
 		{"bad name in the list", func(t *testing.T) Options {
 			return Options{ConfigPath: files(t, func(s string) string {
 				return strings.Replace(s, `"localhost", port = 8081`, `"127.1", port = 8081`, 1)
 			})}
-		}, ExitConfig, "127.1"},
+		}, program.ExitConfig, "127.1"},
 		{"address taken", func(t *testing.T) Options {
 			return Options{ConfigPath: files(t, func(s string) string {
 				return regexp.MustCompile(`127.0.0.1:\d+`).ReplaceAllString(s, taken.Addr().String())
 			})}
-		}, ExitSoftware, "Abnormal termination of NTS KE server"},
+		}, program.ExitSoftware, "Abnormal termination of NTS KE server"},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			var out bytes.Buffer
 			err := Main(ctx, tt.opts(t), nil, &out)
-			if code := ExitCode(err); code != tt.code || err == nil || !strings.Contains(err.Error(), tt.text) {
+			if code := program.ExitCode(err, nil); code != tt.code || err == nil || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("exit code %d, %v; want %d with %q", code, err, tt.code, tt.text)
 			}
 		})
-	}
-	if ExitCode(nil) != 0 || ExitCode(errors.New("x")) != ExitSoftware || ExitCode(&ConfigError{fs.ErrNotExist}) != ExitConfig {
-		t.Error("exit codes")
-	}
-	if !errors.Is(&ConfigError{fs.ErrNotExist}, fs.ErrNotExist) {
-		t.Error("the cause is lost")
 	}
 }
 

@@ -1,0 +1,54 @@
+package program
+
+import (
+	"errors"
+
+	"ntp-daemon/internal/config"
+)
+
+// Exit codes of the suite (sysexits; docs/man/*.8).
+const (
+	ExitUsage       = 64 // the command line is wrong
+	ExitUnavailable = 69 // a needed service or address is absent or taken
+	ExitSoftware    = 70 // our mistake, or an end that a restart does not help: a step limit
+	ExitOS          = 71 // the operating system refused something else
+	ExitPermission  = 77 // a permission is missing
+	ExitConfig      = 78 // the configuration, or a file that it names, is wrong
+)
+
+// UsageError is a mistake on the command line.
+type UsageError struct{ Text string }
+
+// Error returns the text.
+func (e *UsageError) Error() string { return e.Text }
+
+// ConfigError wraps what is wrong with the configuration beyond its own text: a certificate, a key, a list.
+type ConfigError struct{ Err error }
+
+// Error returns the text of the cause.
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// ExitCode maps the error of a program to the code that a service manager understands. The program's own mapping is
+// asked for what is neither usage nor configuration; nil: all that is ExitSoftware.
+func ExitCode(err error, own func(error) int) int {
+	var (
+		usage    *UsageError
+		problems config.Problems
+		notBuilt *config.NotBuilt
+		cfg      *ConfigError
+	)
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		return ExitUsage
+	case errors.As(err, &problems), errors.As(err, &notBuilt), errors.As(err, &cfg):
+		return ExitConfig
+	case own != nil:
+		return own(err)
+	}
+	return ExitSoftware
+}

@@ -1,0 +1,72 @@
+package program
+
+import (
+	"io"
+	"os"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/term"
+
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/logging"
+)
+
+var levels = map[config.LogLevel]zerolog.Level{
+	config.LevelTrace: zerolog.TraceLevel, config.LevelDebug: zerolog.DebugLevel, config.LevelInfo: zerolog.InfoLevel,
+	config.LevelWarn: zerolog.WarnLevel, config.LevelError: zerolog.ErrorLevel,
+}
+
+var formats = map[config.LogFormat]logging.Format{
+	config.FormatAuto: logging.Auto, config.FormatConsole: logging.Console,
+	config.FormatJSON: logging.JSON, config.FormatJournal: logging.Journal,
+}
+
+// Level translates the configuration's level.
+func Level(l config.LogLevel) zerolog.Level { return levels[l] }
+
+// ParseLevel reads the level of the command line, which overrides the configuration's; given is false for "". The
+// error is a *UsageError.
+func ParseLevel(word string) (level zerolog.Level, given bool, err error) {
+	if word == "" {
+		return zerolog.InfoLevel, false, nil
+	}
+	level, err = logging.ParseLevel(word)
+	if err != nil {
+		return level, false, &UsageError{err.Error()}
+	}
+	return level, true, nil
+}
+
+// OpenLog opens the log-path, or out without one; nil is the standard output. A file is appended to, never truncated,
+// and nil without log-path.
+func OpenLog(o config.Observability, level zerolog.Level, out io.Writer) (zerolog.Logger, *logging.File, error) {
+	var file *logging.File
+	if o.LogPath != "" {
+		f, err := logging.OpenFile(o.LogPath)
+		if err != nil {
+			return zerolog.Logger{}, nil, err
+		}
+		out, file = f, f
+	}
+	opts := logging.Options{Level: level, Format: formats[o.LogFormat], Out: out}
+	opts.Color = out == nil && term.IsTerminal(int(os.Stdout.Fd()))
+	if o.ANSIColors != nil {
+		opts.Color = *o.ANSIColors
+	}
+	return logging.New(opts), file, nil
+}
+
+// Greet writes the first lines: that the command line overrides the configured level, and what the configuration's
+// author should know.
+func Greet(log zerolog.Logger, override bool, warnings []config.Warning) {
+	if override {
+		log.Info().Msg("Log level override from command line arguments is active")
+	}
+	for _, w := range warnings {
+		if w.Info {
+			log.Info().Msg(w.String())
+		} else {
+			log.Warn().Msg(w.String())
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package program
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"ntp-daemon/internal/cliargs"
+	"ntp-daemon/internal/rlimit"
+	"ntp-daemon/internal/version"
+)
+
+// Program is one of the daemons.
+type Program struct {
+	Name    string
+	Usage   string           // the text of --help
+	Options []cliargs.Option // all but help and version
+	Threads int              // what it needs at its busiest; 0: its resource limits are not looked at
+	Reloads bool             // Work takes SIGHUP, which otherwise ends the program
+	Work    func(ctx context.Context, hup <-chan os.Signal) error
+	Exit    func(error) int // see ExitCode
+}
+
+// Run does what the command line, without the program's name, asks for and returns the exit code. TERM and INT end
+// the context of Work.
+func (p *Program) Run(args []string) int {
+	var help, ver bool
+	err := cliargs.Parse(args, append(p.Options,
+		cliargs.Option{Short: 'h', Long: "help", Set: &help}, cliargs.Option{Short: 'v', Long: "version", Set: &ver}))
+	switch {
+	case err != nil:
+		err = &UsageError{fmt.Sprintf("%v; see %s --help", err, p.Name)}
+	case help:
+		fmt.Print(p.Usage)
+	case ver:
+		fmt.Fprintf(os.Stderr, "%s %s\n", p.Name, version.Version)
+	default:
+		err = p.work()
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+	}
+	return ExitCode(err, p.Exit)
+}
+
+func (p *Program) work() error {
+	if p.Threads > 0 {
+		if err := rlimit.Check(p.Threads); err != nil {
+			return err
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // a closed log pipe must not end the service (row L08)
+	var hup chan os.Signal
+	if p.Reloads {
+		hup = make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+	}
+	return p.Work(ctx, hup)
+}
