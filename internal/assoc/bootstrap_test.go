@@ -22,7 +22,7 @@ func unset(r *rig, allowed bool) (set func(time.Time)) {
 	shown := time.Unix(0, 0)
 	begin := time.Now()
 	r.time = func() time.Time { return shown.Add(time.Since(begin)) }
-	r.bootstrap = NewBootstrap(floor, allowed)
+	r.bootstrap = NewBootstrap(floor.AddDate(-1, 0, 0), floor, allowed)
 	return func(t time.Time) {
 		shown = t.Add(-time.Since(begin))
 		r.bootstrap.Settle()
@@ -145,7 +145,7 @@ func TestKC19_ClockAfterTheFloor(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		bubble(t, func(t *testing.T, r *rig) {
 			r.time = func() time.Time { return floor.Add(time.Minute) }
-			r.bootstrap = NewBootstrap(floor, allowed)
+			r.bootstrap = NewBootstrap(floor.AddDate(-1, 0, 0), floor, allowed)
 			r.ke.set(certified(time.Hour, one(r)))
 			r.supervise(t, ntsSpec)
 			pass(8 * time.Second)
@@ -253,11 +253,11 @@ func TestKC19_Remedy(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{NewBootstrap(floor, false), early, expired, true},
-		{NewBootstrap(floor, false), late, expired, false},
-		{NewBootstrap(floor, true), early, expired, false},
-		{NewBootstrap(floor, false), early, x509.CertificateInvalidError{Reason: x509.CANotAuthorizedForThisName}, false},
-		{NewBootstrap(floor, false), early, errors.New("refused"), false},
+		{NewBootstrap(floor.AddDate(-1, 0, 0), floor, false), early, expired, true},
+		{NewBootstrap(floor.AddDate(-1, 0, 0), floor, false), late, expired, false},
+		{NewBootstrap(floor.AddDate(-1, 0, 0), floor, true), early, expired, false},
+		{NewBootstrap(floor.AddDate(-1, 0, 0), floor, false), early, x509.CertificateInvalidError{Reason: x509.CANotAuthorizedForThisName}, false},
+		{NewBootstrap(floor.AddDate(-1, 0, 0), floor, false), early, errors.New("refused"), false},
 		{nil, early, expired, false},
 	} {
 		if got := row.b.remedy(row.now, row.err); (got != "") != row.want {
@@ -283,4 +283,50 @@ func TestKC19_TimeOutsideTheCertificate(t *testing.T) {
 			t.Errorf("%d measurements, log %q", n, r.log.lines(""))
 		}
 	})
+}
+
+// A time that was saved when the sources lied must not lock the machine out for ever: when its clock has been set, by
+// hand or by itself, that judges, and the first update confirms it. A clock that shows less than the build does not.
+func TestKC19_FloorInTheFuture(t *testing.T) {
+	built, now := floor, floor.AddDate(0, 2, 0)
+	cert := &x509.Certificate{NotBefore: floor.AddDate(0, -6, 0), NotAfter: floor.AddDate(0, 6, 0)}
+	for _, row := range []struct {
+		story string
+		shown time.Time
+		cert  *x509.Certificate
+		up    bool
+	}{
+		{"clock is right", now, cert, true},
+		{"clock is before the build", built.AddDate(0, -1, 0), cert, false},
+		{"certificate has expired by the clock, too", floor.AddDate(0, 7, 0), cert, false},
+		{"certificate is not valid yet", now, &x509.Certificate{NotBefore: floor.AddDate(20, 0, 0), NotAfter: floor.AddDate(21, 0, 0)}, false},
+	} {
+		t.Run(row.story, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				begin := time.Now()
+				r.time = func() time.Time { return row.shown.Add(time.Since(begin)) }
+				r.bootstrap = NewBootstrap(built, floor.AddDate(10, 0, 0), true)
+				result := one(r)
+				r.ke.set(func(n int, c ke.ClientConfig) (ke.Result, error) {
+					if at := c.Time(); at.Before(row.cert.NotBefore) || at.After(row.cert.NotAfter) {
+						return ke.Result{}, fmt.Errorf("TLS handshake: %w", x509.CertificateInvalidError{Cert: row.cert, Reason: x509.Expired})
+					}
+					return result(n), nil
+				})
+				r.supervise(t, ntsSpec)
+				pass(8 * time.Second)
+				if up := r.desk.alive() != ""; up != row.up || up != (len(r.log.lines("one of which is wrong; to be confirmed")) == 1) {
+					t.Errorf("alive %q, log %q", r.desk.alive(), r.log.lines(""))
+				}
+				if !row.up {
+					return
+				}
+				r.bootstrap.Settle()
+				pass(time.Minute)
+				if r.desk.alive() == "" || len(r.log.lines("certificate confirmed")) != 1 {
+					t.Errorf("after the first update: alive %q, log %q", r.desk.alive(), r.log.lines(""))
+				}
+			})
+		})
+	}
 }

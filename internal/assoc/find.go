@@ -91,25 +91,35 @@ func absolute(res ke.Result) string {
 }
 
 // exchangeKeys runs one NTS key exchange with the configured host. Failing that there is no source: plain NTP is
-// never tried instead (KC18). provisional says that the certificate was not judged by the clock.
+// never tried instead (KC18). provisional says that the certificate was judged before the clock was set,
+// as of the floor or by a clock that the floor contradicts.
 func exchangeKeys(ctx context.Context, spec *Spec, d *Deps, denied []string) (res ke.Result, provisional bool, err error) {
-	// The exchange keeps its own deadline; this one only makes sure that an injected one does.
-	ctx, cancel := context.WithTimeout(ctx, keyExchangeTimeout+time.Second)
-	defer cancel()
-	judge := d.Time
-	at, provisional := d.Bootstrap.Judge(d.Time())
-	if provisional {
-		judge = func() time.Time { return at }
-	}
-	res, err = d.Exchange(ctx, ke.ClientConfig{
-		Address: spec.Host, Port: spec.Port, Roots: spec.Roots, Time: judge,
-		Algorithms: spec.Algorithms, Denied: denied, Timeout: keyExchangeTimeout,
-	})
-	if err != nil {
-		return res, provisional, fmt.Errorf("key exchange with %s: %w", spec.Name(), err)
+	exchange := func(judge func() time.Time) (ke.Result, error) {
+		// The exchange keeps its own deadline; this one only makes sure that an injected one does.
+		ctx, cancel := context.WithTimeout(ctx, keyExchangeTimeout+time.Second)
+		defer cancel()
+		return d.Exchange(ctx, ke.ClientConfig{
+			Address: spec.Host, Port: spec.Port, Roots: spec.Roots, Time: judge,
+			Algorithms: spec.Algorithms, Denied: denied, Timeout: keyExchangeTimeout,
+		})
 	}
 	log := logging.Target(d.Log, "ntpd::daemon::spawn")
+	at, provisional := d.Bootstrap.Judge(d.Time())
+	doubted := false // the clock had to judge in the end
 	if provisional {
+		res, err = exchange(func() time.Time { return at })
+		doubted = err != nil && d.Bootstrap.contradicted(d.Time(), err)
+	}
+	if !provisional || doubted {
+		res, err = exchange(d.Time)
+	}
+	switch {
+	case err != nil:
+		return res, provisional, fmt.Errorf("key exchange with %s: %w", spec.Name(), err)
+	case doubted:
+		log.Warn().Str("source", spec.Name()).Time("earliest", at).
+			Msg("the certificate is valid by the clock but not as of the earliest possible time, one of which is wrong; to be confirmed")
+	case provisional:
 		log.Warn().Str("source", spec.Name()).Time("judged_at", at).
 			Msg("the clock is not set, the certificate is valid as of the earliest possible time; to be confirmed")
 	}

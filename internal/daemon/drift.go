@@ -34,7 +34,7 @@ const (
 type drift struct {
 	Frequency    float64   // correction of the bare oscillator, s/s
 	Sigma        float64   // s/s
-	Saved        time.Time // wall clock at the time of writing
+	Saved        time.Time // true time, as the sources had it, of this knowledge; never what an unsynchronised clock shows
 	StartupSpent bool
 	Boot         string // the kernel's boot id; the allowance belongs to a boot
 }

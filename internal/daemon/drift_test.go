@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"math"
 	"os"
 	"path/filepath"
@@ -74,7 +75,7 @@ func TestK14_DriftFile(t *testing.T) {
 func TestK02_AllowanceBelongsToTheBoot(t *testing.T) {
 	now, dir := time.Now(), t.TempDir()
 	w := stateKeeper{dir: dir, boot: "one"}
-	w.write(drift{Frequency: 1e-6, StartupSpent: true})
+	w.write(drift{Frequency: 1e-6, StartupSpent: true, Saved: now})
 	same := stateKeeper{dir: dir, boot: "one"}
 	if d, ok := same.load(now); !ok || !d.StartupSpent {
 		t.Errorf("a restart gave the allowance back: %+v", d)
@@ -102,5 +103,25 @@ func TestDriftWorth(t *testing.T) {
 		if got := row.d.uncertaintyNow(row.boot); math.Abs(got-row.sigma) > 1e-9 || row.d.worthwhile() != row.worth {
 			t.Errorf("%+v in boot %q: %v, %v", row.d, row.boot, got, row.d.worthwhile())
 		}
+	}
+}
+
+// The last offer is written when the daemon stops, however long after; by then others may have set the clock wrong. The
+// time in the file is still that of the offer (row KC19).
+func TestKC19_LateWriteKeepsTheTime(t *testing.T) {
+	dir, drifts := t.TempDir(), make(chan drift)
+	first, last := time.Now().Add(-3*time.Hour), time.Now().Add(-2*time.Hour)
+	k := &stateKeeper{dir: dir, drifts: drifts, log: zerolog.Nop()}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = k.run(ctx) }()
+	for _, saved := range []time.Time{first, last} { // the second one comes too soon after the first for a write of its own
+		drifts <- drift{Frequency: 1e-6, Sigma: 1e-7, Saved: saved}
+	}
+	cancel()
+	<-done
+	next := stateKeeper{dir: dir, log: zerolog.Nop()}
+	if d, ok := next.load(time.Now()); !ok || d.Saved.Unix() != last.Unix() {
+		t.Errorf("%v, %+v, want %v", ok, d, last)
 	}
 }

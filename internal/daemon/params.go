@@ -57,14 +57,19 @@ func (d *Daemon) assocDeps() assoc.Deps {
 	}
 }
 
+// maxLead is how long after its build a program can have been in use; a later time that was saved is not believed.
+const maxLead = 20 * 365 * 24 * time.Hour
+
 // bootstrap is what this host knows of the time before it has asked anybody: that of the build, and that of the last
 // time that it was synchronised, which is zero if it is not known. A clock that nobody sets cannot be confirmed later.
 func (d *Daemon) bootstrap(saved time.Time) *assoc.Bootstrap {
-	floor := version.Built()
-	if saved.After(floor) {
-		floor = saved
+	built := version.Built()
+	if saved.Sub(built) > maxLead {
+		target(d.log, "ntpd::daemon::system").Warn().Time("saved", saved).Time("built", built).
+			Msg("the stored time is too late to be true, ignored")
+		saved = time.Time{}
 	}
-	return assoc.NewBootstrap(floor, d.cfg.Synchronization.NTSBootstrap && d.steers)
+	return assoc.NewBootstrap(built, saved, d.cfg.Synchronization.NTSBootstrap && d.steers)
 }
 
 // wall is what the clock that is steered shows, which is what certificates are judged by.

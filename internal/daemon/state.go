@@ -89,7 +89,7 @@ func (s *stateKeeper) write(d drift) {
 	if s.dir == "" {
 		return
 	}
-	d.Saved, d.Boot = time.Now(), s.boot
+	d.Boot = s.boot
 	path := filepath.Join(s.dir, driftName)
 	err := durable.WriteFile(path, d.marshal())
 	if err != nil && !s.failed {

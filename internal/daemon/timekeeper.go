@@ -14,6 +14,7 @@ import (
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/version"
 )
 
 const (
@@ -274,12 +275,16 @@ func (tk *timekeeper) tellKernel(v *ntp.View) {
 }
 
 // offerDrift hands the base frequency to the keeper of the state directory if it is free; it takes the next one
-// otherwise.
+// otherwise. The time that goes with it is the sources': it may be written later, when others have set the clock wrong,
+// and a time in the future would make good certificates look expired at the next start (row KC19).
 func (tk *timekeeper) offerDrift(rep *system.Report) {
 	if tk.saved == nil || !rep.EstimateKnown || rep.State != system.Synchronized {
 		return
 	}
-	d := drift{Frequency: tk.base, Sigma: rep.FreqSigma, StartupSpent: !rep.StartupAllowance}
+	d := drift{
+		Frequency: tk.base, Sigma: rep.FreqSigma, StartupSpent: !rep.StartupAllowance,
+		Saved: tk.clock.Now().Time(version.Built()).Add(rep.Offset),
+	}
 	select {
 	case tk.saved <- d:
 	default:

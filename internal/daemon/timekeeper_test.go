@@ -194,7 +194,7 @@ func TestK16_OnlyWithASource(t *testing.T) {
 func TestKC19_FirstUpdateSettles(t *testing.T) {
 	r := newTrial(t, system.Defaults())
 	begun := time.Unix(0, 0)
-	r.boot = assoc.NewBootstrap(begun.AddDate(50, 0, 0), true)
+	r.boot = assoc.NewBootstrap(begun.AddDate(50, 0, 0), time.Time{}, true)
 	r.handle(t, system.Tick{})
 	if r.boot.Settled() {
 		t.Fatal("settled without a sample")
@@ -218,6 +218,9 @@ func TestKC19_Floor(t *testing.T) {
 		{time.Time{}, true, true, built},
 		{built.AddDate(0, 0, -9), true, true, built},
 		{built.AddDate(0, 7, 0), true, true, built.AddDate(0, 7, 0)},
+		{built.AddDate(19, 0, 0), true, true, built.AddDate(19, 0, 0)},
+		{built.AddDate(21, 0, 0), true, true, built}, // nobody runs a program for so long
+		{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), true, true, built},
 		{time.Time{}, true, false, time.Time{}},
 		{time.Time{}, false, true, time.Time{}},
 	} {
@@ -227,5 +230,20 @@ func TestKC19_Floor(t *testing.T) {
 		if provisional != !row.floor.IsZero() || provisional && !at.Equal(row.floor) {
 			t.Errorf("%+v: judged at %v, provisional %v", row, at, provisional)
 		}
+	}
+}
+
+// What is stored as a time that was right is the sources' time, not that of a clock that is still being slewed.
+func TestKC19_StoredTimeIsTheSources(t *testing.T) {
+	params := system.Defaults()
+	params.Algorithm.StepThreshold = 100
+	r := newTrial(t, params)
+	for range 4 {
+		r.sample(t, 10*time.Second)
+	}
+	d := <-r.drifts
+	right := r.c.Now().Time(version.Built()).Add(10 * time.Second)
+	if diff := right.Sub(d.Saved); diff.Abs() > time.Second {
+		t.Errorf("stored %v, the sources' time is %v", d.Saved, right)
 	}
 }
