@@ -223,7 +223,7 @@ func signals(t *testing.T) (list []string) {
 
 // TestSignals checks that the daemons' signals are explained.
 func TestSignals(t *testing.T) {
-	for _, program := range []string{"ntp-daemon", "nts-pool-ke"} {
+	for _, program := range []string{"ntp-daemon", "nts-pool-ke", "ntp-metrics-exporter"} {
 		readPage(t, program+".8").has(t, "SIGNALS", signals(t), true)
 	}
 }

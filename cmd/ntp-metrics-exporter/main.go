@@ -18,6 +18,7 @@ Serves the metrics of a running ntp-daemon over HTTP, by default on 127.0.0.1:99
   -h, --help           show this text
   -v, --version        show the version
 
+Signals: HUP opens the log file anew; TERM and INT stop in order.
 Paths: /metrics (and /), /livez, /readyz.
 Keys: [observability] observation-path, metrics-exporter-listen, log-path-metrics-exporter.
 Exit codes: 0 stopped in order, 64 usage, 69 the address is in use, 70 our own mistake,
@@ -29,7 +30,8 @@ func main() {
 	p := program.Program{
 		Name: "ntp-metrics-exporter", Usage: usage,
 		Options: []cliargs.Option{{Short: 'c', Long: "config", Value: &path}},
-		Work:    func(ctx context.Context, _ <-chan os.Signal) error { return exporter.Main(ctx, path) },
+		Reloads: true,
+		Work:    func(ctx context.Context, hup <-chan os.Signal) error { return exporter.Main(ctx, path, hup) },
 		Exit:    exporter.ExitCode,
 	}
 	os.Exit(p.Run(os.Args[1:]))

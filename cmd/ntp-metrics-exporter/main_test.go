@@ -82,6 +82,8 @@ func TestExportsARunningDaemon(t *testing.T) {
 	if code, body := get(); code != 500 || body != "" {
 		t.Errorf("without the daemon: %d %q", code, body)
 	}
+	_ = x.Cmd.Process.Signal(syscall.SIGHUP)
+	x.WaitLog("SIGHUP opens the log file anew")
 	_ = x.Cmd.Process.Signal(syscall.SIGTERM)
 	if code := x.Exit(); code != 0 {
 		t.Errorf("exit %d after SIGTERM", code)

@@ -31,11 +31,7 @@ func (d *Daemon) reloadLoop(ctx context.Context, hup <-chan os.Signal) error {
 func (d *Daemon) reload() {
 	log := logging.Target(d.log, "ntpd::daemon::config")
 	// First and whatever becomes of the rest: whoever renamed the log wants it under its name again.
-	if d.logFile != nil {
-		if err := d.logFile.Reopen(); err != nil {
-			log.Error().Err(err).Msg("log-path was not opened anew, the old file stays in use")
-		}
-	}
+	program.Reopen(d.logFile, log)
 	next, _, err := config.Load(d.cfg.Path)
 	var swaps []func()
 	if err == nil {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,8 +36,9 @@ const (
 
 const target = "ntp_metrics_exporter"
 
-// Main loads the configuration and serves until ctx ends. For its error see program.ExitCode.
-func Main(ctx context.Context, configPath string) error {
+// Main loads the configuration and serves until ctx ends; hup asks for the log file to be opened anew. For its error
+// see program.ExitCode.
+func Main(ctx context.Context, configPath string, hup <-chan os.Signal) error {
 	cfg, _, err := config.Load(configPath)
 	var notBuilt *config.NotBuilt
 	if err != nil && !errors.As(err, &notBuilt) { // what the daemon lacks does not hurt its exporter
@@ -54,6 +57,11 @@ func Main(ctx context.Context, configPath string) error {
 		defer file.Close()
 	}
 	log = logging.Target(log, target)
+	rotation, stop := context.WithCancel(ctx)
+	var rotating sync.WaitGroup
+	rotating.Go(func() { rotate(rotation, hup, file, log) })
+	defer rotating.Wait()
+	defer stop()
 	ln, err := listen(ctx, o.MetricsExporterListen, log)
 	if err != nil || ln == nil {
 		return err
@@ -61,6 +69,19 @@ func Main(ctx context.Context, configPath string) error {
 	log.Info().Msgf("starting ntp-metrics-exporter on %v", ln.Addr())
 	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
 	return serve(ctx, ln, o.ObservationPath, log)
+}
+
+// rotate owns nothing: each hup opens the log file anew, if there is one. It stops when ctx ends.
+func rotate(ctx context.Context, hup <-chan os.Signal, file *logging.File, log zerolog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			program.Reopen(file, log)
+			log.Info().Msg("SIGHUP opens the log file anew; the configuration needs a restart")
+		}
+	}
 }
 
 // ExitCode is our part of program.ExitCode: what is neither usage nor configuration.

@@ -56,6 +56,17 @@ func OpenLog(o config.Observability, level zerolog.Level, out io.Writer) (zerolo
 	return logging.New(opts), file, nil
 }
 
+// Reopen opens the log file under its name again, for whoever rotates logs by renaming. If that fails, the old one stays
+// in use and hears of it. nil is no file.
+func Reopen(file *logging.File, log zerolog.Logger) {
+	if file == nil {
+		return
+	}
+	if err := file.Reopen(); err != nil {
+		log.Error().Err(err).Msg("log file was not opened anew, the old one stays in use")
+	}
+}
+
 // Greet writes the first lines: that the command line overrides the configured level, and what the configuration's
 // author should know.
 func Greet(log zerolog.Logger, override bool, warnings []config.Warning) {
