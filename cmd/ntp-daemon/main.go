@@ -41,7 +41,6 @@ func main() {
 			{Long: "no-clock-control", Set: &o.NoClockControl},
 		},
 		Threads: 2*runtime.NumCPU() + threads,
-		Reloads: true,
 		Work:    func(ctx context.Context, hup <-chan os.Signal) error { return daemon.Main(ctx, o, hup) },
 		Exit:    daemon.ExitCode,
 	}

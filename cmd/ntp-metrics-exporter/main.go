@@ -30,7 +30,6 @@ func main() {
 	p := program.Program{
 		Name: "ntp-metrics-exporter", Usage: usage,
 		Options: []cliargs.Option{{Short: 'c', Long: "config", Value: &path}},
-		Reloads: true,
 		Work:    func(ctx context.Context, hup <-chan os.Signal) error { return exporter.Main(ctx, path, hup) },
 		Exit:    exporter.ExitCode,
 	}

@@ -20,7 +20,8 @@ Distributes the users of an NTS pool over its time sources.
   -h, --help               show this text
   -v, --version            show the version
 
-Signals: HUP reloads the list of time sources and the certificate; TERM and INT stop in order.
+Signals: HUP reloads the list of time sources and the certificate, and opens the log file anew;
+TERM and INT stop in order.
 Exit codes: 0 stopped in order, 64 usage, 70 the pool cannot run, 78 configuration.
 `
 
@@ -36,7 +37,6 @@ func main() {
 			{Short: 'l', Long: "log-level", Value: &o.LogLevel},
 		},
 		Threads: runtime.NumCPU() + threads,
-		Reloads: true,
 		Work:    func(ctx context.Context, hup <-chan os.Signal) error { return poolke.Main(ctx, o, hup, nil) },
 	}
 	os.Exit(p.Run(os.Args[1:]))

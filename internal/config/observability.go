@@ -55,6 +55,11 @@ func (t *table) logKeys(o *Observability) {
 	if i, ok := t.oneOf("log-format", formats...); ok {
 		o.LogFormat = LogFormat(i)
 	}
+	t.file("log-path", "/var/log/ntp-daemon.log", &o.LogPath)
+	var colors bool
+	if t.boolean("ansi-colors", &colors); t.has("ansi-colors") {
+		o.ANSIColors = &colors
+	}
 }
 
 // observability reads [observability] (ntpd-rs.md 2.2).
@@ -64,12 +69,7 @@ func (l *loader) observability(t *table) Observability {
 		o.ObservationPath = defaultSocket
 	}
 	t.logKeys(&o)
-	t.file("log-path", "/var/log/ntp-daemon.log", &o.LogPath)
 	t.file("log-path-metrics-exporter", "/var/log/ntp-metrics-exporter.log", &o.ExporterLogPath)
-	var colors bool
-	if t.boolean("ansi-colors", &colors); t.has("ansi-colors") {
-		o.ANSIColors = &colors
-	}
 	t.file("observation-path", defaultSocket, &o.ObservationPath)
 	t.permissions("observation-permissions", &o.ObservationPermissions)
 	t.listen("metrics-exporter-listen", "127.0.0.1:9975", &o.MetricsExporterListen)

@@ -61,6 +61,10 @@ type timekeeper struct {
 	told  time.Time        // when the kernel was last told the status
 
 	toldLeap ntp.LeapIndicator // the leap warning that it was told then
+
+	// powerless: the last correction was refused for want of permission. What the clock shows is then measured, and
+	// not vouched for, until a correction is taken again.
+	powerless bool
 }
 
 // run owns the clock, its ledger and the System; nothing else reads or writes them. It stops when ctx ends or the
@@ -117,6 +121,9 @@ func (tk *timekeeper) turn(ev system.Event) (time.Duration, error) {
 	fx := tk.sys.Handle(tk.now(), ev)
 	err := tk.apply(fx)
 	rep := tk.sys.Report()
+	if tk.powerless && rep.State == system.Synchronized {
+		rep.State = system.Unsynchronized
+	}
 	tk.report.Store(&rep)
 	if rep.State == system.Synchronized {
 		tk.boot.Settle() // what the first update asked for is done: the clock can judge certificates
@@ -189,9 +196,9 @@ func (tk *timekeeper) apply(fx system.Effects) error {
 		}
 		return err
 	}
-	if fx.View != nil {
-		tk.view.Store(fx.View)
-		tk.tellKernel(fx.View)
+	if v := tk.vouched(fx.View); v != nil {
+		tk.view.Store(v)
+		tk.tellKernel(v)
 	}
 	for _, a := range fx.Advice {
 		if ch, ok := tk.advice[a.Source]; ok {
@@ -199,6 +206,23 @@ func (tk *timekeeper) apply(fx system.Effects) error {
 		}
 	}
 	return nil
+}
+
+// vouched is the view to serve: the one given, nil for the one in use, or, while the clock cannot be corrected, the same
+// without a time that anybody should follow.
+func (tk *timekeeper) vouched(v *ntp.View) *ntp.View {
+	if !tk.powerless {
+		return v
+	}
+	if v == nil {
+		v = tk.view.Load()
+	}
+	if v == nil || !v.Synchronized {
+		return v
+	}
+	none := *v
+	none.Leap, none.Stratum, none.Synchronized = ntp.LeapUnknown, ntp.MaxStratum, false
+	return &none
 }
 
 // offer gives a source advice without ever waiting for it. A full channel means that older advice is still unread;
@@ -228,11 +252,19 @@ func (tk *timekeeper) steer(s system.Steer) error {
 		case err == nil:
 			tk.ledger = tk.ledger.Append(entry, 0)
 			tk.sys.Applied(tk.ledger.Last())
+			tk.powerless = false
 			return nil
 		case errors.Is(err, clock.ErrForeign):
 			if tk.adoptForeign() {
 				return nil // the offset that the steer was made for no longer exists
 			}
+		case errors.Is(err, clock.ErrPermission):
+			// At the start this is exit 77; a permission that is taken away later may be given back, and whoever asks
+			// us is better served by "not synchronised" than by silence (reliability.md 1.5).
+			tk.powerless = true
+			tk.quiet.Event(target(tk.log, "ntpd::daemon::system"), zerolog.ErrorLevel, time.Now(), "powerless").Err(err).
+				Msg("the clock could not be corrected; serving without a time until it can")
+			return nil
 		default:
 			return fmt.Errorf("steer clock: %w", err)
 		}

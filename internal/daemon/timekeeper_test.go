@@ -23,6 +23,21 @@ type notedClock struct {
 	*clock.Virtual
 	statuses int
 	bases    []float64
+	denied   bool // corrections are refused
+}
+
+func (c *notedClock) SetFrequency(f float64) (ntp.LedgerEntry, error) {
+	if c.denied {
+		return ntp.LedgerEntry{}, clock.ErrPermission
+	}
+	return c.Virtual.SetFrequency(f)
+}
+
+func (c *notedClock) Step(d time.Duration) (ntp.LedgerEntry, error) {
+	if c.denied {
+		return ntp.LedgerEntry{}, clock.ErrPermission
+	}
+	return c.Virtual.Step(d)
 }
 
 func (c *notedClock) SetStatus(clock.Status) error { c.statuses++; return nil }
@@ -154,6 +169,36 @@ func TestK02_RefusalIsReported(t *testing.T) {
 	}
 	if rep := r.report.Load(); rep.Refusal == "" || rep.State != system.Refused || r.view.Load().Synchronized {
 		t.Errorf("state %v, refusal %q, view %+v", rep.State, rep.Refusal, *r.view.Load())
+	}
+}
+
+// Row K07, beyond the start: a permission that is taken away costs the daemon the claim to know the time, not its life, and
+// with the permission both come back. What was refused is not entered in the ledger.
+func TestK07_PermissionTakenAway(t *testing.T) {
+	r := newTrial(t, system.Defaults())
+	for range 8 {
+		r.sample(t, time.Millisecond)
+	}
+	if !r.view.Load().Synchronized || r.report.Load().State != system.Synchronized {
+		t.Fatalf("%+v", *r.view.Load())
+	}
+	r.c.denied = true
+	ledger, told := r.ledger.Last(), r.c.statuses
+	for range 4 {
+		r.sample(t, 2*time.Millisecond)
+	}
+	if v := r.view.Load(); v.Synchronized || v.Stratum != ntp.MaxStratum || v.Leap != ntp.LeapUnknown || r.report.Load().State != system.Unsynchronized {
+		t.Errorf("state %v, view %+v", r.report.Load().State, *v)
+	}
+	if r.ledger.Last() != ledger || r.c.statuses != told {
+		t.Errorf("ledger %+v, told %d times", r.ledger.Last(), r.c.statuses)
+	}
+	r.c.denied = false
+	for range 4 {
+		r.sample(t, time.Millisecond)
+	}
+	if !r.view.Load().Synchronized || r.report.Load().State != system.Synchronized {
+		t.Errorf("with the permission again: state %v, view %+v", r.report.Load().State, *r.view.Load())
 	}
 }
 

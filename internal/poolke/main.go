@@ -45,6 +45,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	}
 	program.Greet(logging.Target(log, logTarget), haveLevel && cfg.Observability.LogLevelSet, warnings)
 	load := func() (Config, error) {
+		program.Reopen(file, logging.Target(log, logTarget)) // whatever becomes of the rest
 		again, _, err := config.LoadPool(o.ConfigPath)
 		if err != nil {
 			return Config{}, err

@@ -3,6 +3,7 @@ package poolke
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -111,6 +112,37 @@ func TestMain_Runs(t *testing.T) {
 	eventually(t, func() bool { return strings.Contains(out.String(), "listening on 'Ok(127.0.0.1:") })
 	hup <- os.Interrupt
 	eventually(t, func() bool { return strings.Contains(out.String(), "configuration reloaded") })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A reload opens the log file anew, so that it can be rotated by renaming, even if the configuration is refused.
+func TestMain_ReopensItsLog(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := filepath.Join(t.TempDir(), "log")
+	conf := files(t, func(s string) string { return fmt.Sprintf("[observability]\nlog-path = %q\n%s", log, s) })
+	hup, done := make(chan os.Signal), make(chan error, 1)
+	go func() { done <- Main(ctx, Options{ConfigPath: conf}, hup, nil) }()
+	holds := func(text string) bool {
+		b, _ := os.ReadFile(log)
+		return strings.Contains(string(b), text)
+	}
+	eventually(t, func() bool { return holds("listening on") })
+	for _, row := range []struct{ config, says string }{{"", "configuration reloaded"}, {"broken", "reload refused"}} {
+		if err := os.Rename(log, log+".old"); err != nil {
+			t.Fatal(err)
+		}
+		if row.config != "" {
+			if err := os.WriteFile(conf, []byte(row.config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hup <- os.Interrupt
+		eventually(t, func() bool { return holds(row.says) })
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

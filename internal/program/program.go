@@ -15,12 +15,11 @@ import (
 // Program is one of the daemons.
 type Program struct {
 	Name    string
-	Usage   string           // the text of --help
-	Options []cliargs.Option // all but help and version
-	Threads int              // what it needs at its busiest; 0: its resource limits are not looked at
-	Reloads bool             // Work takes SIGHUP, which otherwise ends the program
-	Work    func(ctx context.Context, hup <-chan os.Signal) error
-	Exit    func(error) int // see ExitCode
+	Usage   string                                                // the text of --help
+	Options []cliargs.Option                                      // all but help and version
+	Threads int                                                   // what it needs at its busiest; 0: its resource limits are not looked at
+	Work    func(ctx context.Context, hup <-chan os.Signal) error // hup hears of SIGHUP
+	Exit    func(error) int                                       // see ExitCode
 }
 
 // Run does what the command line, without the program's name, asks for and returns the exit code. TERM and INT end
@@ -54,10 +53,7 @@ func (p *Program) work() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // a closed log pipe must not end the service (row L08)
-	var hup chan os.Signal
-	if p.Reloads {
-		hup = make(chan os.Signal, 1)
-		signal.Notify(hup, syscall.SIGHUP)
-	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
 	return p.Work(ctx, hup)
 }
