@@ -21,6 +21,7 @@ import (
 	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
 )
 
@@ -250,6 +251,17 @@ func TestPool(t *testing.T) {
 	}
 	if p.TimeoutSet || p.Timeout != 5*time.Second {
 		t.Errorf("timeout %v %v", p.Timeout, p.TimeoutSet)
+	}
+	p, _, err = LoadPool("testdata/good/upstream-nts-pool-ke.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream := []PoolServer{{
+		Domain: "a.example", Port: 4460, Era: pool.EraToken4000, Tokens: []secret.Bytes{secret.Bytes("t")},
+		Names: []string{"ntp.a.example", "198.18.0.1"}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
+	}, {Domain: "b.example", Port: 4460, Era: pool.EraCertificate}}
+	if !reflect.DeepEqual(p.Servers, upstream) {
+		t.Errorf("%+v", p.Servers)
 	}
 	if _, _, err := LoadPool(""); err == nil || err.Error() != "nts-pool-ke: no configuration path specified; name one with -c FILE" {
 		t.Errorf("%v", err)

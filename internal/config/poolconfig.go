@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
 )
 
@@ -35,4 +36,8 @@ type PoolServer struct {
 	Domain string // name to connect to and to verify, as written
 	Port   uint16
 	Tokens []secret.Bytes // of the keys tokens and token-file, in this order; empty: dialect A only
+
+	Names     []string     // NTP servers that it may send users to besides Domain; empty: any public one
+	Addresses []netip.Addr // where to connect; empty: look Domain up
+	Era       pool.Era     // the dialect; auto asks
 }

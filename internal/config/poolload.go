@@ -2,7 +2,11 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
+
+	"ntp-daemon/internal/pool"
 )
 
 // poolTable is the one table of the pool's file besides [observability] (nts-pool.md A2).
@@ -141,6 +145,56 @@ func (l *loader) poolUpstream(t *table) PoolServer {
 	if t.file("token-file", "/etc/ntp-daemon/token", &path) {
 		s.Tokens = append(s.Tokens, l.tokenFile(t, "token-file", path)...)
 	}
+	t.upstreamNames(&s)
+	t.upstreamAddresses(&s)
+	t.era(&s)
 	t.finish()
 	return s
+}
+
+// maxUpstreamNames and maxUpstreamAddresses bound what is written for one time source.
+const (
+	maxUpstreamNames     = 64
+	maxUpstreamAddresses = 16
+)
+
+// upstreamNames reads the NTP servers that a time source may send users to.
+func (t *table) upstreamNames(s *PoolServer) {
+	const key = "names"
+	list := t.strings(key, "ntp.example.org")
+	if len(list) > maxUpstreamNames {
+		t.fail(key, list[maxUpstreamNames], fmt.Sprintf("holds more than %d names", maxUpstreamNames), "remove some, or all: then any public name is allowed")
+		return
+	}
+	for _, n := range list {
+		if what, remedy := checkHost(n.text); what != "" {
+			t.fail(key, n, quote(n.text)+what, remedy)
+			continue
+		}
+		s.Names = append(s.Names, n.text)
+	}
+}
+
+// upstreamAddresses reads where to connect to a time source whose name is not looked up.
+func (t *table) upstreamAddresses(s *PoolServer) {
+	const key = "addresses"
+	s.Addresses = t.addresses(key)
+	switch n := t.node.children[key]; {
+	case len(s.Addresses) > maxUpstreamAddresses:
+		t.fail(key, n, fmt.Sprintf("holds more than %d addresses", maxUpstreamAddresses), "remove some")
+	case slices.ContainsFunc(s.Addresses, func(a netip.Addr) bool { return a.IsUnspecified() || a.IsMulticast() }):
+		t.fail(key, n, "holds an address that nobody can connect to", "write those of the time source")
+	}
+}
+
+// era reads protocol-era. All dialects but the oldest show a token.
+func (t *table) era(s *PoolServer) {
+	const key = "protocol-era"
+	i, ok := t.oneOf(key, pool.EraAuto.String(), pool.EraCertificate.String(), pool.EraToken4000.String(), pool.EraIANA.String())
+	if !ok {
+		return
+	}
+	if s.Era = pool.Era(i); s.Era > pool.EraCertificate && !t.has("tokens") && !t.has("token-file") {
+		t.fail(key, t.node.children[key], quote(s.Era.String())+" needs a token", "write tokens or token-file, or remove protocol-era")
+	}
 }

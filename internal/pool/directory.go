@@ -23,7 +23,7 @@ const maxTokenBytes = 256
 // Era says in which pool dialect a time source is spoken to (nts-pool.md sections 0 and E1).
 type Era uint8
 
-// The eras; the zero value finds out by asking.
+// The eras, in the order of eraNames; the zero value finds out by asking.
 const (
 	EraAuto        Era = iota // IANA, then 0x4000 with token, then certificate
 	EraCertificate            // 0x4000 to 0x4003, client certificate (ntpd-rs up to 1.6)
@@ -33,15 +33,6 @@ const (
 
 // eraNames are the spellings of the configuration, in the order of the constants.
 var eraNames = [...]string{"auto", "cert", "token-4000", "iana"}
-
-// ParseEra reads the value of the key protocol-era; the empty string means auto.
-func ParseEra(s string) (Era, bool) {
-	if s == "" {
-		return EraAuto, true
-	}
-	i := slices.Index(eraNames[:], s)
-	return Era(max(i, 0)), i >= 0
-}
 
 // String is the spelling of the configuration.
 func (e Era) String() string {

@@ -44,20 +44,11 @@ func TestDirectory_IsACopy(t *testing.T) {
 	}
 }
 
-func TestParseEra(t *testing.T) {
-	for i, name := range eraNames {
-		if e, ok := ParseEra(name); !ok || e != Era(i) || e.String() != name {
-			t.Errorf("ParseEra(%q) = %v, %v", name, e, ok)
+func TestEra_String(t *testing.T) {
+	for e, want := range map[Era]string{EraAuto: "auto", EraCertificate: "cert", EraToken4000: "token-4000", EraIANA: "iana", 9: "era(9)"} {
+		if e.String() != want {
+			t.Errorf("%q, want %q", e, want)
 		}
-	}
-	if e, ok := ParseEra(""); !ok || e != EraAuto {
-		t.Error("the empty era is not auto")
-	}
-	if _, ok := ParseEra("seed"); ok {
-		t.Error("unknown era accepted")
-	}
-	if s := Era(77).String(); s != "era(77)" {
-		t.Error(s)
 	}
 }
 
