@@ -181,7 +181,7 @@ func TestD3_41_TLSOfUsers(t *testing.T) {
 func TestD3_18_SlowUsers(t *testing.T) {
 	w := newWorld(t)
 	w.fake("ts.example", healthy, nil)
-	w.cfg.HandshakeTimeout, w.cfg.RequestTimeout = 150*time.Millisecond, 150*time.Millisecond
+	w.cfg.HandshakeTimeout, w.cfg.RequestTimeout = time.Second, 150*time.Millisecond // the second user completes his handshake
 	w.start()
 	silent, err := w.dial(t.Context(), "", "")
 	if err != nil {
