@@ -22,7 +22,7 @@ Signals: HUP opens the log file anew; TERM and INT stop in order.
 Paths: /metrics (and /), /livez, /readyz.
 Keys: [observability] observation-path, metrics-exporter-listen, log-path-metrics-exporter.
 Exit codes: 0 stopped in order, 64 usage, 69 the address is in use, 70 our own mistake,
-77 no permission, 78 configuration.
+71 a resource limit is too low, 77 no permission, 78 configuration.
 `
 
 func main() {

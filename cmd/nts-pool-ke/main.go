@@ -22,7 +22,8 @@ Distributes the users of an NTS pool over its time sources.
 
 Signals: HUP reloads the list of time sources and the certificate, and opens the log file anew;
 TERM and INT stop in order.
-Exit codes: 0 stopped in order, 64 usage, 70 the pool cannot run, 78 configuration.
+Exit codes: 0 stopped in order, 64 usage, 70 the pool cannot run,
+71 a resource limit is too low, 78 configuration.
 `
 
 // threads is what a pool has at its busiest in addition to one for each processor (9 measured on two).

@@ -129,7 +129,7 @@ func (l *loader) proxyProtocol(t *table, p *Pool) {
 func (l *loader) poolUpstream(t *table) PoolServer {
 	var s PoolServer
 	if t.text("domain", "ntp.example.org", &s.Domain) {
-		if what, remedy := checkHost(s.Domain); what != "" {
+		if what, remedy := checkUpstream(s.Domain); what != "" {
 			t.fail("domain", t.node.children["domain"], quote(s.Domain)+what, remedy)
 		}
 	} else if !t.has("domain") {
@@ -158,6 +158,14 @@ const (
 	maxUpstreamAddresses = 16
 )
 
+// checkUpstream is checkHost, and the pool's own rule: nothing that some resolvers take for a number.
+func checkUpstream(name string) (what, remedy string) {
+	if what, remedy = checkHost(name); what == "" && pool.WellFormed(name) != nil {
+		return " is no host name", "write an address in full"
+	}
+	return what, remedy
+}
+
 // upstreamNames reads the NTP servers that a time source may send users to.
 func (t *table) upstreamNames(s *PoolServer) {
 	const key = "names"
@@ -167,7 +175,7 @@ func (t *table) upstreamNames(s *PoolServer) {
 		return
 	}
 	for _, n := range list {
-		if what, remedy := checkHost(n.text); what != "" {
+		if what, remedy := checkUpstream(n.text); what != "" {
 			t.fail(key, n, quote(n.text)+what, remedy)
 			continue
 		}
@@ -194,7 +202,9 @@ func (t *table) era(s *PoolServer) {
 	if !ok {
 		return
 	}
-	if s.Era = pool.Era(i); s.Era > pool.EraCertificate && !t.has("tokens") && !t.has("token-file") {
+	n := t.node.children["tokens"]
+	none := !t.has("token-file") && (n == nil || n.kind == kindArray && len(n.items) == 0)
+	if s.Era = pool.Era(i); s.Era > pool.EraCertificate && none {
 		t.fail(key, t.node.children[key], quote(s.Era.String())+" needs a token", "write tokens or token-file, or remove protocol-era")
 	}
 }

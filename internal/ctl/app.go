@@ -14,7 +14,8 @@ import (
 )
 
 const description = `Exit codes: 0 yes or done, 1 no (not synchronised in time, no majority, warnings found),
-64 usage, 69 no daemon or server answers, 70 the clock refused, 77 no permission, 78 configuration.`
+64 usage, 69 no daemon or server answers, 70 the clock refused,
+71 a resource limit is too low, 77 no permission, 78 configuration.`
 
 // Main runs one command line, args[0] being the program's name, and returns the exit code.
 func Main(ctx context.Context, args []string, e Env) int {

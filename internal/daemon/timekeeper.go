@@ -62,9 +62,10 @@ type timekeeper struct {
 
 	toldLeap ntp.LeapIndicator // the leap warning that it was told then
 
-	// powerless: the last correction was refused for want of permission. What the clock shows is then measured, and
-	// not vouched for, until a correction is taken again.
+	// powerless: a correction was refused for want of permission. Nothing is then measured or vouched for, until the
+	// clock takes a correction again (power.go).
 	powerless bool
+	tried     time.Time // when that was last found out
 }
 
 // run owns the clock, its ledger and the System; nothing else reads or writes them. It stops when ctx ends or the
@@ -112,6 +113,9 @@ func (tk *timekeeper) turn(ev system.Event) (time.Duration, error) {
 		}
 		wait = fx.Wait
 	}
+	if tk.powerless && !tk.regain() {
+		return tk.endure(ev), nil
+	}
 	if m, ok := ev.(system.Measured); ok {
 		if !tk.ledger.Place(&m.Measurement) {
 			return max(wait, time.Millisecond), nil // a step lies inside the exchange
@@ -120,22 +124,27 @@ func (tk *timekeeper) turn(ev system.Event) (time.Duration, error) {
 	}
 	fx := tk.sys.Handle(tk.now(), ev)
 	err := tk.apply(fx)
-	rep := tk.sys.Report()
-	if tk.powerless && rep.State == system.Synchronized {
-		rep.State = system.Unsynchronized
+	if tk.powerless {
+		return powerRetry, nil
 	}
-	tk.report.Store(&rep)
+	rep := tk.sys.Report()
+	tk.publish(&rep)
 	if rep.State == system.Synchronized {
 		tk.boot.Settle() // what the first update asked for is done: the clock can judge certificates
-	}
-	if text := statusText(rep.State, tk.view.Load()); text != tk.status {
-		tk.status = text
-		tk.notify.offerStatus(text)
 	}
 	if _, ok := ev.(system.Measured); ok {
 		tk.offerDrift(&rep)
 	}
 	return fx.Wait, err
+}
+
+// publish shows a report to whoever asks, and its state to the service manager.
+func (tk *timekeeper) publish(rep *system.Report) {
+	tk.report.Store(rep)
+	if text := statusText(rep.State, tk.view.Load()); text != tk.status {
+		tk.status = text
+		tk.notify.offerStatus(text)
+	}
 }
 
 // now reads the clock once and places the reading on every scale.
@@ -187,18 +196,24 @@ func (tk *timekeeper) adoptForeign() bool {
 	return f.Entry.Foreign
 }
 
-// apply does what the system process asked for, in the order that Handle demands.
+// apply does what the system process asked for, in the order that Handle demands. What it says about that is logged
+// once it is true.
 func (tk *timekeeper) apply(fx system.Effects) error {
+	err := tk.steer(fx.Steer)
+	if errors.Is(err, clock.ErrPermission) {
+		tk.lose(err)
+		return nil
+	}
 	tk.notices(fx.Notices)
-	if err := tk.steer(fx.Steer); err != nil {
+	if err != nil {
 		if fx.Steer.Kind == system.Refuse && fx.View != nil {
 			tk.view.Store(fx.View) // nobody is served a refused clock while the daemon stops
 		}
 		return err
 	}
-	if v := tk.vouched(fx.View); v != nil {
-		tk.view.Store(v)
-		tk.tellKernel(v)
+	if fx.View != nil {
+		tk.view.Store(fx.View)
+		tk.tellKernel(fx.View)
 	}
 	for _, a := range fx.Advice {
 		if ch, ok := tk.advice[a.Source]; ok {
@@ -206,23 +221,6 @@ func (tk *timekeeper) apply(fx system.Effects) error {
 		}
 	}
 	return nil
-}
-
-// vouched is the view to serve: the one given, nil for the one in use, or, while the clock cannot be corrected, the same
-// without a time that anybody should follow.
-func (tk *timekeeper) vouched(v *ntp.View) *ntp.View {
-	if !tk.powerless {
-		return v
-	}
-	if v == nil {
-		v = tk.view.Load()
-	}
-	if v == nil || !v.Synchronized {
-		return v
-	}
-	none := *v
-	none.Leap, none.Stratum, none.Synchronized = ntp.LeapUnknown, ntp.MaxStratum, false
-	return &none
 }
 
 // offer gives a source advice without ever waiting for it. A full channel means that older advice is still unread;
@@ -252,19 +250,11 @@ func (tk *timekeeper) steer(s system.Steer) error {
 		case err == nil:
 			tk.ledger = tk.ledger.Append(entry, 0)
 			tk.sys.Applied(tk.ledger.Last())
-			tk.powerless = false
 			return nil
 		case errors.Is(err, clock.ErrForeign):
 			if tk.adoptForeign() {
 				return nil // the offset that the steer was made for no longer exists
 			}
-		case errors.Is(err, clock.ErrPermission):
-			// At the start this is exit 77; a permission that is taken away later may be given back, and whoever asks
-			// us is better served by "not synchronised" than by silence (reliability.md 1.5).
-			tk.powerless = true
-			tk.quiet.Event(target(tk.log, "ntpd::daemon::system"), zerolog.ErrorLevel, time.Now(), "powerless").Err(err).
-				Msg("the clock could not be corrected; serving without a time until it can")
-			return nil
 		default:
 			return fmt.Errorf("steer clock: %w", err)
 		}

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -173,32 +175,48 @@ func TestK02_RefusalIsReported(t *testing.T) {
 }
 
 // Row K07, beyond the start: a permission that is taken away costs the daemon the claim to know the time, not its life, and
-// with the permission both come back. What was refused is not entered in the ledger.
+// with the permission both come back. What was refused is neither entered in the ledger nor said to have been done, and
+// is not asked for again and again.
 func TestK07_PermissionTakenAway(t *testing.T) {
-	r := newTrial(t, system.Defaults())
-	for range 8 {
-		r.sample(t, time.Millisecond)
-	}
-	if !r.view.Load().Synchronized || r.report.Load().State != system.Synchronized {
-		t.Fatalf("%+v", *r.view.Load())
-	}
-	r.c.denied = true
-	ledger, told := r.ledger.Last(), r.c.statuses
-	for range 4 {
-		r.sample(t, 2*time.Millisecond)
-	}
-	if v := r.view.Load(); v.Synchronized || v.Stratum != ntp.MaxStratum || v.Leap != ntp.LeapUnknown || r.report.Load().State != system.Unsynchronized {
-		t.Errorf("state %v, view %+v", r.report.Load().State, *v)
-	}
-	if r.ledger.Last() != ledger || r.c.statuses != told {
-		t.Errorf("ledger %+v, told %d times", r.ledger.Last(), r.c.statuses)
-	}
-	r.c.denied = false
-	for range 4 {
-		r.sample(t, time.Millisecond)
-	}
-	if !r.view.Load().Synchronized || r.report.Load().State != system.Synchronized {
-		t.Errorf("with the permission again: state %v, view %+v", r.report.Load().State, *r.view.Load())
+	for _, off := range []time.Duration{2 * time.Millisecond, 50 * time.Millisecond} { // slewed, stepped
+		r := newTrial(t, system.Defaults())
+		var log bytes.Buffer
+		r.log = zerolog.New(&log)
+		for range 8 {
+			r.sample(t, time.Millisecond)
+		}
+		if !r.view.Load().Synchronized || r.report.Load().State != system.Synchronized {
+			t.Fatalf("%+v", *r.view.Load())
+		}
+		log.Reset()
+		r.c.denied = true
+		told := r.c.statuses
+		for range 40 {
+			r.sample(t, off)
+		}
+		ledger := r.ledger.Last()
+		for range 5 {
+			if wait, err := r.turn(system.Tick{}); err != nil || wait != powerRetry {
+				t.Errorf("wait %v, %v", wait, err)
+			}
+		}
+		if v := r.view.Load(); v.Synchronized || v.Stratum != ntp.MaxStratum || v.Leap != ntp.LeapUnknown || r.report.Load().State != system.Unsynchronized {
+			t.Errorf("state %v, view %+v", r.report.Load().State, *v)
+		}
+		if r.ledger.Last() != ledger || r.c.Epoch() != 0 || r.c.statuses > told+1 {
+			t.Errorf("ledger %+v, epoch %d, told %d times", r.ledger.Last(), r.c.Epoch(), r.c.statuses)
+		}
+		if said := log.String(); strings.Count(said, "could not be corrected") != 1 || strings.Contains(said, "Jumped") {
+			t.Errorf("log %q", said)
+		}
+		r.c.denied = false
+		r.tried = r.tried.Add(-powerRetry)
+		for range 12 {
+			r.sample(t, time.Millisecond)
+		}
+		if !r.view.Load().Synchronized || r.report.Load().State != system.Synchronized || !strings.Contains(log.String(), "corrected again") {
+			t.Errorf("with the permission again: state %v, view %+v", r.report.Load().State, *r.view.Load())
+		}
 	}
 }
 

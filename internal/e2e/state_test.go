@@ -172,25 +172,28 @@ func (s *site) traced(args []string, conf string) *suite.Proc {
 	return s.Start("strace", append(args, suite.Program(s.t, "ntp-daemon"), "-c", conf)...)
 }
 
-// stopTraced ends the daemon under strace in order.
+// stopTraced ends the daemon under strace in order: strace itself hears no signals while it has a child.
 func stopTraced(t *testing.T, p *suite.Proc) {
 	t.Helper()
-	signalTraced(t, p, syscall.SIGTERM)
-}
-
-// signalTraced ends the daemon under strace: strace itself hears no signals while it has a child.
-func signalTraced(t *testing.T, p *suite.Proc, sig syscall.Signal) {
-	t.Helper()
-	pid := p.Cmd.Process.Pid
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	children, err := tracees(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range strings.Fields(string(b)) {
-		child, _ := strconv.Atoi(f)
-		_ = syscall.Kill(child, sig)
+	for _, pid := range children {
+		_ = syscall.Kill(pid, syscall.SIGTERM)
 	}
 	p.Exit()
+}
+
+// tracees are the processes that strace has started.
+func tracees(p *suite.Proc) (list []int, err error) {
+	pid := p.Cmd.Process.Pid
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for _, f := range strings.Fields(string(b)) {
+		child, _ := strconv.Atoi(f)
+		list = append(list, child)
+	}
+	return list, err
 }
 
 func needStrace(t *testing.T) {

@@ -103,7 +103,7 @@ func (b Backend) clone() Backend {
 // check reports everything that is wrong with one entry.
 func (b *Backend) check() error {
 	var faults []error
-	if err := wellFormed(b.Domain); err != nil {
+	if err := WellFormed(b.Domain); err != nil {
 		faults = append(faults, fmt.Errorf("domain: %w", err))
 	}
 	if b.Port == 0 {
@@ -113,7 +113,7 @@ func (b *Backend) check() error {
 		faults = append(faults, fmt.Errorf("%d names, at most %d", len(b.Names), maxNamesPerBackend))
 	}
 	for _, name := range b.Names {
-		if err := wellFormed(name); err != nil {
+		if err := WellFormed(name); err != nil {
 			faults = append(faults, fmt.Errorf("name %q: %w", name, err))
 		}
 	}

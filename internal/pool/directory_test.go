@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -41,6 +42,25 @@ func TestDirectory_IsACopy(t *testing.T) {
 	names[0] = "b.example"
 	if got := d.At(0).Names[0]; got != "a.example" {
 		t.Errorf("the directory changed under its owner: %q", got)
+	}
+}
+
+// The names of the seed's own pool configuration end in a number and are names all the same, in the list and in an answer.
+func TestNewDirectory_NamesOfTheSeed(t *testing.T) {
+	d, err := NewDirectory([]Backend{{Domain: "nts.server.1", Port: 8081}, {Domain: "nts.server.2", Port: 8080}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.CheckServerName(d.At(0), "nts.server.1"); err != nil {
+		t.Error(err)
+	}
+	if err := d.CheckServerName(d.At(0), "nts.server.2"); !errors.Is(err, ErrNameMalformed) {
+		t.Errorf("a name that the operator did not write: %v", err)
+	}
+	for _, number := range []string{"127.1", "0x7f000001", "0x7f.1"} {
+		if _, err := NewDirectory([]Backend{{Domain: number, Port: 4460}}, nil); err == nil {
+			t.Errorf("%q is an address to many", number)
+		}
 	}
 }
 

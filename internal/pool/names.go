@@ -61,14 +61,18 @@ func parseAddress(name string) (netip.Addr, bool) {
 // to a user (nts-pool.md D3-27). The domain of the backend and the names configured for it are
 // trusted as written by the operator; with such a list present nothing else passes.
 func (d *Directory) CheckServerName(b *Backend, name string) error {
-	if err := wellFormed(name); err != nil {
+	if err := WellFormed(name); err != nil {
 		return err
 	}
 	canonical := CanonicalName(name)
 	if canonical == CanonicalName(b.Domain) || containsName(b.Names, canonical) {
 		return nil
 	}
+	host := strings.TrimSuffix(name, ".")
+	_, literal := parseAddress(name)
 	switch {
+	case !literal && numericLabel(host[strings.LastIndexByte(host, '.')+1:]):
+		return ErrNameMalformed // browsers' parsers take it for an address
 	case matchesAny(d.own, canonical):
 		return ErrNameOwn
 	case isLocal(canonical):
@@ -79,8 +83,9 @@ func (d *Directory) CheckServerName(b *Backend, name string) error {
 	return nil
 }
 
-// wellFormed tells a DNS name or address literal from anything else a stranger may send.
-func wellFormed(name string) error {
+// WellFormed tells a DNS name or address literal from anything else a stranger may send. Errors: ErrNameEmpty,
+// ErrNameLong, ErrNameMalformed.
+func WellFormed(name string) error {
 	switch {
 	case name == "":
 		return ErrNameEmpty
@@ -91,12 +96,21 @@ func wellFormed(name string) error {
 		return nil
 	}
 	host := strings.TrimSuffix(name, ".")
-	last := host[strings.LastIndexByte(host, '.')+1:]
-	// "127.1" or "0x7f000001" is an address to many a resolver although it parses as no address here.
-	if len(host) > maxDNSNameBytes || !record.ValidServer(name) || numericLabel(last) {
+	// "127.1" or "0x7f000001" is an address to many a resolver although it parses as no address here. "server.1", as in
+	// the seed's configuration, is a name to all of them.
+	if len(host) > maxDNSNameBytes || !record.ValidServer(name) || allNumeric(host) {
 		return ErrNameMalformed
 	}
 	return nil
+}
+
+func allNumeric(host string) bool {
+	for label := range strings.SplitSeq(host, ".") {
+		if !numericLabel(label) {
+			return false
+		}
+	}
+	return true
 }
 
 // numericLabel reports a label that old address parsers read as a number: decimal, octal or 0x….

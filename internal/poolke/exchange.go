@@ -13,9 +13,10 @@ import (
 	"ntp-daemon/internal/pool"
 )
 
-// goneGrace is how long a time source that has the keys of a user who left may take for its answer, a round trip
-// around the world. Nobody gets the answer, but the connection is in order then and serves the next user; else
-// whoever sends requests and resets would cost the time source a TLS handshake each time.
+// goneGrace is how long a time source may still take for its answer when the user has left, a round trip around the
+// world. What it can do is for the next users to know, and a connection whose answer was read is in order and serves
+// them; else whoever sends requests and resets would cost the time source a TLS handshake each time, and the others
+// the answer that they wait for.
 const goneGrace = 250 * time.Millisecond
 
 // errNoServer: the list is empty.
@@ -114,7 +115,10 @@ func (x *exchange) try(ctx context.Context, u *upstream, left int) ([]byte, Outc
 	log := &x.p.log
 	log.Info().Msgf("checking supported algorithms for '%s'", u.backend)
 	asking, cancel, fair := x.share(ctx, left)
-	s, asked, err := u.supports(asking, func() { log.Info().Msg("established connection to the server") })
+	until, _ := asking.Deadline()
+	patient, stop := patience(asking, until)
+	s, asked, err := u.supports(patient, func() { log.Info().Msg("established connection to the server") })
+	stop()
 	cancel()
 	if err != nil {
 		log.Debug().Str("server", u.backend.String()).Str("e", printable(err)).Msg("time source is not usable")

@@ -118,6 +118,21 @@ func TestMain_Runs(t *testing.T) {
 	}
 }
 
+// The seed's list of time sources starts, whatever its names look like.
+func TestMain_NamesOfTheSeed(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out syncBuffer
+	conf := files(t, func(s string) string { return strings.Replace(s, `"localhost", port = 8081`, `"nts.server.1", port = 8081`, 1) })
+	done := make(chan error, 1)
+	go func() { done <- Main(ctx, Options{ConfigPath: conf}, nil, &out) }()
+	eventually(t, func() bool { return strings.Contains(out.String(), "listening on 'Ok(127.0.0.1:") })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // A reload opens the log file anew, so that it can be rotated by renaming, even if the configuration is refused.
 func TestMain_ReopensItsLog(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

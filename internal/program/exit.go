@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/rlimit"
 )
 
 // Exit codes of the suite (sysexits; docs/man/*.8).
@@ -32,13 +33,14 @@ func (e *ConfigError) Error() string { return e.Err.Error() }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 // ExitCode maps the error of a program to the code that a service manager understands. The program's own mapping is
-// asked for what is neither usage nor configuration; nil: all that is ExitSoftware.
+// asked for what is neither usage nor configuration nor a resource limit; nil: all that is ExitSoftware.
 func ExitCode(err error, own func(error) int) int {
 	var (
 		usage    *UsageError
 		problems config.Problems
 		notBuilt *config.NotBuilt
 		cfg      *ConfigError
+		short    *rlimit.Short
 	)
 	switch {
 	case err == nil:
@@ -47,6 +49,8 @@ func ExitCode(err error, own func(error) int) int {
 		return ExitUsage
 	case errors.As(err, &problems), errors.As(err, &notBuilt), errors.As(err, &cfg):
 		return ExitConfig
+	case errors.As(err, &short):
+		return ExitOS
 	case own != nil:
 		return own(err)
 	}
