@@ -123,7 +123,9 @@ func TestMain_NamesOfTheSeed(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out syncBuffer
-	conf := files(t, func(s string) string { return strings.Replace(s, `"localhost", port = 8081`, `"nts.server.1", port = 8081`, 1) })
+	conf := files(t, func(s string) string {
+		return strings.Replace(s, `"localhost", port = 8081`, `"nts.server.1", port = 8081`, 1)
+	})
 	done := make(chan error, 1)
 	go func() { done <- Main(ctx, Options{ConfigPath: conf}, nil, &out) }()
 	eventually(t, func() bool { return strings.Contains(out.String(), "listening on 'Ok(127.0.0.1:") })
