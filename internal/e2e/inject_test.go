@@ -1,3 +1,7 @@
+//go:build !race
+
+// The programs under strace are the same in both halves of `make test`; one is enough.
+
 package e2e_test
 
 import (
@@ -149,7 +153,7 @@ func TestS20_InjectedSendErrors(t *testing.T) {
 			p.WaitLog("NTS key exchange listening")
 			a := newAsker(t, s.Namespace, "127.0.0.1:123")
 			answered := 0
-			const asked = 12 // the 2nd, 5th, 8th and 11th are refused
+			const asked = 6 // the 2nd and 5th are refused
 			for range asked {
 				if a.ask() {
 					answered++
@@ -161,7 +165,7 @@ func TestS20_InjectedSendErrors(t *testing.T) {
 				lost = 0
 			}
 			// An answer may be too late for a busy machine, so those that left are counted where they left.
-			if refused < 4 || answered > asked-lost || answered < asked/2 {
+			if refused < 2 || answered > asked-lost || answered < asked/2 {
 				t.Errorf("%d of %d answered, %d sends refused", answered, asked, refused)
 			}
 			snap := suite.Snapshot(s.socket("server"))
@@ -183,8 +187,7 @@ func TestC31_InjectedErrors(t *testing.T) {
 	t.Parallel()
 	needStrace(t)
 	for _, row := range []struct{ call, errno string }{
-		{"connect", "ENETUNREACH"}, {"connect", "EPERM"}, {"connect", "EADDRNOTAVAIL"}, {"connect", "EAGAIN"},
-		{"socket", "EMFILE"}, {"socket", "ENFILE"}, {"socket", "ENOBUFS"}, {"socket", "ENOMEM"}, {"recvmsg", "ENOMEM"},
+		{"connect", "EPERM"}, {"connect", "EADDRNOTAVAIL"}, {"socket", "EMFILE"}, {"socket", "ENOBUFS"}, {"recvmsg", "ENOMEM"},
 	} {
 		t.Run(row.call+" "+row.errno, func(t *testing.T) {
 			t.Parallel()
