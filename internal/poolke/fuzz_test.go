@@ -403,7 +403,8 @@ func (p *play) judge(u *tapedUser, req *record.Request, out Outcome, err error, 
 	if want == nil || !bytes.Equal(msg, want) || failed != (err != nil) {
 		p.t.Fatalf("%v, %v, answer %x", out, err, msg)
 	}
-	if (out == ServerFailed) != (len(mine) == 1) {
+	// A time source that closes while the keys are on their way to it may have them or not: they count as sent.
+	if len(mine) > 1 || len(mine) == 1 && out != ServerFailed {
 		p.t.Fatalf("%v, but %d time sources have the keys", out, len(mine))
 	}
 }
