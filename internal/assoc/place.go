@@ -146,9 +146,9 @@ func (s *supervisor) sameServer(m *member, f *found) bool {
 // operator is reminded now and then.
 const failureQuiet = 15 * time.Minute
 
-// searchFailed makes the next attempt wait longer; if the last one reached nobody it does not. A
-// silent name server counts as nobody only while this daemon has no source at all: with one, the clock can wait, and a
-// name server that is slow because it is overloaded is spared (row C29).
+// searchFailed makes the next attempt wait longer, unless the last one reached nobody. A silent name server counts as
+// nobody only while this daemon has no source at all (row L05): with one, the clock can wait, and a name server that is
+// slow because it is overloaded is spared (row C29).
 func (s *supervisor) searchFailed(now time.Time, f *found) {
 	repeated := s.failedStep == f.step && now.Sub(s.failedTold) < failureQuiet
 	var wait time.Duration

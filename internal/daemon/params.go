@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"path/filepath"
 	"time"
 
 	"ntp-daemon/internal/assoc"
@@ -66,7 +67,8 @@ func (d *Daemon) bootstrap(saved time.Time) *assoc.Bootstrap {
 	built := version.Built()
 	if saved.Sub(built) > maxLead {
 		target(d.log, "ntpd::daemon::system").Warn().Time("saved", saved).Time("built", built).
-			Msg("the stored time is too late to be true, ignored")
+			Str("path", filepath.Join(d.cfg.State.Directory, driftName)).
+			Msg("the stored time is too late to be true, ignored; it is replaced once the clock is right")
 		saved = time.Time{}
 	}
 	return assoc.NewBootstrap(built, saved, d.cfg.Synchronization.NTSBootstrap && d.steers)

@@ -23,6 +23,7 @@ const powerRetry = 16 * time.Second
 func (tk *timekeeper) lose(err error) {
 	tk.powerless, tk.tried = true, time.Now()
 	tk.quiet.Event(target(tk.log, "ntpd::daemon::system"), zerolog.ErrorLevel, tk.tried, "powerless").Err(err).
+		Str("remedy", "let the daemon have CAP_SYS_TIME again, or restart it with it").
 		Msg("the clock could not be corrected; serving as not synchronised until it can be")
 	if v := tk.view.Load(); v != nil {
 		none := *v
@@ -35,11 +36,12 @@ func (tk *timekeeper) lose(err error) {
 }
 
 // regain tries, not too often, whether the clock can be corrected again, by a correction that changes nothing. If so
-// the system process begins anew, as after a step by others: what it had decided last was not done.
-func (tk *timekeeper) regain() bool {
+// the system process begins anew, as after a step by others: what it had decided last was not done. The error is that
+// of apply.
+func (tk *timekeeper) regain() (ok bool, err error) {
 	now := time.Now()
 	if now.Sub(tk.tried) < powerRetry {
-		return false
+		return false, nil
 	}
 	tk.tried = now
 	entry, err := tk.clock.SetFrequency(tk.clock.Frequency())
@@ -48,13 +50,14 @@ func (tk *timekeeper) regain() bool {
 			tk.quiet.Event(target(tk.log, "ntpd::daemon::system"), zerolog.ErrorLevel, now, "powerless").Err(err).
 				Msg("the clock still cannot be corrected")
 		}
-		return false
+		return false, nil
 	}
 	tk.powerless = false
 	tk.ledger = tk.ledger.Append(entry, 0)
 	tk.sys.Applied(tk.ledger.Last())
 	target(tk.log, "ntpd::daemon::system").Warn().Msg("the clock can be corrected again")
-	return tk.apply(tk.sys.Handle(tk.now(), system.ForeignStep{})) == nil && !tk.powerless
+	err = tk.apply(tk.sys.Handle(tk.now(), system.ForeignStep{}))
+	return !tk.powerless, err
 }
 
 // endure keeps the table of sources while nothing can be done with what they say, and returns when to try again.

@@ -113,8 +113,10 @@ func (tk *timekeeper) turn(ev system.Event) (time.Duration, error) {
 		}
 		wait = fx.Wait
 	}
-	if tk.powerless && !tk.regain() {
-		return tk.endure(ev), nil
+	if tk.powerless {
+		if ok, err := tk.regain(); !ok || err != nil {
+			return tk.endure(ev), err
+		}
 	}
 	if m, ok := ev.(system.Measured); ok {
 		if !tk.ledger.Place(&m.Measurement) {

@@ -2,6 +2,7 @@ package rlimit
 
 import (
 	"errors"
+	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -11,6 +12,17 @@ import (
 func TestCheck_EnoughHere(t *testing.T) {
 	if err := Check(runtime.NumCPU()); err != nil {
 		t.Skip("the test's own limits are low: " + err.Error())
+	}
+}
+
+// The Makefile cannot read a constant of Go's.
+func TestEntryFlag_IsTheMakefiles(t *testing.T) {
+	b, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(b), EntryFlag+")") {
+		t.Errorf("`make build` does not link with %q", EntryFlag)
 	}
 }
 
