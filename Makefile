@@ -11,10 +11,12 @@ BUILD      := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LD
 COMMANDS   := ntp-daemon nts-pool-ke ntp-ctl ntp-metrics-exporter
 HAVE_CC    := $(shell command -v gcc >/dev/null 2>&1 || command -v cc >/dev/null 2>&1 && echo yes)
 TESTRUN    := $(GO) run ./tools/testrun
+# Programs that read our code, pinned in a module of their own: none of their modules is one of ours.
+LINT       := $(GO) tool -modfile=tools/lint/go.mod
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build demo test scorecard vet cross test-clock vmtest interop peers sid mutate soak fuzz cover keys bench-server man install clean
+.PHONY: build demo test scorecard vet lint cross test-clock vmtest interop peers sid mutate soak fuzz cover keys bench-server man install clean
 
 build:
 	@mkdir -p $(BIN)
@@ -26,6 +28,9 @@ demo: build
 
 vet:
 	$(GO) vet ./...
+
+lint:
+	$(LINT) staticcheck ./...
 
 # Everything: with the race detector where a C compiler exists, and once as it ships.
 test: vet cross
