@@ -70,13 +70,3 @@ func TestClaims(t *testing.T) {
 		t.Error("not released")
 	}
 }
-
-func TestMode_Names(t *testing.T) {
-	for m, want := range map[Mode]string{
-		ModeServer: "server", ModePool: "pool", ModeNTS: "nts", ModeNTSPool: "nts-pool", 7: "mode(7)",
-	} {
-		if m.String() != want {
-			t.Errorf("%d: %s", m, m)
-		}
-	}
-}

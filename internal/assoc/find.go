@@ -37,7 +37,7 @@ func search(ctx context.Context, spec *Spec, d *Deps, p purpose, denied []string
 	f := found{purpose: p, port: spec.Port}
 	host := spec.Host
 	var remote, peer netip.Addr
-	if spec.Mode.secure() {
+	if spec.Mode.NTS() {
 		res, provisional, err := exchangeKeys(ctx, spec, d, denied)
 		if f.provisional = provisional; err != nil {
 			f.step, f.err = "key exchange", err

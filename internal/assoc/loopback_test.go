@@ -13,6 +13,7 @@ import (
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/resolve"
+	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 )
 
@@ -77,7 +78,7 @@ func loopback(t *testing.T, s *loopbackServer, want int) []ntp.Measurement {
 	done := make(chan error, 1)
 	go func() {
 		done <- Supervise(ctx, Spec{
-			Mode: ModeServer, Host: "127.0.0.1", Port: s.addr().Port(), PollMin: -6, PollMax: -6, PollInitial: -6,
+			Mode: source.ModeServer, Host: "127.0.0.1", Port: s.addr().Port(), PollMin: -6, PollMax: -6, PollInitial: -6,
 		}, Deps{
 			Clock: wallClock{}, Resolve: resolve.New(resolve.Config{}), Rand: rand.Reader, Log: zerolog.Nop(),
 			Inbox: inbox, NextID: func() ntp.SourceID { return 1 },
@@ -131,7 +132,7 @@ func TestC30_PortUnreachable(t *testing.T) {
 	defer cancel()
 	inbox := make(chan Message, 1024)
 	err := Supervise(ctx, Spec{
-		Mode: ModeServer, Host: "127.0.0.1", Port: addr.Port(), PollMin: -4, PollMax: -4, PollInitial: -4,
+		Mode: source.ModeServer, Host: "127.0.0.1", Port: addr.Port(), PollMin: -4, PollMax: -4, PollInitial: -4,
 	}, Deps{
 		Clock: wallClock{}, Rand: rand.Reader, Log: zerolog.Nop(), Inbox: inbox, NextID: func() ntp.SourceID { return 1 },
 	})

@@ -36,7 +36,7 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 		m.renew(&f)
 	case f.err != nil:
 		s.searchFailed(now, &f)
-	case s.spec.Mode == ModePool:
+	case s.spec.Mode == source.ModePool:
 		s.known, s.knownAt = f.addrs, now
 		if !s.placeKnown(ctx, now, f.purpose) {
 			s.shortage(now, "pool has no further servers")
@@ -50,7 +50,7 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 
 // fill starts one source more.
 func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
-	if s.spec.Mode == ModeNTSPool {
+	if s.spec.Mode == source.ModeNTSPool {
 		if err := s.roster.Check(f.name); err != nil {
 			s.shortage(now, err.Error())
 			return
@@ -60,7 +60,7 @@ func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 		m.provisional = f.provisional
 		return
 	}
-	if s.spec.Mode == ModeNTSPool {
+	if s.spec.Mode == source.ModeNTSPool {
 		s.roster.Fail(now, f.name) // the next exchange asks for another one
 		f.step, f.err = "placing "+strconv.Quote(f.name), errTaken
 		s.searchFailed(now, f)
@@ -77,7 +77,7 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		m.renew(f)
 		return
 	}
-	if s.spec.Mode == ModeNTSPool && !s.sameServer(m, f) && s.roster.Check(f.name) != nil {
+	if s.spec.Mode == source.ModeNTSPool && !s.sameServer(m, f) && s.roster.Check(f.name) != nil {
 		if f.purpose.goal == rekey { // keys are wanted whatever the size of the pool, so the shortage does not hold it
 			f.step, f.err = "renewal of keys", pool.ErrNameHeld
 			s.searchFailed(now, f)
@@ -127,7 +127,7 @@ func (s *supervisor) startAny(ctx context.Context, now time.Time, addrs []netip.
 			continue
 		}
 		if m := s.start(ctx, a, name, n); m != nil {
-			if s.spec.Mode == ModeNTSPool {
+			if s.spec.Mode == source.ModeNTSPool {
 				// Addresses are compared with the port by Claims; the roster keeps the names.
 				_ = s.roster.Add(name, netip.Addr{})
 			}

@@ -17,6 +17,7 @@ import (
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/resolve"
+	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/udp"
 )
@@ -25,41 +26,9 @@ import (
 // within 8 s: four requests two seconds apart (as chrony's iburst).
 const defaultBurst = 4
 
-// Mode is the kind of a [[source]] block (ntpd-rs.md 2.4 to 2.7).
-type Mode uint8
-
-// The modes.
-const (
-	ModeServer  Mode = iota // one server by name
-	ModePool                // several servers behind one name
-	ModeNTS                 // one server by NTS key exchange
-	ModeNTSPool             // several servers by key exchange with a pool
-)
-
-// String is the spelling of the configuration.
-func (m Mode) String() string {
-	switch m {
-	case ModeServer:
-		return "server"
-	case ModePool:
-		return "pool"
-	case ModeNTS:
-		return "nts"
-	case ModeNTSPool:
-		return "nts-pool"
-	}
-	return fmt.Sprintf("mode(%d)", uint8(m))
-}
-
-// secure reports whether sources of this mode exist only through a key exchange.
-func (m Mode) secure() bool { return m == ModeNTS || m == ModeNTSPool }
-
-// plural reports whether the mode wants more than one source.
-func (m Mode) plural() bool { return m == ModePool || m == ModeNTSPool }
-
 // Spec is one [[source]] block.
 type Spec struct {
-	Mode    Mode
+	Mode    source.Mode
 	Host    string       // name or address: of the server, or of the key exchange server or pool
 	Port    uint16       // at Host: NTP, or NTS-KE
 	Count   int          // sources wanted; the single modes take 1 whatever it says
@@ -80,7 +49,7 @@ func (s *Spec) Name() string { return net.JoinHostPort(s.Host, strconv.Itoa(int(
 
 // count is how many sources the block keeps.
 func (s *Spec) count() int {
-	if s.Mode.plural() {
+	if s.Mode.Plural() {
 		return s.Count
 	}
 	return 1
@@ -100,7 +69,7 @@ func (s *Spec) check() error {
 		return errors.New("source needs a host and a port")
 	case s.count() < 1:
 		return fmt.Errorf("source %s: count must be at least 1", s.Name())
-	case s.Mode > ModeNTSPool:
+	case s.Mode > source.ModeNTSPool:
 		return fmt.Errorf("source %s: unknown mode %s", s.Name(), s.Mode)
 	}
 	return nil

@@ -93,7 +93,7 @@ func Supervise(ctx context.Context, spec Spec, d Deps) error {
 		retry: backoff{pace: lookupPace},
 	}
 	s.log = logging.Target(d.Log, "ntpd::daemon::spawn").With().Str("spawner", s.label()).Str("source", spec.Name()).Logger()
-	if spec.Mode.secure() {
+	if spec.Mode.NTS() {
 		s.retry.pace = keyExchangePace
 	}
 	return s.run(ctx)
@@ -204,7 +204,7 @@ func (s *supervisor) wanted() (purpose, bool) {
 
 // denied lists the names that a pool is asked not to return; a source that needs keys would rather stay.
 func (s *supervisor) denied(now time.Time, p purpose) []string {
-	if s.spec.Mode != ModeNTSPool {
+	if s.spec.Mode != source.ModeNTSPool {
 		return nil
 	}
 	names := s.roster.Deny(now)
@@ -246,7 +246,7 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 
 // deadHold is how long an address that did not answer is left out.
 func (s *supervisor) deadHold() time.Duration {
-	if s.spec.Mode.plural() {
+	if s.spec.Mode.Plural() {
 		return unreachableHold
 	}
 	return triedHold
@@ -274,7 +274,7 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 		s.retry.fail(now, luck(s.d.Rand))
 	}
 	s.discard(ctx, now, m, hold, need.String())
-	single := !s.spec.Mode.plural()
+	single := !s.spec.Mode.Plural()
 	if single {
 		s.growAt = now.Add(hold)
 	}
@@ -289,7 +289,7 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 func (s *supervisor) discard(ctx context.Context, now time.Time, m *member, hold time.Duration, reason string) {
 	s.avoid.add(m.addr, now.Add(hold))
 	s.end(ctx, m, reason)
-	if s.spec.Mode == ModeNTSPool && !s.named(m.name) {
+	if s.spec.Mode == source.ModeNTSPool && !s.named(m.name) {
 		s.roster.Fail(now, m.name)
 	}
 }

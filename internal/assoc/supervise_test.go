@@ -14,6 +14,7 @@ import (
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 )
 
@@ -21,7 +22,7 @@ func TestServer_MeasuresWithinEightSeconds(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
-		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(8 * time.Second)
 		added := of[system.Added](r.desk)
 		if len(added) != 1 || added[0] != (system.Added{ID: 1, Name: "ntp.example:123", Address: netip.MustParseAddrPort("192.0.2.1:123")}) {
@@ -49,7 +50,7 @@ func TestServer_AdviceReachesTheSource(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
-		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(10 * time.Second)
 		r.desk.advice[1] <- ntp.Advice{Source: 1, Poll: 8}
 		pass(20 * time.Second)
@@ -63,7 +64,7 @@ func TestServer_AdviceReachesTheSource(t *testing.T) {
 
 func TestC29_NameThatDoesNotExist(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		r.supervise(t, Spec{Mode: ModePool, Host: "gone.example", Port: 123, Count: 4})
+		r.supervise(t, Spec{Mode: source.ModePool, Host: "gone.example", Port: 123, Count: 4})
 		pass(time.Hour)
 		at := r.names.times("gone.example")
 		var gaps []time.Duration
@@ -95,7 +96,7 @@ func TestL05_SilentNameServer(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
 			r.names.failing(cause)
 			r.net.set("192.0.2.1:123", plainHost)
-			r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+			r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 			pass(10 * time.Minute)
 			r.names.set("ntp.example", "192.0.2.1")
 			r.names.failing(nil)
@@ -115,10 +116,10 @@ func TestC29_SilentNameServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("good.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
-		r.supervise(t, Spec{Mode: ModeServer, Host: "good.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "good.example", Port: 123})
 		pass(10 * time.Second)
 		r.names.failing(&net.DNSError{Err: "i/o timeout", Name: "ntp.example", IsTimeout: true})
-		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Hour)
 		at := r.names.times("ntp.example")
 		for n := 6; n < len(at); n++ {
@@ -135,7 +136,7 @@ func TestC29_SilentNameServer(t *testing.T) {
 func TestC29_HangingLookupEndsWithContext(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.hang = true
-		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Minute)
 		began := time.Now()
 		r.cancel()
@@ -154,10 +155,10 @@ func TestC29_OneSourcePerAddress(t *testing.T) {
 		for _, a := range []string{"192.0.2.1:123", "192.0.2.2:123"} {
 			r.net.set(a, plainHost)
 		}
-		r.supervise(t, Spec{Mode: ModeServer, Host: "a.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "a.example", Port: 123})
 		pass(time.Second)
-		r.supervise(t, Spec{Mode: ModeServer, Host: "b.example", Port: 123})
-		r.supervise(t, Spec{Mode: ModePool, Host: "pool.example", Port: 123, Count: 2})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "b.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(time.Hour)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
 			t.Errorf("sources %s", got)
@@ -171,7 +172,7 @@ func TestC29_OneSourcePerAddress(t *testing.T) {
 func TestC28_RefusedAddressesAreLoggedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "224.0.0.1")
-		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Hour)
 		if got := r.log.lines("must not be asked"); len(got) != 1 || !strings.Contains(got[0], "224.0.0.1 (multicast address)") {
 			t.Errorf("log %q", got)
@@ -183,7 +184,7 @@ func TestPool_IgnoreAndDoubles(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")
 		r.supervise(t, Spec{
-			Mode: ModePool, Host: "pool.example", Port: 123, Count: 4, Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
+			Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 4, Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
 		})
 		pass(time.Second)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
@@ -201,7 +202,7 @@ func TestC32_PoolMemberDies(t *testing.T) {
 		for _, a := range []string{"192.0.2.1:123", "192.0.2.2:123", "192.0.2.3:123"} {
 			r.net.set(a, plainHost)
 		}
-		r.supervise(t, Spec{Mode: ModePool, Host: "pool.example", Port: 123, Count: 2})
+		r.supervise(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(time.Minute)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
 			t.Fatalf("sources %s", got)
@@ -233,7 +234,7 @@ func TestC31_NetworkOutage(t *testing.T) {
 		for i := range 5 {
 			r.net.set(fmt.Sprintf("192.0.2.%d:123", i+1), plainHost)
 		}
-		r.supervise(t, Spec{Mode: ModePool, Host: "pool.example", Port: 123, Count: 4})
+		r.supervise(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 4})
 		pass(time.Minute)
 		before := r.desk.alive()
 		sent := len(r.net.requests("192.0.2.1:123"))
@@ -261,7 +262,7 @@ func TestServer_MovesToItsOtherAddress(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "2001:db8::1", "192.0.2.1") // no route for IPv6
 		r.net.set("192.0.2.1:123", plainHost)
-		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Minute)
 		if got := r.desk.alive(); got != "192.0.2.1:123" {
 			t.Errorf("sources %s", got)
@@ -274,7 +275,7 @@ func TestServer_FollowsItsName(t *testing.T) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
 		r.net.set("192.0.2.2:123", plainHost)
-		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
 		pass(10 * time.Minute)
@@ -296,7 +297,7 @@ func TestServer_DeniedIsRetriedAfterHours(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", kissHost(ntp.KissDENY))
-		r.supervise(t, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(3 * time.Hour)
 		at := r.net.requests("192.0.2.1:123")
 		if len(at) > 8 || at[len(at)-1].Sub(at[0]) > 2*time.Minute {
@@ -320,7 +321,7 @@ func TestPool_DeniedMemberIsReplaced(t *testing.T) {
 		r.net.set("192.0.2.1:123", kissHost(ntp.KissRSTR))
 		r.net.set("192.0.2.2:123", plainHost)
 		r.net.set("192.0.2.3:123", plainHost)
-		r.supervise(t, Spec{Mode: ModePool, Host: "pool.example", Port: 123, Count: 2})
+		r.supervise(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(2 * time.Minute)
 		if got := r.desk.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
@@ -348,7 +349,7 @@ func checkSchedule(t *testing.T, at []time.Time) {
 }
 
 func TestKC15_TwentyFailures(t *testing.T) {
-	for _, mode := range []Mode{ModeNTS, ModeNTSPool} {
+	for _, mode := range []source.Mode{source.ModeNTS, source.ModeNTSPool} {
 		bubble(t, func(t *testing.T, r *rig) {
 			r.names.set("ke.example", "192.0.2.1")
 			r.net.set("192.0.2.1:123", plainHost)
@@ -372,7 +373,7 @@ func TestL05_NoNetwork(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{}, fmt.Errorf("connect: %w", &net.DNSError{Err: "dial udp: connect: " + errNoRoute.Error()})
 		})
-		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(10 * time.Minute)
 		at := r.ke.times()
 		for n := 1; n < len(at); n++ {
@@ -399,7 +400,7 @@ func TestKC15_NoResetBeforeNTPWorks(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(2 * time.Hour)
 		at := r.ke.times()
 		for n := 1; n < len(at); n++ {
@@ -435,7 +436,7 @@ func TestNTS_ServerLosesItsKeys(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ntp.example", ServerGiven: true, Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(30 * time.Minute)
 		added := of[system.Added](r.desk)
 		if len(added) != 1 || !added[0].NTS || r.desk.measured(1) < 10 {
@@ -480,7 +481,7 @@ func TestNTS_WhereTheKeysCameFrom(t *testing.T) {
 					}
 					return res, nil
 				})
-				r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+				r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 				pass(time.Second)
 				if got := r.desk.alive(); got != c.want {
 					t.Errorf("source %s, want %s", got, c.want)
@@ -498,7 +499,7 @@ func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
 		pass(6*17*time.Second + 20*time.Second)
@@ -521,7 +522,7 @@ func TestNTS_ChangedAddressStartsANewSource(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(time.Minute)
 		r.names.set("ke.example", "192.0.2.2")
 		other := newSecureHost(6)
@@ -554,7 +555,7 @@ func TestNTS_AuthenticatedDenyRestsForHours(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(3 * time.Hour)
 		if k, n := len(r.ke.times()), len(r.net.requests("192.0.2.1:123")); k != 1 || n != 1 {
 			t.Errorf("%d exchanges, %d requests in three hours", k, n)
@@ -577,7 +578,7 @@ func TestN25_OutsideCertificate(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "ke.example", Port: 4460, Count: 1})
+		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "ke.example", Port: 4460, Count: 1})
 		pass(time.Minute)
 		if n := len(of[system.Measured](r.desk)); n != 0 || r.desk.alive() != "" {
 			t.Errorf("%d measurements, alive: %s", n, r.desk.alive())
@@ -607,7 +608,7 @@ func TestKC14_HangingExchange(t *testing.T) {
 			},
 		}
 		r.wg.Go(func() {
-			_ = Supervise(r.ctx, Spec{Mode: ModeNTS, Host: "ke.example", Port: 4460, PollMin: 4, PollMax: 10}, d)
+			_ = Supervise(r.ctx, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460, PollMin: 4, PollMax: 10}, d)
 		})
 		pass(20 * time.Second)
 		if ended > 6*time.Second || ended == 0 {
@@ -642,7 +643,7 @@ func (r *rig) poolOf(n int) []*secureHost {
 func TestNTSPool_FillsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(4)
-		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3, Algorithms: []aead.Algorithm{aead.SIVCMAC512}})
+		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3, Algorithms: []aead.Algorithm{aead.SIVCMAC512}})
 		pass(10 * time.Second)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
@@ -662,7 +663,7 @@ func TestNTSPool_FillsAtOnce(t *testing.T) {
 func TestNTSPool_SmallerThanCount(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(1)
-		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Hour)
 		at := r.ke.times()
 		if len(at) < 4 || len(at) > 6 || at[2].Sub(at[1]) < 15*time.Minute {
@@ -680,7 +681,7 @@ func TestNTSPool_SmallerThanCount(t *testing.T) {
 func TestNTSPool_DeadMemberIsReplacedAndDenied(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(4)
-		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
 		pass(4 * time.Minute)
@@ -698,7 +699,7 @@ func TestNTSPool_DeadMemberIsReplacedAndDenied(t *testing.T) {
 func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		list := r.poolOf(2)
-		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		list[1].forget()
 		pass(3 * time.Minute)
@@ -720,7 +721,7 @@ func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 func TestNTSPool_RenewalLeadsToAHeldServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		list := r.poolOf(2)
-		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: list[0].session(), Server: "S1.example", ServerGiven: true, Port: 123}, nil
@@ -741,7 +742,7 @@ func TestNTSPool_OneAddressTwoNames(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(3)
 		r.names.set("s2.example.", "192.0.2.1")
-		r.supervise(t, Spec{Mode: ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
@@ -750,7 +751,7 @@ func TestNTSPool_OneAddressTwoNames(t *testing.T) {
 }
 
 func TestSupervise_BadSpec(t *testing.T) {
-	for _, s := range []Spec{{}, {Host: "x"}, {Mode: ModePool, Host: "x", Port: 123}, {Mode: 9, Host: "x", Port: 123, Count: 1}} {
+	for _, s := range []Spec{{}, {Host: "x"}, {Mode: source.ModePool, Host: "x", Port: 123}, {Mode: 9, Host: "x", Port: 123, Count: 1}} {
 		if err := Supervise(t.Context(), s, Deps{}); err == nil {
 			t.Errorf("%+v runs", s)
 		}
@@ -766,7 +767,7 @@ func TestSupervise_StopsWithAFullInbox(t *testing.T) {
 		stuck := make(chan Message) // nobody reads
 		done := make(chan error)
 		go func() {
-			done <- Supervise(ctx, Spec{Mode: ModeServer, Host: "ntp.example", Port: 123, PollMin: 4, PollMax: 10}, Deps{
+			done <- Supervise(ctx, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123, PollMin: 4, PollMax: 10}, Deps{
 				Clock: bubbleClock{}, Resolve: r.names, Dial: r.net.dial, Exchange: r.ke.exchange, Rand: newDice(1),
 				Inbox: stuck, NextID: func() ntp.SourceID { return 1 },
 			})

@@ -3,22 +3,24 @@ package config
 import (
 	"crypto/x509"
 	"io/fs"
-	"math"
 	"net/netip"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/secret"
+	"ntp-daemon/internal/server"
+	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/system"
 )
 
 // DefaultPath is the file that ntp-daemon and ntp-ctl read when none is named. The default state directory and
 // observation socket apply with this path only, so that several daemons run on one host (design.md section 0).
 const DefaultPath = "/etc/ntp-daemon/ntp.toml"
-
-// Unlimited is the size of a step threshold without limit, written "inf".
-const Unlimited = time.Duration(math.MaxInt64)
 
 // Config is the whole of a configuration of ntp-daemon. All values are inside their ranges and all defaults
 // are filled in.
@@ -33,57 +35,23 @@ type Config struct {
 	State           State
 }
 
-// LogLevel is the least severe level that is written.
-type LogLevel uint8
-
-// The levels, most verbose first.
-const (
-	LevelTrace LogLevel = iota
-	LevelDebug
-	LevelInfo
-	LevelWarn
-	LevelError
-)
-
-// LogFormat is the shape of a log line.
-type LogFormat uint8
-
-// The shapes: auto takes the console shape on a terminal, journal prefixes under systemd, otherwise JSON.
-const (
-	FormatAuto LogFormat = iota
-	FormatConsole
-	FormatJSON
-	FormatJournal
-)
-
 // Observability is the table [observability].
 type Observability struct {
-	LogLevel        LogLevel  // default info
-	LogLevelSet     bool      // written in the file; a level on the command line then says that it overrides
-	LogFormat       LogFormat // default auto
-	LogPath         string    // empty: standard output
-	ExporterLogPath string    // the same for ntp-metrics-exporter
-	ANSIColors      *bool     // nil: colours when the log goes to a terminal
+	LogLevel        zerolog.Level  // the least severe that is written, one of logging.Levels; default info
+	LogLevelSet     bool           // written in the file; a level on the command line then says that it overrides
+	LogFormat       logging.Format // default auto
+	LogPath         string         // empty: standard output
+	ExporterLogPath string         // the same for ntp-metrics-exporter
+	ANSIColors      *bool          // nil: colours when the log goes to a terminal
 
 	ObservationPath        string         // Unix socket of the snapshot; empty: none
 	ObservationPermissions fs.FileMode    // of that socket, default 0666
 	MetricsExporterListen  netip.AddrPort // default 127.0.0.1:9975
 }
 
-// SourceMode is the kind of a [[source]].
-type SourceMode uint8
-
-// The modes that run. Others are known to the loader and end in NotBuilt.
-const (
-	ModeServer  SourceMode = iota // one NTP server
-	ModePool                      // several NTP servers behind one name
-	ModeNTS                       // one NTS key exchange server
-	ModeNTSPool                   // several time sources behind one NTS pool
-)
-
 // Source is one [[source]] table with the [source-defaults] filled in.
 type Source struct {
-	Mode   SourceMode
+	Mode   source.Mode
 	Host   string       // host name or address, without port
 	Port   uint16       // default 123, or 4460 with NTS
 	Count  int          // sources wanted: 1, or the key count of a pool (default 4)
@@ -101,31 +69,14 @@ type Source struct {
 	PollInitial ntp.PollExp // in [PollMin, PollMax]
 }
 
-// Action is what happens to a request that a list or require-nts refuses.
-type Action uint8
-
-// The actions.
-const (
-	ActionNone   Action = iota // nothing is refused
-	ActionIgnore               // silence
-	ActionDeny                 // a DENY kiss
-)
-
-// AccessList is an allowlist or a denylist: addresses that match Filter pass, or are refused, with Action.
-// IPv4-mapped prefixes are stored as IPv4 ones.
-type AccessList struct {
-	Filter []netip.Prefix
-	Action Action
-}
-
 // Server is one [[server]] table.
 type Server struct {
 	Listen           netip.AddrPort
-	Allow            AccessList    // default: everyone; else ignore
-	Deny             AccessList    // default: nobody
+	Allow            server.Rule   // default: everyone; Action is for who is not in it
+	Deny             server.Rule   // default: nobody; Action is for who is in it
 	RateLimitSlots   int           // rate-limiting-cache-size; 0: no limit
 	RateLimitSpacing time.Duration // rate-limiting-cutoff-ms: least spacing per client
-	RequireNTS       Action        // what requests without NTS get; ActionNone: an answer
+	RequireNTS       server.Action // what requests without NTS get; server.Allow: an answer
 	Versions         []uint8       // accept-ntp-versions: of 3 and 4; others are ignored
 }
 
@@ -152,10 +103,6 @@ type KEServer struct {
 	PoolCertificates     [][]byte       // the DER of each of those
 }
 
-// Threshold limits a step of the clock in each direction, ≥ 0 or Unlimited. A step is allowed when it is
-// strictly smaller.
-type Threshold struct{ Forward, Backward time.Duration }
-
 // ClockKind says which clock is steered.
 type ClockKind uint8
 
@@ -170,13 +117,13 @@ const NoLocalStratum ntp.Stratum = 16
 
 // Synchronization is the table [synchronization].
 type Synchronization struct {
-	MinimumAgreeingSources int           // default 3
-	SingleStep             Threshold     // default 1000 s both ways
-	StartupStep            Threshold     // default forward unlimited, backward 86400 s
-	AccumulatedStep        time.Duration // sum of steps after the start; Unlimited when off
-	WarnOnJump             bool          // default true: a step is a warning, not only information
-	LocalStratum           ntp.Stratum   // 1–15: stratum served without a selected source (chrony's local)
-	ReferenceID            ntp.RefID     // served with local-stratum = 1, default "XNON"
+	MinimumAgreeingSources int              // default 3
+	SingleStep             system.StepLimit // default 1000 s both ways
+	StartupStep            system.StepLimit // default forward unlimited, backward 86400 s
+	AccumulatedStep        time.Duration    // sum of steps after the start; system.Unlimited when off
+	WarnOnJump             bool             // default true: a step is a warning, not only information
+	LocalStratum           ntp.Stratum      // 1–15: stratum served without a selected source (chrony's local)
+	ReferenceID            ntp.RefID        // served with local-stratum = 1, default "XNON"
 
 	// NTSBootstrap judges certificates as of the earliest possible time while the clock shows less (row KC19).
 	NTSBootstrap bool

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,12 +18,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/pelletier/go-toml/v2"
+	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
+	"ntp-daemon/internal/server"
+	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/system"
 )
 
 func parseOK(t *testing.T, text string) *Config {
@@ -38,14 +44,14 @@ func parseOK(t *testing.T, text string) *Config {
 func TestDefaults(t *testing.T) {
 	want := &Config{
 		Path: "t.toml",
-		Observability: Observability{LogLevel: LevelInfo, ObservationPermissions: 0o666,
+		Observability: Observability{LogLevel: zerolog.InfoLevel, LogFormat: logging.Auto, ObservationPermissions: 0o666,
 			MetricsExporterListen: netip.MustParseAddrPort("127.0.0.1:9975")},
 		Keyset: Keyset{StaleKeys: 7, RotationInterval: 24 * time.Hour},
 		Synchronization: Synchronization{
 			MinimumAgreeingSources: 3,
-			SingleStep:             Threshold{1000 * time.Second, 1000 * time.Second},
-			StartupStep:            Threshold{Unlimited, 86400 * time.Second},
-			AccumulatedStep:        Unlimited,
+			SingleStep:             system.StepLimit{Forward: 1000 * time.Second, Backward: 1000 * time.Second},
+			StartupStep:            system.StepLimit{Forward: system.Unlimited, Backward: 86400 * time.Second},
+			AccumulatedStep:        system.Unlimited,
 			WarnOnJump:             true,
 			LocalStratum:           16,
 			ReferenceID:            ntp.RefIDFromString("XNON"),
@@ -82,12 +88,12 @@ address = "localhost:14460"
 count = 2
 `)
 	want := []Source{
-		{Mode: ModeServer, Host: "ntp.example.org", Port: 123, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
-		{Mode: ModePool, Host: "2001:db8::1", Port: 1123, Count: 4, Version: 3, PollMin: 0, PollMax: 2, PollInitial: 2,
+		{Mode: source.ModeServer, Host: "ntp.example.org", Port: 123, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
+		{Mode: source.ModePool, Host: "2001:db8::1", Port: 1123, Count: 4, Version: 3, PollMin: 0, PollMax: 2, PollInitial: 2,
 			Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.1")}},
-		{Mode: ModeNTS, Host: "2001:db8::1", Port: 4460, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 7,
+		{Mode: source.ModeNTS, Host: "2001:db8::1", Port: 4460, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 7,
 			Algorithms: []aead.Algorithm{aead.GCMSIV128, aead.SIVCMAC256}},
-		{Mode: ModeNTSPool, Host: "localhost", Port: 14460, Count: 2, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
+		{Mode: source.ModeNTSPool, Host: "localhost", Port: 14460, Count: 2, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
 	}
 	if d := cmp.Diff(want, cfg.Sources, cmpopts.EquateComparable(netip.Addr{})); d != "" {
 		t.Error(d)
@@ -108,11 +114,11 @@ require-nts = true
 accept-ntp-versions = [4]
 `)
 	want := []Server{
-		{Listen: netip.MustParseAddrPort("[::]:123"), Allow: AccessList{everyone, ActionIgnore}, Deny: AccessList{nil, ActionDeny}, Versions: []uint8{3, 4}},
+		{Listen: netip.MustParseAddrPort("[::]:123"), Allow: server.Rule{Prefixes: everyone, Action: server.Ignore}, Deny: server.Rule{Prefixes: nil, Action: server.Deny}, Versions: []uint8{3, 4}},
 		{Listen: netip.MustParseAddrPort("127.0.0.1:123"),
-			Allow:          AccessList{[]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, ActionDeny},
-			Deny:           AccessList{[]netip.Prefix{}, ActionIgnore},
-			RateLimitSlots: 32, RateLimitSpacing: 1500 * time.Millisecond, RequireNTS: ActionIgnore, Versions: []uint8{4}},
+			Allow:          server.Rule{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Action: server.Deny},
+			Deny:           server.Rule{Prefixes: []netip.Prefix{}, Action: server.Ignore},
+			RateLimitSlots: 32, RateLimitSpacing: 1500 * time.Millisecond, RequireNTS: server.Ignore, Versions: []uint8{4}},
 	}
 	if d := cmp.Diff(want, cfg.Servers, cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
 		t.Error(d)
@@ -150,17 +156,17 @@ func TestKEServer(t *testing.T) {
 
 func TestThresholds(t *testing.T) {
 	s := time.Second
-	for text, want := range map[string]Threshold{
-		`10`:                                  {10 * s, 10 * s},
-		`0.5`:                                 {s / 2, s / 2},
-		`0`:                                   {0, 0},
-		`"inf"`:                               {Unlimited, Unlimited},
-		`{ forward = 1, backward = "inf" }`:   {s, Unlimited},
-		`{ forward = 1 }`:                     {s, Unlimited},
-		`{ backward = 0x10 }`:                 {Unlimited, 16 * s},
-		`{}`:                                  {Unlimited, Unlimited},
-		`4294967296`:                          {4294967296 * s, 4294967296 * s},
-		"{\n forward = 1,\n backward = 2,\n}": {s, 2 * s},
+	for text, want := range map[string]system.StepLimit{
+		`10`:                                  {Forward: 10 * s, Backward: 10 * s},
+		`0.5`:                                 {Forward: s / 2, Backward: s / 2},
+		`0`:                                   {Forward: 0, Backward: 0},
+		`"inf"`:                               {Forward: system.Unlimited, Backward: system.Unlimited},
+		`{ forward = 1, backward = "inf" }`:   {Forward: s, Backward: system.Unlimited},
+		`{ forward = 1 }`:                     {Forward: s, Backward: system.Unlimited},
+		`{ backward = 0x10 }`:                 {Forward: system.Unlimited, Backward: 16 * s},
+		`{}`:                                  {Forward: system.Unlimited, Backward: system.Unlimited},
+		`4294967296`:                          {Forward: 4294967296 * s, Backward: 4294967296 * s},
+		"{\n forward = 1,\n backward = 2,\n}": {Forward: s, Backward: 2 * s},
 	} {
 		cfg := parseOK(t, "[synchronization]\nsingle-step-panic-threshold = "+text)
 		if got := cfg.Synchronization.SingleStep; got != want {
@@ -168,12 +174,12 @@ func TestThresholds(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"accumulated-step-panic-threshold = 0", `accumulated-step-panic-threshold = "inf"`} {
-		if got := parseOK(t, "[synchronization]\n"+text).Synchronization.AccumulatedStep; got != Unlimited {
+		if got := parseOK(t, "[synchronization]\n"+text).Synchronization.AccumulatedStep; got != system.Unlimited {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
 	cfg := parseOK(t, "[synchronization.startup-step-panic-threshold]\nforward = 3\n[synchronization]\naccumulated-step-panic-threshold = 7")
-	if cfg.Synchronization.StartupStep != (Threshold{3 * s, Unlimited}) || cfg.Synchronization.AccumulatedStep != 7*s {
+	if cfg.Synchronization.StartupStep != (system.StepLimit{Forward: 3 * s, Backward: system.Unlimited}) || cfg.Synchronization.AccumulatedStep != 7*s {
 		t.Errorf("%+v", cfg.Synchronization)
 	}
 }
@@ -366,7 +372,9 @@ func TestTheParserAgrees(t *testing.T) {
 // struct of this package that is decoded one day would accept anything there (libraries.md section 12).
 func TestGuard_NoTextUnmarshalerOnScalars(t *testing.T) {
 	unmarshaler := reflect.TypeFor[encoding.TextUnmarshaler]()
-	seen := map[reflect.Type]bool{}
+	seen := map[reflect.Type]bool{
+		reflect.TypeFor[zerolog.Level](): true, // its only reader is logging.ParseLevel, see TestWords
+	}
 	var walk func(reflect.Type, string)
 	walk = func(typ reflect.Type, path string) {
 		if seen[typ] {
@@ -407,18 +415,33 @@ func TestEditDistance(t *testing.T) {
 	}
 }
 
+// TestWords: every word of the owners of levels, formats and modes is a word of the configuration and means the same.
 func TestWords(t *testing.T) {
-	if LevelWarn.String() != "warn" || FormatJournal.String() != "journal" || ModeNTSPool.String() != "nts-pool" || ClockVirtual.String() != "virtual" {
-		t.Error("a constant has the wrong word")
+	for _, w := range logging.Levels() {
+		o := parseOK(t, "[observability]\nlog-level = "+strconv.Quote(w)).Observability
+		if o.LogLevel.String() != w || !o.LogLevelSet {
+			t.Errorf("%s: %v", w, o.LogLevel)
+		}
 	}
-	if l, ok := ParseLogLevel("error"); !ok || l != LevelError {
-		t.Error("error is a level")
+	for _, w := range logging.Formats() {
+		if o := parseOK(t, "[observability]\nlog-format = "+strconv.Quote(w)).Observability; string(o.LogFormat) != w {
+			t.Errorf("%s: %v", w, o.LogFormat)
+		}
 	}
-	if _, ok := ParseLogLevel("Error"); ok {
-		t.Error("Error is no level")
+	for _, w := range []string{"Error", "fatal", "panic", "disabled", "1", "verbose"} {
+		for _, key := range []string{"log-level", "log-format"} {
+			if _, _, err := Parse("test", []byte("[observability]\n"+key+" = "+strconv.Quote(w))); err == nil {
+				t.Errorf("%s = %s accepted", key, w)
+			}
+		}
 	}
-	if LogLevel(9).String() != "unknown(9)" {
-		t.Error(LogLevel(9).String())
+	for _, m := range []source.Mode{source.ModeServer, source.ModePool, source.ModeNTS, source.ModeNTSPool} {
+		if modes[m] != m.String() {
+			t.Errorf("%v is read as %s", m, modes[m])
+		}
+	}
+	if ClockSystem.String() != "system" || ClockVirtual.String() != "virtual" {
+		t.Error("a clock has the wrong word")
 	}
 }
 

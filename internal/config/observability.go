@@ -5,43 +5,19 @@ import (
 	"io/fs"
 	"net/netip"
 	"strings"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/logging"
 )
 
 // allPermissions are the bits that observation-permissions may set.
 const allPermissions = 0o777
 
-// levels and formats are the words of log-level and log-format, in the order of the constants.
-var (
-	levels  = []string{"trace", "debug", "info", "warn", "error"}
-	formats = []string{"auto", "console", "json", "journal"}
-)
-
-// String is the word that the configuration uses.
-func (l LogLevel) String() string { return word(levels, int(l)) }
-
-// String is the word that the configuration uses.
-func (f LogFormat) String() string { return word(formats, int(f)) }
-
-func word(list []string, i int) string {
-	if i < 0 || i >= len(list) {
-		return fmt.Sprintf("unknown(%d)", i)
-	}
-	return list[i]
-}
-
-// ParseLogLevel converts the word of a command line; it accepts what log-level accepts.
-func ParseLogLevel(s string) (LogLevel, bool) {
-	for i, name := range levels {
-		if s == name {
-			return LogLevel(i), true
-		}
-	}
-	return LevelInfo, false
-}
-
 func defaultObservability() Observability {
 	return Observability{
-		LogLevel:               LevelInfo,
+		LogLevel:               zerolog.InfoLevel,
+		LogFormat:              logging.Auto,
 		ObservationPermissions: 0o666,
 		MetricsExporterListen:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 9975),
 	}
@@ -49,11 +25,13 @@ func defaultObservability() Observability {
 
 // logKeys reads the keys that both programs have.
 func (t *table) logKeys(o *Observability) {
+	levels, formats := logging.Levels(), logging.Formats()
 	if i, ok := t.oneOf("log-level", levels...); ok {
-		o.LogLevel, o.LogLevelSet = LogLevel(i), true
+		o.LogLevel, _ = logging.ParseLevel(levels[i])
+		o.LogLevelSet = true
 	}
 	if i, ok := t.oneOf("log-format", formats...); ok {
-		o.LogFormat = LogFormat(i)
+		o.LogFormat = logging.Format(formats[i])
 	}
 	t.file("log-path", "/var/log/ntp-daemon.log", &o.LogPath)
 	var colors bool

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/secret"
+	"ntp-daemon/internal/server"
 )
 
 // Defaults and limits of the server tables (ntpd-rs.md 2.10 to 2.12).
@@ -29,6 +30,7 @@ var (
 	portRange    = span{min: 1, max: 65535}
 )
 
+// actions are the words of server.Ignore and what follows it.
 var actions = []string{"ignore", "deny"}
 
 // everyone matches every address.
@@ -37,8 +39,8 @@ var everyone = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustPars
 // server reads one [[server]] table.
 func (l *loader) server(t *table) Server {
 	s := Server{
-		Allow:    AccessList{Filter: everyone, Action: ActionIgnore},
-		Deny:     AccessList{Action: ActionDeny},
+		Allow:    server.Rule{Prefixes: everyone, Action: server.Ignore},
+		Deny:     server.Rule{Action: server.Deny},
 		Versions: []uint8{3, 4},
 	}
 	t.listenRequired("listen", "[::]:123", &s.Listen)
@@ -80,18 +82,18 @@ func (l *loader) listensOnce(t *table, network string, a netip.AddrPort) {
 
 // accessList reads { filter = ["CIDR", …], action = "ignore" | "deny" }. The denylist of 1.0 and 1.1 had the
 // default action ignore; an absent list keeps ours.
-func (t *table) accessList(key string, dst *AccessList) {
+func (t *table) accessList(key string, dst *server.Rule) {
 	at := t.sub(key)
 	if n := t.node.children[key]; n == nil || n.kind != kindTable {
 		return
 	}
 	if at.has("filter") {
-		dst.Filter = at.prefixes("filter")
+		dst.Prefixes = at.prefixes("filter")
 	} else {
 		at.missing("filter", `write filter = ["192.0.2.0/24"]`)
 	}
 	if i, ok := at.oneOf("action", actions...); ok {
-		dst.Action = ActionIgnore + Action(i)
+		dst.Action = server.Ignore + server.Action(i)
 	} else if !at.has("action") {
 		at.missing("action", `write action = "ignore" or action = "deny"`)
 	}
@@ -136,17 +138,17 @@ func parsePrefix(s string) (p netip.Prefix, what, remedy string) {
 }
 
 // requireNTS reads true, false, "ignore" or "deny".
-func (t *table) requireNTS(dst *Action) {
+func (t *table) requireNTS(dst *server.Action) {
 	const key = "require-nts"
 	n := t.get(key)
 	switch {
 	case n == nil:
 	case n.kind == kindBool && n.text == "false":
-		*dst = ActionNone
+		*dst = server.Allow
 	case n.kind == kindBool || n.kind == kindString && n.text == "ignore":
-		*dst = ActionIgnore
+		*dst = server.Ignore
 	case n.kind == kindString && n.text == "deny":
-		*dst = ActionDeny
+		*dst = server.Deny
 	default:
 		t.fail(key, n, n.shown()+" is not known", `use true, false, "ignore" or "deny"`)
 	}

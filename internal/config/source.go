@@ -8,6 +8,7 @@ import (
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/source"
 )
 
 // Defaults and limits of sources (ntpd-rs.md 2.3 to 2.7).
@@ -22,7 +23,7 @@ const (
 )
 
 // modes are the words of mode; those from firstNotBuilt on are known but do not run yet.
-var modes = []string{"server", "pool", "nts", "nts-pool", "sock", "pps"}
+var modes = []string{source.ModeServer.String(), source.ModePool.String(), source.ModeNTS.String(), source.ModeNTSPool.String(), "sock", "pps"}
 
 const (
 	modeSock      = 4
@@ -32,9 +33,6 @@ const (
 
 // oldModes are the modes of the 0.3.x layout.
 var oldModes = map[string]string{"simple": "server", "nts-server": "nts"}
-
-// String is the word that the configuration uses.
-func (m SourceMode) String() string { return word(modes, int(m)) }
 
 var pollRange = span{min: float64(ntp.MinPollExp), max: float64(ntp.MaxPollExp), unit: "(log2 of seconds)"}
 
@@ -84,17 +82,17 @@ func (l *loader) source(t *table, defaults polls) (s Source, ok bool) {
 		l.possible += t.refclock(mode)
 		return s, false
 	}
-	s = Source{Mode: SourceMode(mode), Port: ntpPort, Count: 1, Version: 4}
-	nts := s.Mode == ModeNTS || s.Mode == ModeNTSPool
+	s = Source{Mode: source.Mode(mode), Port: ntpPort, Count: 1, Version: 4}
+	nts := s.Mode.NTS()
 	if nts {
 		s.Port = ntskePort
 	}
 	t.address("address", &s.Host, &s.Port)
-	if s.Mode == ModePool || s.Mode == ModeNTSPool {
+	if s.Mode.Plural() {
 		s.Count = defaultCount
 		t.integer("count", span{min: 1, max: mostSources}, &s.Count)
 	}
-	if s.Mode == ModePool {
+	if s.Mode == source.ModePool {
 		s.Ignore = t.addresses("ignore")
 	}
 	if nts {

@@ -7,6 +7,7 @@ import (
 
 	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/system"
 )
 
 // Defaults and limits of [synchronization] (ntpd-rs.md 2.14).
@@ -29,14 +30,14 @@ var (
 )
 
 // String is the word that the configuration uses.
-func (c ClockKind) String() string { return word(clocks, int(c)) }
+func (c ClockKind) String() string { return clocks[c] }
 
 // synchronization reads [synchronization].
 func (l *loader) synchronization(t *table) Synchronization {
 	s := Synchronization{
-		SingleStep:      Threshold{Forward: defaultSingleStep, Backward: defaultSingleStep},
-		StartupStep:     Threshold{Forward: Unlimited, Backward: defaultBackwardStep},
-		AccumulatedStep: Unlimited,
+		SingleStep:      system.StepLimit{Forward: defaultSingleStep, Backward: defaultSingleStep},
+		StartupStep:     system.StepLimit{Forward: system.Unlimited, Backward: defaultBackwardStep},
+		AccumulatedStep: system.Unlimited,
 		WarnOnJump:      true,
 		LocalStratum:    NoLocalStratum,
 		ReferenceID:     ntp.RefIDFromString(defaultReferenceID),
@@ -51,7 +52,7 @@ func (l *loader) synchronization(t *table) Synchronization {
 	if n := t.get("accumulated-step-panic-threshold"); n != nil {
 		t.limit("accumulated-step-panic-threshold", n, &s.AccumulatedStep)
 		if s.AccumulatedStep == 0 { // off, as upstream
-			s.AccumulatedStep = Unlimited
+			s.AccumulatedStep = system.Unlimited
 		}
 	}
 	t.boolean("warn-on-jump", &s.WarnOnJump)
@@ -106,7 +107,7 @@ func (t *table) clock(s *Synchronization) {
 
 // threshold reads a number, "inf", or { forward = …, backward = … } where a missing side is unlimited. Signs
 // and NaN are checked in every form.
-func (t *table) threshold(key string, dst *Threshold) {
+func (t *table) threshold(key string, dst *system.StepLimit) {
 	n := t.get(key)
 	if n == nil {
 		return
@@ -114,11 +115,11 @@ func (t *table) threshold(key string, dst *Threshold) {
 	if n.kind != kindTable {
 		var d time.Duration
 		if t.limit(key, n, &d) {
-			*dst = Threshold{Forward: d, Backward: d}
+			*dst = system.StepLimit{Forward: d, Backward: d}
 		}
 		return
 	}
-	*dst = Threshold{Forward: Unlimited, Backward: Unlimited}
+	*dst = system.StepLimit{Forward: system.Unlimited, Backward: system.Unlimited}
 	sides := t.sub(key)
 	for _, side := range []struct {
 		key string
@@ -134,7 +135,7 @@ func (t *table) threshold(key string, dst *Threshold) {
 // limit reads a number of seconds ≥ 0 or "inf".
 func (t *table) limit(key string, n *node, dst *time.Duration) bool {
 	if n.kind == kindString && n.text == "inf" {
-		*dst = Unlimited
+		*dst = system.Unlimited
 		return true
 	}
 	v, ok := n.float()

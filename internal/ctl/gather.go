@@ -98,7 +98,7 @@ func gatherSource(ctx context.Context, e *Env, src *config.Source) (samples []sa
 
 // findMembers finds the servers of one [[source]]. With an error there may still be some.
 func findMembers(ctx context.Context, e *Env, src *config.Source, name string) ([]peer, error) {
-	if src.Mode == config.ModeNTS || src.Mode == config.ModeNTSPool {
+	if src.Mode.NTS() {
 		return exchangeMembers(ctx, e, src, name)
 	}
 	a, err := e.Resolve(ctx, src.Host, src.Port)

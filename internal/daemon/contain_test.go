@@ -11,6 +11,7 @@ import (
 
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/source"
 )
 
 // stillClock is a clock for sources that never measure.
@@ -40,7 +41,7 @@ func TestL09_PanicInASource(t *testing.T) {
 			Log:  zerolog.Nop(),
 		}
 		tt.edit(&d)
-		spec := assoc.Spec{Mode: assoc.ModeServer, Host: "192.0.2.1", Port: 123, PollMin: 4, PollMax: 10, PollInitial: 4}
+		spec := assoc.Spec{Mode: source.ModeServer, Host: "192.0.2.1", Port: 123, PollMin: 4, PollMax: 10, PollInitial: 4}
 		g := newGroup(t.Context(), zerolog.New(&log))
 		others := false
 		g.start("other", func(ctx context.Context) error { <-ctx.Done(); others = true; return nil })

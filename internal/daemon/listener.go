@@ -68,7 +68,7 @@ func (d *Daemon) openServers() error {
 }
 
 func (d *Daemon) openListener(s config.Server) (*listener, error) {
-	lists, err := access(s)
+	lists, err := server.NewAccess(s.Deny, &s.Allow)
 	if err != nil {
 		return nil, fmt.Errorf("server %s: %w", s.Listen, err)
 	}
@@ -95,7 +95,7 @@ func (d *Daemon) openListener(s config.Server) (*listener, error) {
 			socket: sock, counters: c, view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
 			log: logging.Target(d.log, "ntpd::daemon::server"),
 			responder: server.NewResponder(server.Config{
-				Access: lists, Limiter: limiter, RequireNTS: actions[s.RequireNTS],
+				Access: lists, Limiter: limiter, RequireNTS: s.RequireNTS,
 				Versions: server.VersionSet(s.Versions...),
 				Rand:     bufio.NewReaderSize(d.deps.Rand, nonceBuffer), Seed: seed[2] + uint64(i),
 			}),

@@ -37,7 +37,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 		cfg.Synchronization.ClockControl = false
 	}
 	if !haveLevel {
-		level = program.Level(cfg.Observability.LogLevel)
+		level = cfg.Observability.LogLevel
 	}
 	log, file, err := openLog(cfg.Observability, level)
 	if err != nil {

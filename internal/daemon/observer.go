@@ -135,14 +135,11 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 
 // clockName says what is steered.
 func (d *Daemon) clockName() string {
-	switch {
-	case d.cfg.Synchronization.Clock == config.ClockVirtual:
-		return "virtual"
-	case !d.steers:
+	c := d.cfg.Synchronization.Clock
+	if c == config.ClockSystem && !d.steers {
 		return "observed"
-	default:
-		return "system"
 	}
+	return c.String()
 }
 
 func (l *listener) totals() (t server.Totals) {

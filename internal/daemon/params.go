@@ -7,7 +7,6 @@ import (
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
-	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/version"
 )
@@ -18,8 +17,8 @@ func systemParams(cfg *config.Config, startupSpent bool) system.Params {
 	p := system.Defaults()
 	p.Algorithm = s.Algorithm
 	p.Algorithm.MinimumAgreeing = s.MinimumAgreeingSources
-	p.SingleStep = system.StepLimit(s.SingleStep)
-	p.StartupStep = system.StepLimit(s.StartupStep)
+	p.SingleStep = s.SingleStep
+	p.StartupStep = s.StartupStep
 	p.AccumulatedSteps = s.AccumulatedStep
 	p.StartupSpent = startupSpent
 	p.QuietSteps = !s.WarnOnJump
@@ -34,16 +33,10 @@ func systemParams(cfg *config.Config, startupSpent bool) system.Params {
 	return p
 }
 
-// modes translates the kinds of source.
-var modes = map[config.SourceMode]assoc.Mode{
-	config.ModeServer: assoc.ModeServer, config.ModePool: assoc.ModePool,
-	config.ModeNTS: assoc.ModeNTS, config.ModeNTSPool: assoc.ModeNTSPool,
-}
-
 // sourceSpec translates one [[source]]; spawner is its number in the logs, from 1.
 func sourceSpec(s config.Source, spawner int) assoc.Spec {
 	return assoc.Spec{
-		Mode: modes[s.Mode], Host: s.Host, Port: s.Port, Count: s.Count, Ignore: s.Ignore, Roots: s.Roots,
+		Mode: s.Mode, Host: s.Host, Port: s.Port, Count: s.Count, Ignore: s.Ignore, Roots: s.Roots,
 		Algorithms: s.Algorithms, Version: s.Version, PollMin: s.PollMin, PollMax: s.PollMax, PollInitial: s.PollInitial, Spawner: spawner,
 	}
 }
@@ -80,18 +73,4 @@ func (d *Daemon) wall() time.Time {
 		return d.tk.clock.Now().Time(version.Built())
 	}
 	return time.Now() // not by way of ntp.Timestamp, which wraps around within 68 years
-}
-
-// actions translates what a refused request gets.
-var actions = map[config.Action]server.Action{
-	config.ActionNone: server.Allow, config.ActionIgnore: server.Ignore, config.ActionDeny: server.Deny,
-}
-
-// access builds the access lists of one listen address. A missing allowlist has no filter and lets everybody in.
-func access(s config.Server) (*server.Access, error) {
-	deny := server.Rule{Prefixes: s.Deny.Filter, Action: actions[s.Deny.Action]}
-	if s.Allow.Action == config.ActionNone {
-		return server.NewAccess(deny, nil)
-	}
-	return server.NewAccess(deny, &server.Rule{Prefixes: s.Allow.Filter, Action: actions[s.Allow.Action]})
 }

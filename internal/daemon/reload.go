@@ -11,6 +11,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/server"
 )
 
 // reloadLoop owns nothing: on SIGHUP it loads the configuration again and swaps, as a validated whole, what can be
@@ -51,7 +52,7 @@ func (d *Daemon) reload() {
 		swap()
 	}
 	if !d.levelFixed {
-		zerolog.SetGlobalLevel(program.Level(next.Observability.LogLevel))
+		zerolog.SetGlobalLevel(next.Observability.LogLevel)
 	}
 	log.Info().Msg("reloaded: log level, access lists, certificates, pool authorisations; everything else needs a restart")
 }
@@ -76,7 +77,7 @@ func (d *Daemon) prepareSwaps(next *config.Config) (swaps []func(), err error) {
 			if s.Listen != l.address {
 				continue
 			}
-			lists, err := access(s)
+			lists, err := server.NewAccess(s.Deny, &s.Allow)
 			if err != nil {
 				return nil, fmt.Errorf("server %s: %w", s.Listen, err)
 			}

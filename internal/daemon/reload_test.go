@@ -12,7 +12,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/config"
-	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/suite"
 	"ntp-daemon/internal/testca"
@@ -35,7 +34,7 @@ func reloadable(t *testing.T, path, text string) *Daemon {
 	}
 	cfg.Observability.LogPath = filepath.Join(filepath.Dir(path), "log")
 	before := zerolog.GlobalLevel()
-	log, file, err := openLog(cfg.Observability, program.Level(cfg.Observability.LogLevel))
+	log, file, err := openLog(cfg.Observability, cfg.Observability.LogLevel)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func Main(ctx context.Context, configPath string, hup <-chan os.Signal) error {
 		return &program.ConfigError{Err: fmt.Errorf("%s: observability.observation-path: is not set; add it here and restart the daemon", cfg.Path)}
 	}
 	o.LogPath = o.ExporterLogPath
-	log, file, err := program.OpenLog(o, program.Level(o.LogLevel), nil)
+	log, file, err := program.OpenLog(o, o.LogLevel, nil)
 	if err != nil {
 		return fmt.Errorf("open log-path-metrics-exporter: %w", err)
 	}

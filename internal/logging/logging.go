@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ const timeLayout = "2006-01-02T15:04:05.000000Z07:00"
 // automatic format.
 type Options struct {
 	Level  zerolog.Level    // the lowest level written; see ParseLevel. zerolog's zero value is debug
-	Format Format           // "" = Auto; see ParseFormat
+	Format Format           // "" = Auto
 	Out    io.Writer        // nil = standard output
 	Color  bool             // colour the level; only in the console format
 	Now    func() time.Time // stamps the lines; nil = time.Now
@@ -96,20 +97,18 @@ func Target(log zerolog.Logger, name string) zerolog.Logger {
 	return log.With().Str(TargetField, name).Logger()
 }
 
-// ParseLevel reads trace, debug, info, warn or error.
+// Levels are the words that ParseLevel reads, most verbose first.
+func Levels() []string { return []string{"trace", "debug", "info", "warn", "error"} }
+
+// Formats are the words of the formats; Format(word) is the format.
+func Formats() []string {
+	return []string{string(Auto), string(Console), string(JSON), string(Journal)}
+}
+
+// ParseLevel reads one of Levels.
 func ParseLevel(s string) (zerolog.Level, error) {
-	switch s {
-	case "trace", "debug", "info", "warn", "error":
+	if slices.Contains(Levels(), s) {
 		return zerolog.ParseLevel(s)
 	}
 	return zerolog.NoLevel, fmt.Errorf("log level %q: want trace, debug, info, warn or error", s)
-}
-
-// ParseFormat reads auto, console, json or journal.
-func ParseFormat(s string) (Format, error) {
-	switch f := Format(s); f {
-	case Auto, Console, JSON, Journal:
-		return f, nil
-	}
-	return "", fmt.Errorf("log format %q: want auto, console, json or journal", s)
 }

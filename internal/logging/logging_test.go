@@ -182,14 +182,6 @@ func TestParse(t *testing.T) {
 		if _, err := ParseLevel(s); err == nil {
 			t.Errorf("level %q accepted", s)
 		}
-		if _, err := ParseFormat(s); err == nil {
-			t.Errorf("format %q accepted", s)
-		}
-	}
-	for _, s := range []string{"auto", "console", "json", "journal"} {
-		if f, err := ParseFormat(s); err != nil || string(f) != s {
-			t.Errorf("%s: %v %v", s, f, err)
-		}
 	}
 }
 

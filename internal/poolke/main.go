@@ -34,7 +34,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 		return err
 	}
 	if !haveLevel {
-		level = program.Level(cfg.Observability.LogLevel)
+		level = cfg.Observability.LogLevel
 	}
 	log, file, err := program.OpenLog(cfg.Observability, level, out)
 	if err != nil {

@@ -11,19 +11,6 @@ import (
 	"ntp-daemon/internal/logging"
 )
 
-var levels = map[config.LogLevel]zerolog.Level{
-	config.LevelTrace: zerolog.TraceLevel, config.LevelDebug: zerolog.DebugLevel, config.LevelInfo: zerolog.InfoLevel,
-	config.LevelWarn: zerolog.WarnLevel, config.LevelError: zerolog.ErrorLevel,
-}
-
-var formats = map[config.LogFormat]logging.Format{
-	config.FormatAuto: logging.Auto, config.FormatConsole: logging.Console,
-	config.FormatJSON: logging.JSON, config.FormatJournal: logging.Journal,
-}
-
-// Level translates the configuration's level.
-func Level(l config.LogLevel) zerolog.Level { return levels[l] }
-
 // ParseLevel reads the level of the command line, which overrides the configuration's; given is false for "". The
 // error is a *UsageError.
 func ParseLevel(word string) (level zerolog.Level, given bool, err error) {
@@ -48,7 +35,7 @@ func OpenLog(o config.Observability, level zerolog.Level, out io.Writer) (zerolo
 		}
 		out, file = f, f
 	}
-	opts := logging.Options{Level: level, Format: formats[o.LogFormat], Out: out}
+	opts := logging.Options{Level: level, Format: o.LogFormat, Out: out}
 	opts.Color = out == nil && term.IsTerminal(int(os.Stdout.Fd()))
 	if o.ANSIColors != nil {
 		opts.Color = *o.ANSIColors

@@ -15,6 +15,7 @@ import (
 
 	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/logging"
 )
 
 func TestExitCode(t *testing.T) {
@@ -72,7 +73,7 @@ func TestRun(t *testing.T) {
 func TestOpenLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	for _, text := range []string{"first", "second"} {
-		log, file, err := OpenLog(config.Observability{LogPath: path, LogFormat: config.FormatJSON}, Level(config.LevelWarn), nil)
+		log, file, err := OpenLog(config.Observability{LogPath: path, LogFormat: logging.JSON}, zerolog.WarnLevel, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +96,7 @@ func TestParseLevel(t *testing.T) {
 	if _, given, err := ParseLevel(""); given || err != nil {
 		t.Errorf("%v, %v", given, err)
 	}
-	if l, given, err := ParseLevel("trace"); !given || err != nil || l != Level(config.LevelTrace) {
+	if l, given, err := ParseLevel("trace"); !given || err != nil || l != zerolog.TraceLevel {
 		t.Errorf("%v, %v, %v", l, given, err)
 	}
 	if _, _, err := ParseLevel("loud"); !errors.As(err, new(*UsageError)) {
