@@ -144,7 +144,7 @@ func TestVirtualKeepsManySegments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(*v.line.Load()); n != keptSegments {
+	if n := len(v.line); n != keptSegments {
 		t.Errorf("%d segments kept", n)
 	}
 	near(t, "sum", w.ahead(v), 999*100*time.Microsecond, 1000)
@@ -181,6 +181,48 @@ func TestVirtualConcurrentReaders(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// TestVirtualReadingHasOneValue: a goroutine that reads while a change is under way, here one whose thread lost its
+// processor between its reading of the kernel's clock and the end, is mapped by the new rate or not at all yet. By the
+// old rate its next reading could be an earlier one.
+func TestVirtualReadingHasOneValue(t *testing.T) {
+	read := sampler()
+	var hook func()
+	v := newVirtual(0, 1e-2, func() sample {
+		s := read()
+		if hook != nil {
+			hook()
+		}
+		return s
+	})
+	type reading struct{ kernel, virtual ntp.Timestamp }
+	got := make(chan reading, 1)
+	reads := 0
+	hook = func() {
+		if reads++; reads != sampleTries {
+			return
+		}
+		begin := realtime()
+		for realtime().Sub(begin) < time.Millisecond {
+		}
+		done := make(chan struct{})
+		go func() {
+			k := realtime()
+			got <- reading{k, v.Map(k)}
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(50 * time.Millisecond): // it waits for us, as it should
+		}
+	}
+	if _, err := v.SetFrequency(-500e-6); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-got; r.virtual != v.Map(r.kernel) {
+		t.Errorf("read %v during a change, %v after it", r.virtual, v.Map(r.kernel))
+	}
 }
 
 func TestReadOnlyRefuses(t *testing.T) {

@@ -2,6 +2,7 @@ package clock
 
 import (
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,11 +12,16 @@ import (
 // Virtual is a clock that runs over the kernel's clock and is steered instead of it. Its oscillator is the
 // kernel's clock times 1+error, and it starts with an offset: a clock that is wrong in a known way, for
 // demonstrations and trials. It never writes to the kernel.
+//
+// A change holds mu from the kernel's reading at which it begins until it can be seen. Otherwise a reader whose
+// kernel reading lies in between would still be mapped by the old rate, and its next reading might be an earlier one.
 type Virtual struct {
 	read  func() sample
 	rate  float64 // of the oscillator against the kernel's clock, s/s; the error that is to be found
-	line  atomic.Pointer[[]segment]
 	epoch atomic.Uint64
+
+	mu   sync.RWMutex
+	line []segment // newest last
 
 	// The timekeeper's.
 	freq, base float64
@@ -23,7 +29,7 @@ type Virtual struct {
 	entered    sample // at the last ledger entry
 }
 
-// segment is a stretch of constant rate. The slice of them is immutable, newest last.
+// segment is a stretch of constant rate.
 type segment struct {
 	kernel  ntp.Timestamp // from here on
 	virtual ntp.Timestamp // reading at kernel
@@ -45,9 +51,8 @@ func newVirtual(offset time.Duration, frequency float64, read func() sample) *Vi
 		frequency = 0
 	}
 	s := narrowest(read)
-	v := &Virtual{read: read, rate: frequency, seen: s, entered: s}
-	v.line.Store(&[]segment{{kernel: s.real, virtual: s.real.Add(offset), rate: frequency}})
-	return v
+	first := segment{kernel: s.real, virtual: s.real.Add(offset), rate: frequency}
+	return &Virtual{read: read, rate: frequency, seen: s, entered: s, line: []segment{first}}
 }
 
 // at maps a kernel reading within or after the segment.
@@ -62,32 +67,39 @@ func gain(d time.Duration, rate float64) time.Duration {
 }
 
 // Now implements Clock.
-func (v *Virtual) Now() ntp.Timestamp { return v.Map(realtime()) }
+func (v *Virtual) Now() ntp.Timestamp {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.mapped(realtime())
+}
 
 // Epoch implements Clock.
 func (v *Virtual) Epoch() uint64 { return v.epoch.Load() }
 
 // Map implements Clock.
 func (v *Virtual) Map(kernel ntp.Timestamp) ntp.Timestamp {
-	line := *v.line.Load()
-	i := len(line) - 1
-	for i > 0 && kernel.Before(line[i].kernel) {
-		i--
-	}
-	return line[i].at(kernel)
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.mapped(kernel)
 }
 
-// extend starts a new segment at kernel reading k, stepped by d, and returns its first reading.
-func (v *Virtual) extend(k ntp.Timestamp, d time.Duration) ntp.Timestamp {
-	old := *v.line.Load()
-	now := old[len(old)-1].at(k).Add(d)
-	if len(old) >= keptSegments {
-		old = old[len(old)-keptSegments+1:]
+// mapped needs mu.
+func (v *Virtual) mapped(kernel ntp.Timestamp) ntp.Timestamp {
+	i := len(v.line) - 1
+	for i > 0 && kernel.Before(v.line[i].kernel) {
+		i--
 	}
-	line := make([]segment, len(old), len(old)+1)
-	copy(line, old)
-	line = append(line, segment{kernel: k, virtual: now, rate: (1+v.rate)*(1+v.freq) - 1})
-	v.line.Store(&line)
+	return v.line[i].at(kernel)
+}
+
+// extend starts a new segment at kernel reading k, stepped by d, and returns its first reading. It needs mu, locked
+// since before k was read.
+func (v *Virtual) extend(k ntp.Timestamp, d time.Duration) ntp.Timestamp {
+	now := v.line[len(v.line)-1].at(k).Add(d)
+	if len(v.line) == keptSegments {
+		v.line = append(v.line[:0], v.line[1:]...)
+	}
+	v.line = append(v.line, segment{kernel: k, virtual: now, rate: (1+v.rate)*(1+v.freq) - 1})
 	return now
 }
 
@@ -116,6 +128,8 @@ func (v *Virtual) Step(d time.Duration) (ntp.LedgerEntry, error) { return v.chan
 
 // change makes a step and a frequency true at once, unless the kernel's clock has jumped underneath us.
 func (v *Virtual) change(d time.Duration, f float64) (ntp.LedgerEntry, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	s := narrowest(v.read)
 	if jumped(v.seen, s) {
 		return ntp.LedgerEntry{}, ErrForeign
@@ -135,6 +149,8 @@ func (v *Virtual) SetStatus(Status) error { return nil }
 // CheckForeign implements Clock: a step of the kernel's clock steps this one too, and a suspend leaves its
 // offset as uncertain as the kernel's.
 func (v *Virtual) CheckForeign() (Foreign, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	s := narrowest(v.read)
 	step, suspend := moved(v.seen, s)
 	if step == 0 && suspend == 0 {

@@ -125,6 +125,7 @@ func TestL02_ReadOnlyFolder(t *testing.T) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) }) // before the folder is removed, which must write to it
 	if err := WriteFile(path, []byte("new")); !errors.Is(err, fs.ErrPermission) {
 		t.Error(err)
 	}
