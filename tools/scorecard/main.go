@@ -22,6 +22,7 @@ type row struct {
 	priority string
 	passed   map[string]bool // test → every run of it passed
 	skipped  map[string]bool
+	retried  map[string]bool // failed among others and passed alone
 	open     string
 }
 
@@ -81,7 +82,7 @@ func readRows(acceptance, open string) ([]*row, error) {
 		f := strings.SplitN(line, "\t", 3)
 		if len(f) == 3 {
 			rows = append(rows, &row{id: f[0], priority: f[1], what: f[2], open: reasons[f[0]],
-				passed: map[string]bool{}, skipped: map[string]bool{}})
+				passed: map[string]bool{}, skipped: map[string]bool{}, retried: map[string]bool{}})
 		}
 	})
 	return rows, err
@@ -123,7 +124,8 @@ func readRecord(path string, rows []*row) error {
 				r.skipped[name] = true
 			default:
 				before, seen := r.passed[name]
-				r.passed[name] = e.Action == "pass" && (before || !seen)
+				r.passed[name] = e.Action != "fail" && (before || !seen)
+				r.retried[name] = r.retried[name] || e.Action == "retried"
 			}
 		}
 	})
@@ -171,6 +173,11 @@ func render(rows []*row) (text string, missing []string) {
 	for _, r := range rows {
 		names := slices.Collect(maps.Keys(r.passed))
 		slices.SortFunc(names, cmp.Compare[string])
+		for i, n := range names {
+			if r.retried[n] {
+				names[i] += " (second try)"
+			}
+		}
 		where := strings.Join(names, "<br>")
 		if r.open != "" {
 			where = strings.TrimPrefix(where+"<br>open: "+r.open, "<br>")

@@ -1,18 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
 // testrun runs `go test -json` with the arguments after "--", prints what a person wants to see, and checks skips:
 // with CI=true a test that is skipped fails the run unless testdata/skips.txt names it with a reason. A few failed tests
-// are run again, each alone: tests with real programs and real time share two cores with all others. A second failure
-// is one, and every retry is printed.
+// are run again, each alone and twice: tests with real programs and real time share two cores with all others. What
+// fails alone fails the run; what passes is not called passed but retried, by name, in the last line and in the record.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -22,10 +28,15 @@ type event struct {
 	Elapsed                       float64
 }
 
-// result is the end of one test.
+// result is the end of one test. Action is pass, fail, skip, or retried: failed among others and passed alone.
 type result struct {
 	Package, Test, Action string
 	Output                []string
+}
+
+// name is how testdata/skips.txt and the messages call a test.
+func (r *result) name() string {
+	return path.Join(strings.TrimPrefix(r.Package, "ntp-daemon/"), r.Test)
 }
 
 func main() { os.Exit(run()) }
@@ -60,14 +71,16 @@ func run() int {
 			return 1
 		}
 	}
-	return report(results, allowed, failed)
+	return report(os.Stdout, results, allowed, failed, os.Getenv("CI") == "true")
 }
 
-// maxRetries is how many failed tests are run again; more are no accident.
-const maxRetries = 5
+const (
+	maxRetries = 5 // tests that are run again; more are no accident
+	alone      = 2 // times that each must then pass
+)
 
-// retry runs every failed top-level test once more, alone, with the flags of the first run. It marks those that pass
-// and reports whether all did.
+// retry runs every failed top-level test again, alone, with the flags of the first run. It marks those that pass as
+// retried and reports whether all did.
 func retry(args []string, results []result) bool {
 	failed := map[string]result{}
 	for _, r := range results {
@@ -78,34 +91,39 @@ func retry(args []string, results []result) bool {
 	if len(failed) == 0 || len(failed) > maxRetries {
 		return false
 	}
-	var flags []string
-	for _, a := range args {
-		if strings.HasPrefix(a, "-") {
-			flags = append(flags, a)
-		} else if n := len(flags); n > 0 && a != "" && !strings.HasPrefix(a, ".") {
-			flags = append(flags, a) // the value of the flag before it
-		}
-	}
 	all := true
-	for _, f := range failed {
-		cmd := exec.Command("go", append(append([]string{"test", "-count=1"}, flags...), "-run", "^"+f.Test+"$", f.Package)...)
+	for _, key := range slices.Sorted(maps.Keys(failed)) {
+		f := failed[key]
+		cmd := exec.Command("go", slices.Concat([]string{"test", fmt.Sprintf("-count=%d", alone)}, flagsOf(args), []string{"-run", "^" + f.Test + "$", f.Package})...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			fmt.Printf("RETRY %s %s failed again\n%s", f.Package, f.Test, out)
+			fmt.Printf("RETRY %s failed alone, too\n%s", f.name(), out)
 			all = false
 			continue
 		}
-		fmt.Printf("RETRY %s %s passed alone; the first failure was:\n", f.Package, f.Test)
+		fmt.Printf("RETRY %s passed %d times alone; the first failure was:\n", f.name(), alone)
 		for i := range results {
 			r := &results[i]
 			top, _, _ := strings.Cut(r.Test, "/")
 			if r.Package == f.Package && top == f.Test && r.Action == "fail" {
 				fmt.Print(strings.Join(r.Output, ""))
-				r.Action = "pass"
+				r.Action = "retried"
 			}
 		}
 	}
 	return all
+}
+
+// flagsOf leaves the packages out of the arguments of go test.
+func flagsOf(args []string) (flags []string) {
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") {
+			flags = append(flags, a)
+		} else if len(flags) > 0 && a != "" && !strings.HasPrefix(a, ".") {
+			flags = append(flags, a) // the value of the flag before it
+		}
+	}
+	return flags
 }
 
 // collect reads the events, prints package lines as they come, and returns the finished tests. broken says that a
@@ -146,44 +164,60 @@ func collect(r io.Reader) (done []result, broken bool) {
 	return done, broken
 }
 
-// report prints failures and skips and decides.
-func report(results []result, allowed map[string]string, failed bool) int {
-	ci := os.Getenv("CI") == "true"
-	var passes, fails, skipped int
+// report prints failures, skips summed up by reason, and last a line with every sum and the tests that passed only
+// alone. It returns the exit code.
+func report(w io.Writer, results []result, allowed map[string]string, failed, ci bool) int {
+	var passes, fails, skips int
+	skipped := map[string]int{} // reason → tests
+	retried := map[string]bool{}
 	for _, r := range results {
 		switch r.Action {
 		case "pass":
 			passes++
 		case "fail":
 			fails++
-			fmt.Printf("--- FAIL %s %s\n%s", r.Package, r.Test, strings.Join(r.Output, ""))
+			fmt.Fprintf(w, "--- FAIL %s %s\n%s", r.Package, r.Test, strings.Join(r.Output, ""))
+		case "retried":
+			top, _, _ := strings.Cut(r.Test, "/")
+			retried[(&result{Package: r.Package, Test: top}).name()] = true
 		case "skip":
-			skipped++
-			name := path.Join(strings.TrimPrefix(r.Package, "ntp-daemon/"), r.Test)
-			reason, ok := lookup(allowed, name)
-			switch {
-			case ok:
-				fmt.Printf("skip %s: %s\n", name, reason)
-			case ci:
+			reason, ok := lookup(allowed, r.name())
+			if !ok && ci {
 				fails++
-				fmt.Printf("--- FAIL %s is skipped, which testdata/skips.txt does not allow\n%s", name, strings.Join(r.Output, ""))
-			default:
-				fmt.Printf("skip %s: %s\n", name, why(r.Output))
+				fmt.Fprintf(w, "--- FAIL %s is skipped, which testdata/skips.txt does not allow\n%s", r.name(), strings.Join(r.Output, ""))
+				continue
 			}
+			if !ok {
+				reason = why(r.Output)
+			}
+			skips++
+			skipped[reason]++
 		}
 	}
-	fmt.Printf("%d passed, %d failed, %d skipped\n", passes, fails, skipped)
+	for _, reason := range slices.SortedFunc(maps.Keys(skipped), func(a, b string) int {
+		return cmp.Or(skipped[b]-skipped[a], strings.Compare(a, b))
+	}) {
+		fmt.Fprintf(w, "skipped %3d: %s\n", skipped[reason], reason)
+	}
+	fmt.Fprintf(w, "%d passed, %d failed, %d skipped, %d retried", passes, fails, skips, len(retried))
+	if len(retried) > 0 {
+		fmt.Fprintf(w, " (passed alone: %s)", strings.Join(slices.Sorted(maps.Keys(retried)), " "))
+	}
+	fmt.Fprintln(w)
 	if failed || fails > 0 {
 		return 1
 	}
 	return 0
 }
 
+// position is where a test says that it skips: file and line, in which skips for one reason differ.
+var position = regexp.MustCompile(`^\S+\.go:\d+: `)
+
 // why finds the reason that the test printed.
 func why(output []string) string {
 	for _, line := range output {
 		if s := strings.TrimSpace(line); s != "" && !strings.HasPrefix(s, "===") && !strings.HasPrefix(s, "---") {
-			return s
+			return position.ReplaceAllString(s, "")
 		}
 	}
 	return "no reason printed"
