@@ -23,9 +23,9 @@ const module = "ntp-daemon"
 
 // floors is the plan of docs/architecture.md: a package imports from lower floors only, plus sideways.
 var floors = map[string]int{
-	"ntp": 0, "secret": 0, "nts/aead": 0, "nts/record": 0,
+	"ntp": 0, "secret": 0, "printable": 0, "nts/aead": 0, "nts/record": 0,
 	"nts": 1, "source": 1, "server": 1, "algorithm": 1, "system": 1, "pool": 1,
-	"clock": 2, "udp": 2, "accept": 2, "nts/ke": 2, "resolve": 2, "durable": 2, "observe": 2, "logging": 2, "privdrop": 2, "rlimit": 2,
+	"clock": 2, "udp": 2, "accept": 2, "nts/ke": 2, "nts/member": 2, "resolve": 2, "durable": 2, "observe": 2, "logging": 2, "privdrop": 2, "rlimit": 2,
 	"config": 3, "program": 3, "metrics": 3, "svg": 3, "assoc": 3, "daemon": 3, "poolke": 3, "ctl": 3, "exporter": 3, "version": 0, "cliargs": 0,
 }
 
@@ -38,6 +38,7 @@ var sideways = map[string][]string{
 	"system":     {"algorithm"},
 	"pool":       {"nts"},
 	"nts/ke":     {"accept"},
+	"nts/member": {"accept", "nts/ke"},
 	"program":    {"config"},
 	"daemon":     {"assoc", "config", "program"},
 	"poolke":     {"assoc", "config", "program"},
@@ -101,7 +102,7 @@ func TestFloors(t *testing.T) {
 			}
 			of := floors[other]
 			allowed := of < floor || slices.Contains(sideways[name], other)
-			if floor == 2 && of == 1 && name != "nts/ke" {
+			if floor == 2 && of == 1 && name != "nts/ke" && name != "nts/member" {
 				allowed = false // floor 2 knows neither its neighbours nor floor 1
 			}
 			if !allowed {

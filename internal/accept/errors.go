@@ -51,6 +51,12 @@ func scarce(err error) bool {
 	return false
 }
 
+// IsTimeout tells a deadline, of a connection or a context, from other errors.
+func IsTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
 // nextPause doubles the wait.
 func nextPause(d time.Duration) time.Duration {
 	if d == 0 {

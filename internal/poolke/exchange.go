@@ -9,6 +9,7 @@ import (
 
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
 )
@@ -160,7 +161,7 @@ func (x *exchange) fair(limit time.Duration) bool {
 }
 
 // accepts is what a time source can do of what this pool lets users have.
-func (x *exchange) accepts(s *ke.Support) nts.Offer {
+func (x *exchange) accepts(s *member.Support) nts.Offer {
 	offer := nts.Offer{Algorithms: s.Algorithms}
 	for _, id := range s.Protocols {
 		for _, allowed := range x.snap.cfg.Protocols {
@@ -174,7 +175,7 @@ func (x *exchange) accepts(s *ke.Support) nts.Offer {
 
 // fetch sends the keys to the time source and makes its cookies the user's answer. Once take has
 // been called there is no way back to another time source.
-func (x *exchange) fetch(ctx context.Context, u *upstream, s *ke.Support, choice nts.Choice) ([]byte, Outcome, error) {
+func (x *exchange) fetch(ctx context.Context, u *upstream, s *member.Support, choice nts.Choice) ([]byte, Outcome, error) {
 	deadline, _ := ctx.Deadline()
 	fair := x.fair(time.Until(deadline))
 	patient, cancel := patience(ctx, deadline)

@@ -4,7 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 
-	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/pool"
 )
 
@@ -55,7 +55,7 @@ func (p *Pool) upstream(b *pool.Backend, c *Config, spare []*upstream) *upstream
 		}
 	}
 	cert := c.Certificate
-	return &upstream{backend: b, ttl: c.SupportTTL, member: ke.NewMember(ke.MemberConfig{
+	return &upstream{backend: b, ttl: c.SupportTTL, member: member.New(member.Config{
 		Domain: b.Domain, Port: b.Port, Addresses: b.Addresses, Tokens: b.Tokens, Dialects: dialects(b.Era),
 		Roots: c.Roots, Certificate: func() *tls.Certificate { return cert },
 		ConnectTimeout: c.ConnectTimeout, AnswerTimeout: c.AnswerTimeout,

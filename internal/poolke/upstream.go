@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
 )
@@ -18,11 +18,11 @@ import (
 // while, and its breaker. Users share it.
 type upstream struct {
 	backend *pool.Backend
-	member  *ke.Member
+	member  *member.Client
 	ttl     time.Duration
 
 	mu      sync.Mutex // guards what follows; never held while the network is waited for
-	support ke.Support
+	support member.Support
 	until   time.Time     // support is believed until then
 	asking  chan struct{} // closed when the question under way is answered; nil without one
 	lastErr error         // of the last question
@@ -44,7 +44,7 @@ func dialects(e pool.Era) []record.Dialect {
 
 // supports returns the time source's lists, from memory if they are fresh. Of several users who need
 // them at once one asks and the others wait for his result. asked says that it was this caller.
-func (u *upstream) supports(ctx context.Context, connected func()) (s ke.Support, asked bool, err error) {
+func (u *upstream) supports(ctx context.Context, connected func()) (s member.Support, asked bool, err error) {
 	for {
 		u.mu.Lock()
 		if time.Now().Before(u.until) {
@@ -63,7 +63,7 @@ func (u *upstream) supports(ctx context.Context, connected func()) (s ke.Support
 		u.mu.Unlock()
 		select {
 		case <-ctx.Done():
-			return ke.Support{}, false, ctx.Err()
+			return member.Support{}, false, ctx.Err()
 		case <-wait:
 		}
 		u.mu.Lock()
@@ -71,14 +71,14 @@ func (u *upstream) supports(ctx context.Context, connected func()) (s ke.Support
 		u.mu.Unlock()
 		// The one who asked may just have had little time left; that is not the others' result.
 		if err != nil && !timeout(err) {
-			return ke.Support{}, false, err
+			return member.Support{}, false, err
 		}
 	}
 }
 
 // answer enters the result of a question and wakes those who wait for it. Life times vary by a tenth
 // so that the time sources of a pool are not all asked at once for ever.
-func (u *upstream) answer(s ke.Support, err error) {
+func (u *upstream) answer(s member.Support, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.lastErr = err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/testca"
 )
@@ -81,7 +82,7 @@ func TestKS23_KeyUpdatesUnread(t *testing.T) {
 			err = w.update()
 		}
 	}
-	if !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) {
+	if !errors.Is(err, context.DeadlineExceeded) && !accept.IsTimeout(err) {
 		t.Fatalf("the server did not stop to read: %v", err)
 	}
 	for srv.Counters().Accept.Open > 0 {

@@ -16,6 +16,7 @@ import (
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/printable"
 )
 
 const (
@@ -93,7 +94,7 @@ func Exchange(ctx context.Context, c ClientConfig) (Result, error) {
 		return r, nil
 	case ctx.Err() != nil:
 		return Result{}, fmt.Errorf("%w: %w", context.Cause(ctx), err)
-	case isTimeout(err): // the connection's clock was a little faster than that of the context
+	case accept.IsTimeout(err): // the connection's clock was a little faster than that of the context
 		return Result{}, fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
 	return Result{}, err
@@ -109,13 +110,13 @@ func connect(ctx context.Context, c *ClientConfig) (*tls.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to key exchange server: %w", err)
 	}
-	conn := tls.Client(raw, ClientTLS(c.Address, c.Roots, c.Time))
-	if err = conn.HandshakeContext(ctx); err == nil {
-		err = CheckALPN(conn.ConnectionState())
-	}
+	conn, err := Handshake(ctx, raw, ClientTLS(c.Address, c.Roots, c.Time))
 	if err != nil {
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	if err := CheckALPN(conn.ConnectionState()); err != nil {
 		_ = raw.Close()
-		return nil, fmt.Errorf("TLS handshake: %w", quoted(err))
+		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
 	return conn, nil
 }
@@ -132,7 +133,7 @@ func ask(conn secured, deadline time.Time, c *ClientConfig) (Result, error) {
 		return Result{}, fmt.Errorf("set read deadline: %w", err)
 	}
 	if err := WriteMessage(conn, deadline, record.AppendUser(nil, c.Algorithms, c.Denied)); err != nil {
-		return Result{}, fmt.Errorf("send request: %w", quoted(err))
+		return Result{}, fmt.Errorf("send request: %w", printable.Error(err))
 	}
 	reader := NewReader(conn, record.ResponseLimits)
 	defer reader.Wipe()
@@ -144,7 +145,7 @@ func ask(conn secured, deadline time.Time, c *ClientConfig) (Result, error) {
 		err = record.Truncated // an answer is owed, so an orderly end is none
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("read response: %w", quoted(err))
+		return Result{}, fmt.Errorf("read response: %w", printable.Error(err))
 	}
 	resp, fault := record.ParseResponse(msg, record.Offer{Protocols: []record.Protocol{record.NTPv4}, Algorithms: c.Algorithms})
 	switch {

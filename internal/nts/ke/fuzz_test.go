@@ -191,7 +191,7 @@ func serve(set *nts.KeySet, in []byte, mode, chunk, fail uint8) *serverRun {
 		run.conn.onWrite = cancel
 	}
 	x := &session{
-		s: run.srv, c: new(accept.Conn), conn: run.conn, leaf: leaf, finish: func() {},
+		s: run.srv, c: new(accept.Conn), conn: run.conn, leaf: leaf, goodbye: func() error { return nil },
 		reader: NewReader(run.conn, record.RequestLimits), sealer: nts.NewSealer(),
 	}
 	x.export = func(p record.Protocol, a aead.Algorithm) (nts.Keys, error) {
@@ -202,7 +202,7 @@ func serve(set *nts.KeySet, in []byte, mode, chunk, fail uint8) *serverRun {
 	if x.first(ctx, time.Now()) {
 		x.keep(ctx, time.Now())
 	}
-	x.deaf = true // nobody is there for a goodbye
+	x.writeFailed = true // nobody is there for a goodbye
 	x.close()
 	return run
 }

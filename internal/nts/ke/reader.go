@@ -96,9 +96,6 @@ func (r *Reader) fill() error {
 // Surplus is how many bytes behind the last message have been read already.
 func (r *Reader) Surplus() int { return len(r.buf) - r.used }
 
-// Partial says whether a part of the next message has been read.
-func (r *Reader) Partial() bool { return r.Surplus() > 0 }
-
 // Wipe clears everything that was read.
 func (r *Reader) Wipe() {
 	clear(r.buf)

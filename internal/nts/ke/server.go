@@ -3,7 +3,6 @@ package ke
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/printable"
 	"ntp-daemon/internal/secret"
 )
 
@@ -31,8 +31,6 @@ const (
 	prefixShare       = 4                 // one prefix gets at most a quarter of the permits
 	leastPrefix       = 16                // but never fewer than this
 	drainTimeout      = 2 * time.Second   // shutdown: what running exchanges get
-	lingerTime        = 250 * time.Millisecond
-	lingerBytes       = 64 << 10
 	cookiesPerRequest = record.MaxCookies // RFC 8915 §4.1.6
 )
 
@@ -196,7 +194,7 @@ func (s *Server) done(c *accept.Conn, o Outcome, err error) {
 	}
 	e = e.Str("peer", c.Remote().String()).Str("outcome", o.String())
 	if err != nil {
-		e = e.Str("error", printable(err.Error()))
+		e = e.Str("error", printable.Text(err.Error()))
 	}
 	e.Msg("key exchange")
 }
@@ -207,10 +205,4 @@ func leafOf(cs *tls.ConnectionState) []byte {
 		return nil
 	}
 	return cs.PeerCertificates[0].Raw
-}
-
-// isTimeout tells a deadline from other errors of a connection.
-func isTimeout(err error) bool {
-	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
 }

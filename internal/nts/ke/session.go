@@ -20,22 +20,22 @@ type exporter func(p record.Protocol, a aead.Algorithm) (nts.Keys, error)
 
 // session is the server's side of one connection after the handshake. One goroutine owns it.
 type session struct {
-	s      *Server
-	c      *accept.Conn
-	conn   net.Conn // the TLS connection; its state is out of reach on purpose, see export
-	finish func()   // close_notify
-	leaf   []byte   // the peer's certificate, DER
-	reader *Reader
-	sealer *nts.Sealer
-	reply  []byte
+	s       *Server
+	c       *accept.Conn
+	conn    net.Conn     // the TLS connection; its state is out of reach on purpose, see export
+	goodbye func() error // sends close_notify
+	leaf    []byte       // the peer's certificate, DER
+	reader  *Reader
+	sealer  *nts.Sealer
+	reply   []byte
 
 	// export is nil from the moment on that the connection is kept: a connection that ever carried Keep Alive
 	// must not yield keys of its own (nts-pool.md B1).
 	export exporter
 	// held says that this connection has one of the places for kept ones.
 	held bool
-	// deaf says that the peer did not take an answer, so it need not be told goodbye.
-	deaf bool
+	// writeFailed says that the peer did not take an answer, so it need not be told goodbye.
+	writeFailed bool
 	// last says that the next answer is the last, so Keep Alive is not granted any more.
 	last bool
 }
@@ -45,8 +45,8 @@ func newSession(s *Server, c *accept.Conn, conn *tls.Conn) *session {
 	cs := conn.ConnectionState()
 	x := &session{
 		s: s, c: c, conn: conn, leaf: leafOf(&cs), sealer: nts.NewSealer(),
-		finish: func() { _ = conn.CloseWrite() },
-		reader: NewReader(conn, record.RequestLimits),
+		goodbye: conn.CloseWrite,
+		reader:  NewReader(conn, record.RequestLimits),
 	}
 	x.export = func(p record.Protocol, a aead.Algorithm) (nts.Keys, error) {
 		s.counts.exports.Add(1)
@@ -74,7 +74,7 @@ func (x *session) keep(ctx context.Context, born time.Time) {
 	for nth := 2; ; nth++ {
 		if err := x.wait(ctx, end); err != nil {
 			outcome := KeptExpired
-			if !isTimeout(err) {
+			if !accept.IsTimeout(err) {
 				outcome = KeptClosed
 			}
 			x.s.done(x.c, outcome, err)
@@ -137,7 +137,7 @@ func (x *session) request(ctx context.Context) bool {
 	x.last = x.last || ctx.Err() != nil
 	keep, outcome, err := x.answer(msg)
 	if werr := WriteMessage(x.conn, time.Time{}, x.reply); werr != nil {
-		x.deaf = true
+		x.writeFailed = true
 		keep, outcome, err = false, WriteFailed, werr
 	}
 	x.s.done(x.c, outcome, err)
@@ -152,11 +152,11 @@ func (x *session) unreadable(err error) {
 	switch {
 	case errors.As(err, &fault):
 		outcome = faultOutcome(fault)
-	case isTimeout(err):
+	case accept.IsTimeout(err):
 		outcome = TimedOut
 	}
 	if outcome != ClosedEarly {
-		x.deaf = WriteMessage(x.conn, time.Time{}, record.AppendError(nil, record.CodeBadRequest)) != nil
+		x.writeFailed = WriteMessage(x.conn, time.Time{}, record.AppendError(nil, record.CodeBadRequest)) != nil
 	}
 	x.s.done(x.c, outcome, err)
 }
@@ -315,29 +315,18 @@ func wipe(k *nts.Keys) {
 	k.S2C.Wipe()
 }
 
-// close says goodbye and waits a moment for the peer to do the same: closing a socket with unread bytes would
-// reset the connection and could destroy the answer on its way.
+// close gives back what the connection held and ends it in good order; the accept loop closes it.
 func (x *session) close() {
 	if x.held {
 		<-x.s.longLived
 		x.s.counts.kept.Add(-1)
 	}
 	x.reader.Wipe()
-	if x.deaf {
+	if x.writeFailed {
 		return
 	}
 	x.c.Yield()
-	raw := x.c.Conn
-	// crypto/tls gives its goodbye five seconds of its own, whatever deadline is set; a peer that does not read gets no
-	// more than lingerTime (row KS23).
-	patience := time.AfterFunc(lingerTime, func() { _ = raw.Close() })
-	x.finish()
-	patience.Stop()
-	if half, ok := raw.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-	}
-	_ = raw.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, raw, lingerBytes)
+	accept.Linger(x.c.Conn, x.goodbye, time.Time{})
 }
 
 // pacer slows a peer down to maxRate requests per second.

@@ -1,16 +1,19 @@
 package ke
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/printable"
 	"ntp-daemon/internal/secret"
 )
 
@@ -60,6 +63,17 @@ func ClientTLS(name string, roots *x509.CertPool, now func() time.Time) *tls.Con
 	c.ServerName = strings.TrimSuffix(name, ".")
 	c.RootCAs = roots
 	return c
+}
+
+// Handshake completes TLS as the client on a connection that was just dialled, and closes it on failure. Bytes of the
+// peer in the error are escaped. ALPN is not checked.
+func Handshake(ctx context.Context, raw net.Conn, c *tls.Config) (*tls.Conn, error) {
+	conn := tls.Client(raw, c)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, printable.Error(err)
+	}
+	return conn, nil
 }
 
 // CheckALPN is the check that crypto/tls leaves to us, for after the handshake.

@@ -1,6 +1,6 @@
 //go:build unix
 
-package ke
+package member
 
 import (
 	"errors"
@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quiet reports whether an idle connection is open and has nothing to read. A peer that closed shows
+// nothingToRead reports whether an idle connection is open and has nothing to read. A peer that closed shows
 // up as end of stream, a close_notify or anything else it sent meanwhile as readable bytes; either
 // way the connection must not carry the next user's keys (nts-pool.md D3-37 to D3-39). crypto/tls
 // cannot be asked without reading, so the socket is looked at without taking anything from it.
-func quiet(conn net.Conn) bool {
+func nothingToRead(conn net.Conn) bool {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return true // no socket underneath: the first write or read will tell
@@ -23,11 +23,11 @@ func quiet(conn net.Conn) bool {
 	if err != nil {
 		return false
 	}
-	silent := false
+	empty := false
 	err = raw.Control(func(fd uintptr) {
 		var one [1]byte
 		_, _, e := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		silent = errors.Is(e, unix.EAGAIN)
+		empty = errors.Is(e, unix.EAGAIN)
 	})
-	return err == nil && silent
+	return err == nil && empty
 }

@@ -1,4 +1,4 @@
-package ke
+package member
 
 import (
 	"context"
@@ -15,31 +15,32 @@ import (
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/secret"
 )
 
 // Defaults of a pool's connection to a time source (nts-pool.md E10).
 const (
-	memberConnectTimeout = time.Second             // TCP; a black hole must not cost a user more
-	memberAnswerTimeout  = 2500 * time.Millisecond // one request, and everything after keys went out
-	memberHandshakeLimit = 2 * time.Second         // TLS
-	memberIdleTime       = 240 * time.Second       // below the 300 s after which time sources hang up
-	memberMaxAge         = time.Hour               // nobody stays connected for ever
-	memberMaxIdle        = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all
-	memberDialectMemory  = 24 * time.Hour          // how long a detected dialect is believed (nts-pool.md E2)
+	connectTimeout   = time.Second             // TCP; a black hole must not cost a user more
+	answerTimeout    = 2500 * time.Millisecond // one request, and everything after keys went out
+	handshakeTimeout = 2 * time.Second         // TLS
+	idleTime         = 240 * time.Second       // below the 300 s after which time sources hang up
+	maxAge           = time.Hour               // nobody stays connected for ever
+	maxIdle          = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all
+	dialectMemory    = 24 * time.Hour          // how long a detected dialect is believed (nts-pool.md E2)
 )
 
 // Reasons why a time source cannot be used by the pool.
 var (
-	ErrMemberDialect = errors.New("time source understands none of the pool's requests")
-	ErrMemberRefused = errors.New("time source rejects the pool's token or certificate")
-	ErrMemberALPN    = errors.New("time source did not choose ALPN ntske/1, so it gets no token")
-	errMemberAnswer  = errors.New("time source gave an unusable answer")
+	ErrDialect = errors.New("time source understands none of the pool's requests")
+	ErrRefused = errors.New("time source rejects the pool's token or certificate")
+	ErrALPN    = errors.New("time source did not choose ALPN ntske/1, so it gets no token")
+	errAnswer  = errors.New("time source gave an unusable answer")
 )
 
-// MemberConfig describes one time source to the pool that distributes its cookies.
-type MemberConfig struct {
+// Config describes one time source to the pool that distributes its cookies.
+type Config struct {
 	Domain    string       // looked up, sent as SNI and checked in the certificate
 	Port      uint16       // TCP
 	Addresses []netip.Addr // where to connect; empty: look Domain up
@@ -68,30 +69,33 @@ func (s Support) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "%v, protocols %v, algorithms %v", s.Dialect, s.Protocols, s.Algorithms)
 }
 
-// Member speaks to one time source for a pool: information requests that find out its dialect, and
-// fixed key requests that carry a user's keys. Connections that the time source agrees to keep are
-// used again. Safe for concurrent use.
+// Client speaks to one time source for a pool. Two kinds of request exist. An information request
+// (Supports) asks what the time source can do and finds out its dialect, in the order of
+// Config.Dialects, with each token in turn. A fixed key request (FixedKey) carries a user's keys in
+// the dialect that was found. Each takes an idle connection or opens one, writes one message, reads
+// one, and gives the connection back if the time source granted Keep Alive and nothing else arrived;
+// after any error the connection is closed. Safe for concurrent use.
 //
-// On no connection of a Member are keys exported: the TLS state stays inside memberConn, because a
+// On no connection of a Client are keys exported: the TLS state stays inside conn, because a
 // connection that carried Keep Alive must never yield keys of its own (draft-venhoek-nts-pool).
-type Member struct {
-	cfg MemberConfig
+type Client struct {
+	cfg Config
 	tls *tls.Config
 
 	mu     sync.Mutex
-	idle   []*memberConn // kept connections, the latest used last
+	idle   []*conn // kept connections, the latest used last
 	closed bool
 	known  Support // the detected dialect and its token; only those two are used
 	until  time.Time
 }
 
-// NewMember prepares for a time source without connecting to it.
-func NewMember(c MemberConfig) *Member {
+// New prepares for a time source without connecting to it.
+func New(c Config) *Client {
 	if c.ConnectTimeout <= 0 {
-		c.ConnectTimeout = memberConnectTimeout
+		c.ConnectTimeout = connectTimeout
 	}
 	if c.AnswerTimeout <= 0 {
-		c.AnswerTimeout = memberAnswerTimeout
+		c.AnswerTimeout = answerTimeout
 	}
 	if c.Dial == nil {
 		c.Dial = accept.Dialer().DialContext
@@ -99,16 +103,16 @@ func NewMember(c MemberConfig) *Member {
 	if len(c.Dialects) == 0 {
 		c.Dialects = []record.Dialect{record.IANA, record.Token4000, record.Cert4000}
 	}
-	return &Member{cfg: c, tls: memberTLS(&c)}
+	return &Client{cfg: c, tls: clientTLS(&c)}
 }
 
 // String is domain:port.
-func (m *Member) String() string {
+func (m *Client) String() string {
 	return net.JoinHostPort(m.cfg.Domain, strconv.Itoa(int(m.cfg.Port)))
 }
 
 // Close gives up the kept connections. Requests under way end by themselves.
-func (m *Member) Close() {
+func (m *Client) Close() {
 	m.mu.Lock()
 	idle := m.idle
 	m.idle, m.closed = nil, true
@@ -123,7 +127,7 @@ func (m *Member) Close() {
 // request. If a kept connection turns out dead before the first byte of an answer, take is called
 // once more and the request repeated on a fresh connection to this same time source, inside the
 // one answer timeout that began with the first send (reliability.md P05).
-func (m *Member) FixedKey(ctx context.Context, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
+func (m *Client) FixedKey(ctx context.Context, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
 	c, err := m.connection(ctx, true)
 	if err != nil {
 		return record.Response{}, err
@@ -141,10 +145,10 @@ func (m *Member) FixedKey(ctx context.Context, s Support, p record.Protocol, tak
 }
 
 // fixedKey makes the request on one connection and keeps or closes it.
-func (m *Member) fixedKey(ctx context.Context, c *memberConn, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
+func (m *Client) fixedKey(ctx context.Context, c *conn, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
 	if !c.alpn && s.Dialect != record.Cert4000 {
 		c.close()
-		return record.Response{}, ErrMemberALPN
+		return record.Response{}, ErrALPN
 	}
 	keys, err := take()
 	if err != nil {
@@ -157,7 +161,7 @@ func (m *Member) fixedKey(ctx context.Context, c *memberConn, s Support, p recor
 		Keys: append(append(make(secret.Bytes, 0, len(keys.C2S)+len(keys.S2C)), keys.C2S...), keys.S2C...),
 	}
 	wire := req.Append(nil)
-	msg, err := c.exchange(ctx, wire)
+	msg, err := c.roundTrip(ctx, wire)
 	req.Keys.Wipe()
 	clear(wire)
 	if err != nil {
@@ -168,26 +172,26 @@ func (m *Member) fixedKey(ctx context.Context, c *memberConn, s Support, p recor
 	if fault != record.None {
 		c.close()
 		m.forget()
-		return record.Response{}, fmt.Errorf("cookies from %s: %w", m, memberFault(fault, resp.Code))
+		return record.Response{}, fmt.Errorf("cookies from %s: %w", m, faultWithCode(fault, resp.Code))
 	}
 	m.release(c, resp.KeepAlive)
 	return resp, nil
 }
 
-// memberFault adds the code to an error that the time source reported.
-func memberFault(f record.Fault, code record.ErrorCode) error {
+// faultWithCode adds the code to an error that the time source reported.
+func faultWithCode(f record.Fault, code record.ErrorCode) error {
 	if f == record.PeerError {
 		return fmt.Errorf("%w: %v", f, code)
 	}
 	return f
 }
 
-// memberTLS is the pool's side of TLS towards a time source: chain and name verified, weak keys
+// clientTLS is the pool's side of TLS towards a time source: chain and name verified, weak keys
 // refused, our certificate shown to whoever asks (crypto/tls on its own withholds it if the time
 // source's hints do not match).
-func memberTLS(c *MemberConfig) *tls.Config {
-	conf := ClientTLS(c.Domain, c.Roots, c.Time)
-	conf.VerifyConnection = checkMemberKey
+func clientTLS(c *Config) *tls.Config {
+	conf := ke.ClientTLS(c.Domain, c.Roots, c.Time)
+	conf.VerifyConnection = checkKey
 	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		if c.Certificate != nil {
 			if cert := c.Certificate(); cert != nil {

@@ -1,4 +1,4 @@
-package ke
+package member
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func (c watchedConn) Read(b []byte) (int, error) {
 }
 
 // watched makes the member dial connections that call the functions around reads.
-func watched(c *MemberConfig, before, after func()) {
+func watched(c *Config, before, after func()) {
 	c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 		if err != nil {
@@ -46,7 +46,7 @@ func TestD3_38_BytesInsideTLS(t *testing.T) {
 	first := unhex("800a0008 000f0020 00110040 80090002 0000 00080000 22220484")
 	first = append(append(first, make([]byte, 0x484)...), unhex("80000000")...)
 	late := unhex("800a0004 000f0020 80090002 0000 00080000 80000000")
-	f := startMember(t, func(c, n int, got []byte) ([]byte, bool) {
+	f := startServer(t, func(c, n int, got []byte) ([]byte, bool) {
 		if hex.EncodeToString(got) != v5 {
 			return errorCode(0), false
 		}
@@ -55,7 +55,7 @@ func TestD3_38_BytesInsideTLS(t *testing.T) {
 		}
 		return eraCList, true
 	}, func(_ *testca.CA, c *tls.Config) { c.DynamicRecordSizingDisabled = false })
-	m := f.member(t, func(c *MemberConfig) {
+	m := f.member(t, func(c *Config) {
 		watched(c, func() { time.Sleep(20 * time.Millisecond) }, func() {}) // both records arrive before they are read
 	})
 	for i := range 3 {
@@ -68,14 +68,14 @@ func TestD3_38_BytesInsideTLS(t *testing.T) {
 	}
 }
 
-// TestMember_InterruptedConnectionIsNotKept: the end of a user's context sets the connection's deadline from
+// TestClient_InterruptedConnectionIsNotKept: the end of a user's context sets the connection's deadline from
 // another goroutine, perhaps only when the next user has the connection.
-func TestMember_InterruptedConnectionIsNotKept(t *testing.T) {
-	f := startMember(t, speaks(v5, eraCList, nil), nil)
+func TestClient_InterruptedConnectionIsNotKept(t *testing.T) {
+	f := startServer(t, speaks(v5, eraCList, nil), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	armed := false
-	m := f.member(t, func(c *MemberConfig) {
+	m := f.member(t, func(c *Config) {
 		watched(c, func() {}, func() {
 			if armed {
 				cancel()
@@ -89,7 +89,7 @@ func TestMember_InterruptedConnectionIsNotKept(t *testing.T) {
 	armed = true
 	_, v, err := m.askOn(ctx, c, attempt{dialect: record.IANA, token: m.cfg.Tokens[0]})
 	if v != failed || !errors.Is(err, context.Canceled) {
-		t.Errorf("verdict %d, error %v", v, err)
+		t.Errorf("dialectVerdict %d, error %v", v, err)
 	}
 	if c := m.takeIdle(time.Now()); c != nil {
 		t.Error("the connection was kept")

@@ -1,4 +1,4 @@
-package ke
+package member
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 )
 
 // connection returns a kept connection that is still alive, or a fresh one.
-func (m *Member) connection(ctx context.Context, reuse bool) (*memberConn, error) {
+func (m *Client) connection(ctx context.Context, reuse bool) (*conn, error) {
 	if reuse {
 		if c := m.takeIdle(time.Now()); c != nil {
 			return c, nil
@@ -17,7 +17,7 @@ func (m *Member) connection(ctx context.Context, reuse bool) (*memberConn, error
 
 // takeIdle returns the kept connection that was used last, which keeps hot ones hot and lets the
 // others idle out. Those found too old or dead are closed.
-func (m *Member) takeIdle(now time.Time) *memberConn {
+func (m *Client) takeIdle(now time.Time) *conn {
 	for {
 		m.mu.Lock()
 		n := len(m.idle)
@@ -28,7 +28,7 @@ func (m *Member) takeIdle(now time.Time) *memberConn {
 		c := m.idle[n-1]
 		m.idle = m.idle[:n-1]
 		m.mu.Unlock()
-		if now.Sub(c.used) < memberIdleTime && now.Sub(c.born) < memberMaxAge && c.silent() {
+		if now.Sub(c.used) < idleTime && now.Sub(c.born) < maxAge && c.reusable() {
 			c.reused = true
 			return c
 		}
@@ -37,7 +37,7 @@ func (m *Member) takeIdle(now time.Time) *memberConn {
 }
 
 // release ends a request: the connection stays open if the time source said so.
-func (m *Member) release(c *memberConn, keep bool) {
+func (m *Client) release(c *conn, keep bool) {
 	if !keep {
 		c.close()
 		return
@@ -47,18 +47,18 @@ func (m *Member) release(c *memberConn, keep bool) {
 }
 
 // put keeps a connection for the next request, unless it is spoilt or there are enough.
-func (m *Member) put(c *memberConn) {
+func (m *Client) put(c *conn) {
 	if !m.stack(c, time.Now()) {
 		c.close()
 	}
 }
 
 // stack is put's decision, made under the lock; closing may have to wait for the network.
-func (m *Member) stack(c *memberConn, now time.Time) bool {
+func (m *Client) stack(c *conn, now time.Time) bool {
 	c.used = now
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || c.reader.Surplus() > 0 || len(m.idle) >= memberMaxIdle || now.Sub(c.born) >= memberMaxAge {
+	if m.closed || c.reader.Surplus() > 0 || len(m.idle) >= maxIdle || now.Sub(c.born) >= maxAge {
 		return false
 	}
 	m.idle = append(m.idle, c)

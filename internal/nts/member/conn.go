@@ -1,4 +1,4 @@
-package ke
+package member
 
 import (
 	"context"
@@ -13,7 +13,10 @@ import (
 	"syscall"
 	"time"
 
+	"ntp-daemon/internal/accept"
+	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/printable"
 )
 
 // What a time source's public key must have at least (nts-pool.md E11).
@@ -22,10 +25,13 @@ const (
 	minCurveBits = 256
 )
 
+// alertTimeout is for what crypto/tls may write while it looks at an idle connection, such as an alert.
+const alertTimeout = 2 * time.Second
+
 // errWeakKey: the certificate is valid, but its key is too small to trust it with a user's keys.
 var errWeakKey = errors.New("certificate has a weak public key")
 
-// How an exchange can end before a byte of the answer. On a kept connection that is the one case in
+// How a request can end before a byte of the answer. On a kept connection that is the one case in
 // which a request, keys included, may be sent again to the same time source; on a fresh one it is how
 // some say that they did not understand.
 var (
@@ -33,11 +39,11 @@ var (
 	errNoAnswer = errors.New("closed without an answer")
 )
 
-// memberConn is one TLS connection to a time source, used by one request at a time.
-type memberConn struct {
+// conn is one TLS connection to a time source, used by one request at a time.
+type conn struct {
 	tls    *tls.Conn
 	raw    net.Conn
-	reader *Reader
+	reader *ke.Reader
 
 	alpn   bool // ntske/1 was negotiated
 	reused bool // it was idle before this request
@@ -46,8 +52,8 @@ type memberConn struct {
 	born, used time.Time
 }
 
-// checkMemberKey refuses certificates with weak keys, after chain and name were verified.
-func checkMemberKey(cs tls.ConnectionState) error {
+// checkKey refuses certificates with weak keys, after chain and name were verified.
+func checkKey(cs tls.ConnectionState) error {
 	switch key := cs.PeerCertificates[0].PublicKey.(type) {
 	case *rsa.PublicKey:
 		if key.N.BitLen() < minRSABits {
@@ -62,27 +68,26 @@ func checkMemberKey(cs tls.ConnectionState) error {
 }
 
 // connect opens a fresh connection and completes TLS, certificate check included.
-func (m *Member) connect(ctx context.Context) (*memberConn, error) {
+func (m *Client) connect(ctx context.Context) (*conn, error) {
 	raw, err := m.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", m, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, memberHandshakeLimit)
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn := tls.Client(raw, m.tls)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close()
-		return nil, fmt.Errorf("TLS with %s: %w", m, quoted(err))
+	secured, err := ke.Handshake(ctx, raw, m.tls)
+	if err != nil {
+		return nil, fmt.Errorf("TLS with %s: %w", m, err)
 	}
 	now := time.Now()
-	return &memberConn{
-		tls: conn, raw: raw, reader: NewReader(conn, record.UpstreamLimits),
-		alpn: CheckALPN(conn.ConnectionState()) == nil, born: now, used: now,
+	return &conn{
+		tls: secured, raw: raw, reader: ke.NewReader(secured, record.UpstreamLimits),
+		alpn: ke.CheckALPN(secured.ConnectionState()) == nil, born: now, used: now,
 	}, nil
 }
 
 // dial opens TCP to the first address that answers.
-func (m *Member) dial(ctx context.Context) (net.Conn, error) {
+func (m *Client) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.ConnectTimeout)
 	defer cancel()
 	if len(m.cfg.Addresses) == 0 {
@@ -102,21 +107,21 @@ func (m *Member) dial(ctx context.Context) (net.Conn, error) {
 	return nil, first
 }
 
-// exchange sends one request and reads its answer, which the caller owns. ctx has a deadline and
+// roundTrip sends one request and reads its answer, which the caller owns. ctx has a deadline and
 // interrupts. After an error the connection is of no more use.
-func (c *memberConn) exchange(ctx context.Context, request []byte) ([]byte, error) {
+func (c *conn) roundTrip(ctx context.Context, request []byte) ([]byte, error) {
 	deadline, _ := ctx.Deadline()
 	if err := c.tls.SetReadDeadline(deadline); err != nil {
 		return nil, fmt.Errorf("set read deadline: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := WriteMessage(c.tls, deadline, request); err != nil {
-		return nil, c.judge(quoted(err))
+	if err := ke.WriteMessage(c.tls, deadline, request); err != nil {
+		return nil, c.markHangUp(printable.Error(err))
 	}
 	msg, err := c.reader.Next()
 	if err != nil {
-		return nil, c.judge(fmt.Errorf("read answer: %w", quoted(err)))
+		return nil, c.markHangUp(fmt.Errorf("read answer: %w", printable.Error(err)))
 	}
 	if !stop() { // the interruption may strike only when the next user has the connection, so nobody may
 		return nil, fmt.Errorf("read answer: %w", context.Cause(ctx))
@@ -124,25 +129,25 @@ func (c *memberConn) exchange(ctx context.Context, request []byte) ([]byte, erro
 	return append([]byte(nil), msg...), nil // the next user of the connection overwrites the original
 }
 
-// silent reports whether an idle connection is open and the time source has sent nothing since its last
+// reusable reports whether an idle connection is open and the time source has sent nothing since its last
 // answer: neither what is still in the socket nor what crypto/tls took off it together with the answer. With a
 // read deadline that has passed, a Read looks at the latter only and returns a timeout if that is no data.
-func (c *memberConn) silent() bool {
-	if !quiet(c.raw) {
+func (c *conn) reusable() bool {
+	if !nothingToRead(c.raw) {
 		return false
 	}
 	now := time.Now()
-	if c.tls.SetReadDeadline(time.Unix(1, 0)) != nil || c.tls.SetWriteDeadline(now.Add(writeTimeout)) != nil {
+	if c.tls.SetReadDeadline(time.Unix(1, 0)) != nil || c.tls.SetWriteDeadline(now.Add(alertTimeout)) != nil {
 		return false
 	}
 	var one [1]byte
 	n, err := c.tls.Read(one[:])
-	return n == 0 && isTimeout(err)
+	return n == 0 && accept.IsTimeout(err)
 }
 
-// judge adds to the error of an exchange whether the peer hung up before it sent a byte, rather than
+// markHangUp adds to the error of a request whether the peer hung up before it sent a byte, rather than
 // staying silent, answering nonsense or sending a TLS alert.
-func (c *memberConn) judge(err error) error {
+func (c *conn) markHangUp(err error) error {
 	switch {
 	case c.reader.Surplus() > 0 || !hungUp(err):
 		return err
@@ -159,7 +164,7 @@ func hungUp(err error) bool {
 }
 
 // close says good-bye (close_notify) and closes.
-func (c *memberConn) close() {
+func (c *conn) close() {
 	c.reader.Wipe()
 	_ = c.tls.Close()
 }

@@ -1,4 +1,4 @@
-package ke
+package member
 
 import (
 	"bytes"
@@ -23,6 +23,7 @@ import (
 
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/secret"
 	"ntp-daemon/internal/testca"
@@ -32,8 +33,8 @@ import (
 // connection without a byte; keep leaves it open for the next request.
 type script func(c, n int, request []byte) (answer []byte, keep bool)
 
-// fakeMember is a time source that follows a script and writes down what it was sent.
-type fakeMember struct {
+// fakeServer is a time source that follows a script and writes down what it was sent.
+type fakeServer struct {
 	addr netip.AddrPort
 	ca   *testca.CA
 
@@ -44,11 +45,11 @@ type fakeMember struct {
 	open     []net.Conn
 }
 
-// startMember serves the script for "ts.example" on loopback; edit may change its TLS side.
-func startMember(t *testing.T, s script, edit func(*testca.CA, *tls.Config)) *fakeMember {
+// startServer serves the script for "ts.example" on loopback; edit may change its TLS side.
+func startServer(t *testing.T, s script, edit func(*testca.CA, *tls.Config)) *fakeServer {
 	t.Helper()
-	f := &fakeMember{ca: testca.New(t)}
-	conf := ServerTLS(nil, nil)
+	f := &fakeServer{ca: testca.New(t)}
+	conf := ke.ServerTLS(nil, nil)
 	conf.GetCertificate = nil
 	conf.Certificates = []tls.Certificate{f.ca.Leaf("ts.example")}
 	conf.ClientAuth = tls.RequestClientCert
@@ -75,7 +76,7 @@ func startMember(t *testing.T, s script, edit func(*testca.CA, *tls.Config)) *fa
 	return f
 }
 
-func (f *fakeMember) enter(raw net.Conn) int {
+func (f *fakeServer) enter(raw net.Conn) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open = append(f.open, raw)
@@ -84,7 +85,7 @@ func (f *fakeMember) enter(raw net.Conn) int {
 }
 
 // hangUp closes every connection.
-func (f *fakeMember) hangUp() {
+func (f *fakeServer) hangUp() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, c := range f.open {
@@ -92,7 +93,7 @@ func (f *fakeMember) hangUp() {
 	}
 }
 
-func (f *fakeMember) serve(c int, conn *tls.Conn, s script) {
+func (f *fakeServer) serve(c int, conn *tls.Conn, s script) {
 	defer conn.Close()
 	if conn.Handshake() != nil {
 		return
@@ -102,7 +103,7 @@ func (f *fakeMember) serve(c int, conn *tls.Conn, s script) {
 		f.leaf = certs[0].Raw
 	}
 	f.mu.Unlock()
-	r := NewReader(conn, record.RequestLimits)
+	r := ke.NewReader(conn, record.RequestLimits)
 	for n := 0; ; n++ {
 		msg, err := r.Next()
 		if err != nil {
@@ -119,22 +120,22 @@ func (f *fakeMember) serve(c int, conn *tls.Conn, s script) {
 }
 
 // seen returns the requests so far in hex and the number of connections.
-func (f *fakeMember) seen() ([]string, int) {
+func (f *fakeServer) seen() ([]string, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.requests), f.conns
 }
 
-// member is a Member for the fake; edit may change its configuration.
-func (f *fakeMember) member(t *testing.T, edit func(*MemberConfig)) *Member {
-	cfg := MemberConfig{
+// member is a Client for the fake; edit may change its configuration.
+func (f *fakeServer) member(t *testing.T, edit func(*Config)) *Client {
+	cfg := Config{
 		Domain: "ts.example", Port: f.addr.Port(), Addresses: []netip.Addr{f.addr.Addr()}, Roots: f.ca.Pool(),
 		Tokens: []secret.Bytes{secret.Bytes("hi")}, AnswerTimeout: 2 * time.Second,
 	}
 	if edit != nil {
 		edit(&cfg)
 	}
-	m := NewMember(cfg)
+	m := New(cfg)
 	t.Cleanup(m.Close)
 	return m
 }
@@ -182,7 +183,7 @@ func TestD3_49_MemberDialects(t *testing.T) {
 	for _, tt := range []struct {
 		story    string
 		ts       script
-		edit     func(*MemberConfig)
+		edit     func(*Config)
 		dialect  record.Dialect
 		algs     []aead.Algorithm
 		requests []string
@@ -197,18 +198,18 @@ func TestD3_49_MemberDialects(t *testing.T) {
 		{"era A up to 1.2.1 hangs up", speaks(v7, eraAList, nil), nil, record.Cert4000,
 			[]aead.Algorithm{aead.SIVCMAC512, aead.SIVCMAC256}, []string{v5, v6, v7}, nil},
 		{"no token, so the certificate dialect only", speaks(v7, eraAList, eraAError),
-			func(c *MemberConfig) { c.Tokens = nil }, record.Cert4000,
+			func(c *Config) { c.Tokens = nil }, record.Cert4000,
 			[]aead.Algorithm{aead.SIVCMAC512, aead.SIVCMAC256}, []string{v7}, nil},
 		{"era fixed by the operator", speaks(v6, eraBList, errorCode(0)),
-			func(c *MemberConfig) { c.Dialects = []record.Dialect{record.Token4000} }, record.Token4000, both, []string{v6}, nil},
-		{"wrong token ends the search", speaks(v6, eraBList, errorCode(1)), nil, 0, nil, []string{v5}, ErrMemberRefused},
+			func(c *Config) { c.Dialects = []record.Dialect{record.Token4000} }, record.Token4000, both, []string{v6}, nil},
+		{"wrong token ends the search", speaks(v6, eraBList, errorCode(1)), nil, 0, nil, []string{v5}, ErrRefused},
 		{"the second token is accepted", speaks(strings.Replace(v5, "6869", "686f", 1), eraCList, errorCode(1)),
-			func(c *MemberConfig) { c.Tokens = append(c.Tokens, secret.Bytes("ho")) }, record.IANA, both,
+			func(c *Config) { c.Tokens = append(c.Tokens, secret.Bytes("ho")) }, record.IANA, both,
 			[]string{v5, strings.Replace(v5, "6869", "686f", 1)}, nil},
 		{"unknown dialect is not asked with every token", speaks(v7, eraAList, eraAError),
-			func(c *MemberConfig) { c.Tokens = append(c.Tokens, secret.Bytes("ho")) }, record.Cert4000,
+			func(c *Config) { c.Tokens = append(c.Tokens, secret.Bytes("ho")) }, record.Cert4000,
 			[]aead.Algorithm{aead.SIVCMAC512, aead.SIVCMAC256}, []string{v5, v6, v7}, nil},
-		{"knows no pool at all", speaks("", nil, errorCode(0)), nil, 0, nil, []string{v5, v6, v7}, ErrMemberDialect},
+		{"knows no pool at all", speaks("", nil, errorCode(0)), nil, 0, nil, []string{v5, v6, v7}, ErrDialect},
 		{"internal error says nothing about dialects", speaks("", nil, errorCode(2)), nil, 0, nil, []string{v5}, record.PeerError},
 		{"list of protocols missing", speaks(v5, unhex("800a0004 000f0020 80000000"), nil), nil, 0, nil, []string{v5}, record.Missing},
 		{"D3-25: warning", speaks(v5, unhex("800a0004 000f0020 80090002 0000 80030002 0001 80000000"), nil), nil, 0, nil, []string{v5}, record.PeerWarning},
@@ -217,7 +218,7 @@ func TestD3_49_MemberDialects(t *testing.T) {
 			record.IANA, []aead.Algorithm{aead.GCMSIV128}, []string{v5}, nil},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			f := startMember(t, tt.ts, nil)
+			f := startServer(t, tt.ts, nil)
 			m := f.member(t, tt.edit)
 			connected := 0
 			s, err := m.Supports(t.Context(), func() { connected++ })
@@ -246,9 +247,9 @@ func TestD3_49_MemberDialects(t *testing.T) {
 	}
 }
 
-func TestMember_DialectChanges(t *testing.T) {
+func TestClient_DialectChanges(t *testing.T) {
 	upgraded := false
-	f := startMember(t, func(_, _ int, got []byte) ([]byte, bool) {
+	f := startServer(t, func(_, _ int, got []byte) ([]byte, bool) {
 		switch hex.EncodeToString(got) {
 		case v5:
 			if upgraded {
@@ -299,7 +300,7 @@ func TestP06_MemberCertificate(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			f := startMember(t, speaks(v5, eraCList, nil), func(ca *testca.CA, c *tls.Config) {
+			f := startServer(t, speaks(v5, eraCList, nil), func(ca *testca.CA, c *tls.Config) {
 				c.Certificates = []tls.Certificate{tt.cert(ca)}
 			})
 			m := f.member(t, nil)
@@ -320,31 +321,31 @@ func TestP06_MemberCertificate(t *testing.T) {
 	}
 }
 
-func TestMember_WithoutALPNGetsNoToken(t *testing.T) {
-	f := startMember(t, speaks(v7, eraAList, nil), func(_ *testca.CA, c *tls.Config) { c.NextProtos = nil })
+func TestClient_WithoutALPNGetsNoToken(t *testing.T) {
+	f := startServer(t, speaks(v7, eraAList, nil), func(_ *testca.CA, c *tls.Config) { c.NextProtos = nil })
 	s, err := f.member(t, nil).Supports(t.Context(), nil)
 	if got, _ := f.seen(); err != nil || s.Dialect != record.Cert4000 || !slices.Equal(got, []string{v7}) {
 		t.Errorf("got %v, %v, requests %v", s.Dialect, err, got)
 	}
-	only := f.member(t, func(c *MemberConfig) { c.Dialects = []record.Dialect{record.IANA} })
-	if _, err := only.Supports(t.Context(), nil); !errors.Is(err, ErrMemberALPN) {
+	only := f.member(t, func(c *Config) { c.Dialects = []record.Dialect{record.IANA} })
+	if _, err := only.Supports(t.Context(), nil); !errors.Is(err, ErrALPN) {
 		t.Errorf("token dialect only: %v", err)
 	}
 	_, err = only.FixedKey(t.Context(), Support{Dialect: record.IANA}, record.NTPv4, func() (nts.Keys, error) {
 		t.Error("keys were asked for")
 		return nts.Keys{}, nil
 	})
-	if !errors.Is(err, ErrMemberALPN) {
+	if !errors.Is(err, ErrALPN) {
 		t.Errorf("fixed key: %v", err)
 	}
 }
 
 // The certificate goes out although the time source names an authority that did not sign it.
-func TestMember_PresentsItsCertificate(t *testing.T) {
+func TestClient_PresentsItsCertificate(t *testing.T) {
 	foreign := testca.New(t)
-	f := startMember(t, speaks(v7, eraAList, nil), func(_ *testca.CA, c *tls.Config) { c.ClientCAs = foreign.Pool() })
+	f := startServer(t, speaks(v7, eraAList, nil), func(_ *testca.CA, c *tls.Config) { c.ClientCAs = foreign.Pool() })
 	own := testca.New(t).Leaf("pool.example")
-	m := f.member(t, func(c *MemberConfig) {
+	m := f.member(t, func(c *Config) {
 		c.Tokens, c.Certificate = nil, func() *tls.Certificate { return &own }
 	})
 	if _, err := m.Supports(t.Context(), nil); err != nil {
@@ -375,7 +376,7 @@ func fixedAnswer(n int, keep bool) []byte {
 }
 
 // The requests of nts-pool.md D1: V11, V12 and V13 (with Keep Alive).
-func TestMember_FixedKeyRequest(t *testing.T) {
+func TestClient_FixedKeyRequest(t *testing.T) {
 	k := "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" + "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f"
 	for _, tt := range []struct {
 		dialect record.Dialect
@@ -385,7 +386,7 @@ func TestMember_FixedKeyRequest(t *testing.T) {
 		{record.Token4000, "400500026869c0020040" + k + "8001000200008004000200" + "0f4000000080000000"},
 		{record.Cert4000, "800100020000000400020" + "00fc0020040" + k + "4000000080000000"},
 	} {
-		f := startMember(t, func(int, int, []byte) ([]byte, bool) { return fixedAnswer(8, false), false }, nil)
+		f := startServer(t, func(int, int, []byte) ([]byte, bool) { return fixedAnswer(8, false), false }, nil)
 		s := Support{Dialect: tt.dialect, token: secret.Bytes("hi")}
 		resp, err := f.member(t, nil).FixedKey(t.Context(), s, record.NTPv4, someKeys)
 		if err != nil || len(resp.Cookies) != 8 {
@@ -397,9 +398,9 @@ func TestMember_FixedKeyRequest(t *testing.T) {
 	}
 }
 
-func TestMember_KeepsConnections(t *testing.T) {
+func TestClient_KeepsConnections(t *testing.T) {
 	silent := unhex("800a0004 000f0020 80090002 0000 80000000") // a list without Keep Alive
-	f := startMember(t, func(_, n int, got []byte) ([]byte, bool) {
+	f := startServer(t, func(_, n int, got []byte) ([]byte, bool) {
 		switch {
 		case hex.EncodeToString(got) != v5:
 			return fixedAnswer(8, true), true
@@ -436,7 +437,7 @@ func TestMember_KeepsConnections(t *testing.T) {
 
 // D3-37: a kept connection that the time source closed while it was idle costs the user nothing.
 func TestD3_37_KeptConnectionClosedWhileIdle(t *testing.T) {
-	f := startMember(t, func(int, int, []byte) ([]byte, bool) { return eraCList, true }, nil)
+	f := startServer(t, func(int, int, []byte) ([]byte, bool) { return eraCList, true }, nil)
 	m := f.member(t, nil)
 	for range 3 {
 		if _, err := m.Supports(t.Context(), nil); err != nil {
@@ -445,7 +446,7 @@ func TestD3_37_KeptConnectionClosedWhileIdle(t *testing.T) {
 		f.hangUp()
 		// Wait until the end of the stream has arrived, so that the look at the idle connection sees it.
 		deadline := time.Now().Add(2 * time.Second)
-		for quiet(m.idle[0].raw) && time.Now().Before(deadline) {
+		for nothingToRead(m.idle[0].raw) && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -458,7 +459,7 @@ func TestD3_37_KeptConnectionClosedWhileIdle(t *testing.T) {
 // time source; a fresh connection that dies is not.
 func TestP05_OneResendToTheSameMember(t *testing.T) {
 	dying := true
-	f := startMember(t, func(c, n int, got []byte) ([]byte, bool) {
+	f := startServer(t, func(c, n int, got []byte) ([]byte, bool) {
 		switch {
 		case hex.EncodeToString(got) == v5:
 			return eraCList, true
@@ -488,7 +489,7 @@ func TestP05_OneResendToTheSameMember(t *testing.T) {
 // D3-39: a time source that answers too late costs one timeout, and its answer reaches nobody.
 func TestD3_39_LateAnswerIsNeverDelivered(t *testing.T) {
 	release := make(chan struct{})
-	f := startMember(t, func(c, n int, got []byte) ([]byte, bool) {
+	f := startServer(t, func(c, n int, got []byte) ([]byte, bool) {
 		if hex.EncodeToString(got) == v5 {
 			return eraCList, true
 		}
@@ -498,7 +499,7 @@ func TestD3_39_LateAnswerIsNeverDelivered(t *testing.T) {
 		}
 		return fixedAnswer(8, true), true
 	}, nil)
-	m := f.member(t, func(c *MemberConfig) { c.AnswerTimeout = 100 * time.Millisecond })
+	m := f.member(t, func(c *Config) { c.AnswerTimeout = 100 * time.Millisecond })
 	s, err := m.Supports(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -515,8 +516,8 @@ func TestD3_39_LateAnswerIsNeverDelivered(t *testing.T) {
 }
 
 // Bytes behind an answer spoil the connection: they would be read as the next user's answer.
-func TestMember_SurplusSpoilsTheConnection(t *testing.T) {
-	f := startMember(t, func(_, _ int, got []byte) ([]byte, bool) {
+func TestClient_SurplusSpoilsTheConnection(t *testing.T) {
+	f := startServer(t, func(_, _ int, got []byte) ([]byte, bool) {
 		return append(slices.Clone(eraCList), eraCList...), true
 	}, nil)
 	m := f.member(t, nil)
@@ -562,7 +563,7 @@ func TestP02_MemberAnswers(t *testing.T) {
 		{"garbage", []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), record.Truncated},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			f := startMember(t, func(int, int, []byte) ([]byte, bool) { return tt.answer, false }, nil)
+			f := startServer(t, func(int, int, []byte) ([]byte, bool) { return tt.answer, false }, nil)
 			m := f.member(t, nil)
 			_, err := m.FixedKey(t.Context(), Support{Dialect: record.IANA}, record.NTPv4, someKeys)
 			if !errors.Is(err, tt.want) {
@@ -583,11 +584,11 @@ func TestD3_20_MemberUnreachable(t *testing.T) {
 	}
 	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
 	_ = ln.Close()
-	m := NewMember(MemberConfig{Domain: "ts.example", Port: port, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
+	m := New(Config{Domain: "ts.example", Port: port, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
 	if _, err := m.Supports(t.Context(), func() { t.Error("connected") }); err == nil || !strings.Contains(err.Error(), "ts.example:"+strconv.Itoa(int(port))) {
 		t.Errorf("refused: %v", err)
 	}
-	hole := NewMember(MemberConfig{
+	hole := New(Config{
 		Domain: "ts.example", Port: 1, ConnectTimeout: 20 * time.Millisecond,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() },
 	})
@@ -597,10 +598,10 @@ func TestD3_20_MemberUnreachable(t *testing.T) {
 	}
 }
 
-func TestMember_KeepsAtMostAFew(t *testing.T) {
+func TestClient_KeepsAtMostAFew(t *testing.T) {
 	var gate sync.WaitGroup
 	gate.Add(6)
-	f := startMember(t, func(int, int, []byte) ([]byte, bool) {
+	f := startServer(t, func(int, int, []byte) ([]byte, bool) {
 		gate.Done()
 		gate.Wait() // all six at once, so each needs a connection
 		return eraCList, true
@@ -615,7 +616,7 @@ func TestMember_KeepsAtMostAFew(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if len(m.idle) != memberMaxIdle {
+	if len(m.idle) != maxIdle {
 		t.Errorf("%d connections are kept", len(m.idle))
 	}
 	m.Close()

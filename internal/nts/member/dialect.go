@@ -1,4 +1,4 @@
-package ke
+package member
 
 import (
 	"context"
@@ -16,20 +16,20 @@ type attempt struct {
 	token   secret.Bytes
 }
 
-// verdict is what the answer to an information request says about the attempt.
-type verdict uint8
+// dialectVerdict is what the answer to an information request says about the attempt.
+type dialectVerdict uint8
 
 const (
-	understood verdict = iota // a list came
-	unknown                   // error 0 or a bare close: not this dialect
-	refused                   // error 1: this dialect, but not for us
-	failed                    // anything else: says nothing about dialects
+	understood dialectVerdict = iota // a list came
+	unknown                          // error 0 or a bare close: not this dialect
+	refused                          // error 1: this dialect, but not for us
+	failed                           // anything else: says nothing about dialects
 )
 
 // Supports asks the time source what it can do. The dialect is found with such requests only, never
 // with keys, and remembered for a day; a token goes out only after the certificate was verified and
 // ALPN negotiated. connected, if not nil, is called once, when the first connection stands.
-func (m *Member) Supports(ctx context.Context, connected func()) (Support, error) {
+func (m *Client) Supports(ctx context.Context, connected func()) (Support, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.ConnectTimeout+m.cfg.AnswerTimeout)
 	defer cancel()
 	once := func() {
@@ -50,10 +50,10 @@ func (m *Member) Supports(ctx context.Context, connected func()) (Support, error
 
 // detect tries the attempts in order. Error 0 or a bare close leads to the next dialect, error 1 to
 // the next token of the same dialect and, after the last one, to an end: the time source understood.
-func (m *Member) detect(ctx context.Context, connected func()) (Support, error) {
-	err := error(ErrMemberDialect)
+func (m *Client) detect(ctx context.Context, connected func()) (Support, error) {
+	err := error(ErrDialect)
 	last := record.NoDialect
-	var v verdict
+	var v dialectVerdict
 	for _, a := range m.attempts() {
 		if v == refused && a.dialect != last {
 			break
@@ -76,7 +76,7 @@ func (m *Member) detect(ctx context.Context, connected func()) (Support, error) 
 }
 
 // attempts lists the ways to ask in order: those that need a token only with one.
-func (m *Member) attempts() []attempt {
+func (m *Client) attempts() []attempt {
 	var list []attempt
 	for _, d := range m.cfg.Dialects {
 		if d == record.Cert4000 {
@@ -91,7 +91,7 @@ func (m *Member) attempts() []attempt {
 }
 
 // ask makes one information request, repeated on a fresh connection if a kept one was dead.
-func (m *Member) ask(ctx context.Context, a attempt, connected func()) (Support, verdict, error) {
+func (m *Client) ask(ctx context.Context, a attempt, connected func()) (Support, dialectVerdict, error) {
 	c, err := m.connection(ctx, true)
 	if err != nil {
 		return Support{}, failed, err
@@ -108,10 +108,10 @@ func (m *Member) ask(ctx context.Context, a attempt, connected func()) (Support,
 }
 
 // askOn makes the request on one connection and keeps or closes it.
-func (m *Member) askOn(ctx context.Context, c *memberConn, a attempt) (Support, verdict, error) {
+func (m *Client) askOn(ctx context.Context, c *conn, a attempt) (Support, dialectVerdict, error) {
 	if !c.alpn && a.dialect != record.Cert4000 {
 		m.put(c) // the certificate dialect, if it is tried, may use it
-		return Support{}, unknown, fmt.Errorf("%s: %w", m, ErrMemberALPN)
+		return Support{}, unknown, fmt.Errorf("%s: %w", m, ErrALPN)
 	}
 	req := record.Request{
 		Kind: record.Support, Dialect: a.dialect, Token: a.token, KeepAlive: true, WantAlgorithms: true,
@@ -121,7 +121,7 @@ func (m *Member) askOn(ctx context.Context, c *memberConn, a attempt) (Support, 
 		// An old time source takes the protocol list for an unknown critical record.
 		WantProtocols: a.dialect != record.Cert4000,
 	}
-	msg, err := c.exchange(ctx, req.Append(nil))
+	msg, err := c.roundTrip(ctx, req.Append(nil))
 	if err != nil {
 		c.close()
 		v := failed
@@ -133,7 +133,7 @@ func (m *Member) askOn(ctx context.Context, c *memberConn, a attempt) (Support, 
 	resp, fault := record.ParseSupport(msg, a.dialect)
 	if fault != record.None {
 		c.close()
-		return Support{}, judge(fault, resp.Code), fmt.Errorf("%w: algorithms of %s: %w", reason(fault, resp.Code), m, memberFault(fault, resp.Code))
+		return Support{}, faultVerdict(fault, resp.Code), fmt.Errorf("%w: algorithms of %s: %w", reason(fault, resp.Code), m, faultWithCode(fault, resp.Code))
 	}
 	// A list without Keep Alive on a kept connection proves nothing: ntpd-rs up to 1.9 leaves it open
 	// without saying so (nts-pool.md B7). Whether it does shows before the next use.
@@ -142,7 +142,7 @@ func (m *Member) askOn(ctx context.Context, c *memberConn, a attempt) (Support, 
 }
 
 // support checks that the lists are there. The certificate dialect has no list of protocols.
-func (m *Member) support(a attempt, resp record.SupportResponse) (Support, verdict, error) {
+func (m *Client) support(a attempt, resp record.SupportResponse) (Support, dialectVerdict, error) {
 	s := Support{Dialect: a.dialect, Protocols: resp.Protocols, Algorithms: resp.Algorithms, token: a.token}
 	if a.dialect == record.Cert4000 {
 		s.Protocols = []record.Protocol{record.NTPv4}
@@ -153,8 +153,8 @@ func (m *Member) support(a attempt, resp record.SupportResponse) (Support, verdi
 	return s, understood, nil
 }
 
-// judge says what an unusable answer means for the search.
-func judge(f record.Fault, code record.ErrorCode) verdict {
+// faultVerdict says what an unusable answer means for the search.
+func faultVerdict(f record.Fault, code record.ErrorCode) dialectVerdict {
 	switch {
 	case f != record.PeerError:
 		return failed
@@ -166,33 +166,33 @@ func judge(f record.Fault, code record.ErrorCode) verdict {
 	return failed
 }
 
-// reason is the sentinel behind judge.
+// reason is the sentinel behind faultVerdict.
 func reason(f record.Fault, code record.ErrorCode) error {
-	switch judge(f, code) {
+	switch faultVerdict(f, code) {
 	case unknown:
-		return ErrMemberDialect
+		return ErrDialect
 	case refused:
-		return ErrMemberRefused
+		return ErrRefused
 	}
-	return errMemberAnswer
+	return errAnswer
 }
 
 // remember keeps the dialect and token that worked.
-func (m *Member) remember(s Support) {
+func (m *Client) remember(s Support) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.known, m.until = s, time.Now().Add(memberDialectMemory)
+	m.known, m.until = s, time.Now().Add(dialectMemory)
 }
 
 // remembered returns the way to ask that worked last.
-func (m *Member) remembered(now time.Time) (attempt, bool) {
+func (m *Client) remembered(now time.Time) (attempt, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return attempt{dialect: m.known.Dialect, token: m.known.token}, now.Before(m.until)
 }
 
 // forget makes the next information request find the dialect again.
-func (m *Member) forget() {
+func (m *Client) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.until = time.Time{}
