@@ -181,7 +181,7 @@ func (d *Discipline) Absorb(m ntp.Measurement) {
 func (d *Discipline) Decide(now ntp.Local) Decision {
 	cs := d.candidates(now)
 	dec := Decision{}
-	dec.Selected, dec.Candidates = intersect(cs, d.params.MinimumAgreeing)
+	dec.Selected, dec.Candidates = agree(cs, d.params.MinimumAgreeing)
 	dec.Judgements = judgements(cs)
 	if dec.Selected > 0 {
 		fused := d.fuse(cs)

@@ -1,18 +1,14 @@
 package algorithm
 
 import (
-	"math"
-	"slices"
-	"time"
-
 	"ntp-daemon/internal/ntp"
 )
 
 // candidate is one source's say at the moment of a decision.
 type candidate struct {
 	t       *tracker
-	s       state         // predicted to the moment
-	lo, hi  time.Duration // the gap lies between, by this source
+	s       state    // predicted to the moment
+	says    Interval // the gap lies in it, by this source
 	verdict Verdict
 	reason  Reason
 }
@@ -34,7 +30,7 @@ func (d *Discipline) candidates(now ntp.Local) []candidate {
 			c.reason = ReasonDistance
 		default:
 			mid := c.s.origin + toDuration(c.s.x)
-			c.lo, c.hi = mid-toDuration(r), mid+toDuration(r)
+			c.says = Interval{mid - toDuration(r), mid + toDuration(r)}
 			c.verdict, c.reason = Candidate, ReasonMinority
 		}
 		cs = append(cs, c)
@@ -42,72 +38,33 @@ func (d *Discipline) candidates(now ntp.Local) []candidate {
 	return cs
 }
 
-// intersect finds the interval that the largest number of candidates share, and selects those that touch it,
-// if they are a strict majority of all candidates and at least minAgreeing (RFC 5905 §11.2.1; ntpd-rs.md 7.6).
-// It returns how many are selected and how many voted. With n candidates a lying minority, however placed,
-// cannot move the shared interval away from the truth by more than the radius of an honest one.
-func intersect(cs []candidate, minAgreeing int) (selected, voters int) {
-	lo, hi, depth, voters := deepest(cs)
-	if depth < minAgreeing || 2*depth <= voters {
-		return 0, voters
+// agree selects the candidates that touch the interval which the largest number of them share, if they are a
+// strict majority of all candidates and at least minAgreeing (ntpd-rs.md 7.6). It returns how many are selected
+// and how many voted. With n candidates a lying minority, however placed, cannot move the shared interval away
+// from the truth by more than the radius of an honest one.
+func agree(cs []candidate, minAgreeing int) (selected, voters int) {
+	said := make([]Interval, 0, len(cs))
+	for i := range cs {
+		if cs[i].verdict == Candidate {
+			said = append(said, cs[i].says)
+		}
+	}
+	shared, depth := Intersect(said)
+	if depth < minAgreeing || 2*depth <= len(said) {
+		return 0, len(said)
 	}
 	for i := range cs {
 		c := &cs[i]
 		switch {
 		case c.verdict != Candidate:
-		case c.lo <= hi && c.hi >= lo:
+		case c.says.Touches(shared):
 			c.verdict, c.reason = Selected, ReasonNone
 			selected++
 		default:
 			c.verdict, c.reason = Falseticker, ReasonOutside
 		}
 	}
-	return selected, voters
-}
-
-// edge is one end of an interval.
-type edge struct {
-	at   time.Duration
-	open bool
-}
-
-// deepest sweeps over the ends of all intervals and returns the first range where most of them overlap. At equal
-// value an interval opens before another closes: touching counts as agreement.
-func deepest(cs []candidate) (lo, hi time.Duration, depth, voters int) {
-	edges := make([]edge, 0, 2*len(cs))
-	for i := range cs {
-		if cs[i].verdict == Candidate {
-			edges = append(edges, edge{cs[i].lo, true}, edge{cs[i].hi, false})
-			voters++
-		}
-	}
-	slices.SortStableFunc(edges, func(a, b edge) int {
-		switch {
-		case a.at != b.at:
-			if a.at < b.at {
-				return -1
-			}
-			return 1
-		case a.open == b.open:
-			return 0
-		case a.open:
-			return -1
-		}
-		return 1
-	})
-	open := 0
-	hi = math.MinInt64
-	for i, e := range edges {
-		if !e.open {
-			open--
-			continue
-		}
-		if open++; open > depth {
-			depth, lo = open, e.at
-			hi = edges[i+1].at // an opened interval closes later: there is a next edge
-		}
-	}
-	return lo, hi, depth, voters
+	return selected, len(said)
 }
 
 func judgements(cs []candidate) []Judgement {

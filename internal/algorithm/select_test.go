@@ -12,14 +12,14 @@ func intervals(ends ...time.Duration) []candidate {
 	var cs []candidate
 	for i := 0; i+1 < len(ends); i += 2 {
 		cs = append(cs, candidate{
-			t: &tracker{id: ntp.SourceID(i/2 + 1)}, lo: ends[i], hi: ends[i+1],
+			t: &tracker{id: ntp.SourceID(i/2 + 1)}, says: Interval{ends[i], ends[i+1]},
 			verdict: Candidate, reason: ReasonMinority,
 		})
 	}
 	return cs
 }
 
-func TestIntersect(t *testing.T) {
+func TestAgree(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		ends     []time.Duration
@@ -42,7 +42,7 @@ func TestIntersect(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			cs := intervals(row.ends...)
-			n, voters := intersect(cs, row.min)
+			n, voters := agree(cs, row.min)
 			got, want := "", 0
 			for _, c := range cs {
 				got += map[Verdict]string{Selected: "S", Falseticker: "F", Candidate: "C"}[c.verdict]
@@ -68,12 +68,16 @@ func TestIntersect_Property(t *testing.T) {
 			ends = append(ends, lo, lo+time.Duration(rng.IntN(8)))
 		}
 		cs := intervals(ends...)
-		_, _, depth, _ := deepest(cs)
+		var said []Interval
+		for i := range cs {
+			said = append(said, cs[i].says)
+		}
+		shared, depth := Intersect(said)
 		best := 0
 		for _, at := range ends {
 			k := 0
 			for i := range cs {
-				if cs[i].lo <= at && at <= cs[i].hi {
+				if said[i].Lo <= at && at <= said[i].Hi {
 					k++
 				}
 			}
@@ -82,10 +86,23 @@ func TestIntersect_Property(t *testing.T) {
 		if depth != best {
 			t.Fatalf("depth %d, counted %d: %v", depth, best, ends)
 		}
-		selected, _ := intersect(cs, 1)
+		touching := 0
+		for _, i := range said {
+			covers := i.Lo <= shared.Lo && i.Hi >= shared.Hi
+			if i.Touches(shared) != covers {
+				t.Fatalf("%v touches %v and does not cover it", i, shared)
+			}
+			if covers {
+				touching++
+			}
+		}
+		if touching != depth {
+			t.Fatalf("%d of %d cover %v", touching, depth, shared)
+		}
+		selected, _ := agree(cs, 1)
 		shuffled := intervals(ends...)
 		rng.Shuffle(n, func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		again, _ := intersect(shuffled, 1)
+		again, _ := agree(shuffled, 1)
 		if selected != again || selected > 0 && 2*best <= n {
 			t.Fatalf("%d selected, %d after shuffling, depth %d of %d: %v", selected, again, best, n, ends)
 		}

@@ -104,7 +104,7 @@ func (s *supervisor) forget(m *member) {
 	clear(s.members[len(kept):])
 	s.members = kept
 	if m.name != "" {
-		s.roster.Remove(m.name)
+		s.roster.remove(m.name)
 	}
 }
 

@@ -51,7 +51,7 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 // fill starts one source more.
 func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 	if s.spec.Mode == source.ModeNTSPool {
-		if err := s.roster.Check(f.name); err != nil {
+		if err := s.roster.check(f.name); err != nil {
 			s.shortage(now, err.Error())
 			return
 		}
@@ -61,7 +61,7 @@ func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 		return
 	}
 	if s.spec.Mode == source.ModeNTSPool {
-		s.roster.Fail(now, f.name) // the next exchange asks for another one
+		s.roster.fail(now, f.name) // the next exchange asks for another one
 		f.step, f.err = "placing "+strconv.Quote(f.name), errTaken
 		s.searchFailed(now, f)
 		return
@@ -77,13 +77,13 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		m.renew(f)
 		return
 	}
-	if s.spec.Mode == source.ModeNTSPool && !s.sameServer(m, f) && s.roster.Check(f.name) != nil {
+	if s.spec.Mode == source.ModeNTSPool && !s.sameServer(m, f) && s.roster.check(f.name) != nil {
 		if f.purpose.goal == rekey { // keys are wanted whatever the size of the pool, so the shortage does not hold it
-			f.step, f.err = "renewal of keys", pool.ErrNameHeld
+			f.step, f.err = "renewal of keys", errNameHeld
 			s.searchFailed(now, f)
 			return
 		}
-		s.shortage(now, pool.ErrNameHeld.Error())
+		s.shortage(now, errNameHeld.Error())
 		return
 	}
 	others := slices.DeleteFunc(slices.Clone(f.addrs), func(a netip.AddrPort) bool { return a == m.addr })
@@ -128,8 +128,7 @@ func (s *supervisor) startAny(ctx context.Context, now time.Time, addrs []netip.
 		}
 		if m := s.start(ctx, a, name, n); m != nil {
 			if s.spec.Mode == source.ModeNTSPool {
-				// Addresses are compared with the port by Claims; the roster keeps the names.
-				_ = s.roster.Add(name, netip.Addr{})
+				_ = s.roster.add(name) // who came here for another server than m has checked it
 			}
 			return m
 		}

@@ -12,7 +12,6 @@ import (
 
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
-	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 )
@@ -60,7 +59,7 @@ type supervisor struct {
 	log  zerolog.Logger
 
 	members []*member // in the order of their start
-	roster  pool.Roster
+	roster  roster
 	avoid   shunned
 	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
 	knownAt time.Time
@@ -207,9 +206,9 @@ func (s *supervisor) denied(now time.Time, p purpose) []string {
 	if s.spec.Mode != source.ModeNTSPool {
 		return nil
 	}
-	names := s.roster.Deny(now)
+	names := s.roster.deny(now)
 	if m := s.find(p.id); m != nil && p.goal.keys() {
-		names = slices.DeleteFunc(names, func(n string) bool { return pool.CanonicalName(n) == pool.CanonicalName(m.name) })
+		names = slices.DeleteFunc(names, sameName(m.name))
 	}
 	return names
 }
@@ -290,7 +289,7 @@ func (s *supervisor) discard(ctx context.Context, now time.Time, m *member, hold
 	s.avoid.add(m.addr, now.Add(hold))
 	s.end(ctx, m, reason)
 	if s.spec.Mode == source.ModeNTSPool && !s.named(m.name) {
-		s.roster.Fail(now, m.name)
+		s.roster.fail(now, m.name)
 	}
 }
 
@@ -311,6 +310,6 @@ func (s *supervisor) isHeir(m *member) bool {
 
 // named reports whether a running member has that server name.
 func (s *supervisor) named(name string) bool {
-	name = pool.CanonicalName(name)
-	return slices.ContainsFunc(s.members, func(o *member) bool { return pool.CanonicalName(o.name) == name })
+	is := sameName(name)
+	return slices.ContainsFunc(s.members, func(o *member) bool { return is(o.name) })
 }

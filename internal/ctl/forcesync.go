@@ -91,7 +91,7 @@ func forceSync(ctx context.Context, e *Env, f forcing) error {
 		fmt.Fprintf(e.Out, "That is within %s; nothing to do.\n", secs(f.threshold.Seconds()))
 		return nil
 	}
-	return setClock(ctx, e, cfg, f, time.Duration(offset*float64(time.Second)))
+	return setClock(ctx, e, cfg, f, duration(offset))
 }
 
 // forceable loads the configuration and refuses one whose daemon does not steer the machine's clock.
@@ -137,7 +137,7 @@ func sampleTable(got *collected, agreeing []int, p painter) string {
 
 // inWords says how far off the clock is.
 func inWords(offset float64) string {
-	d := time.Duration(math.Abs(offset) * float64(time.Second))
+	d := duration(math.Abs(offset))
 	size := secs(math.Abs(offset))
 	if d >= time.Minute {
 		size = span(d)

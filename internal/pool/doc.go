@@ -1,9 +1,8 @@
 // Package pool holds the rules of an NTS pool as pure values: which time sources a pool has
 // (Directory, Backend), which of them a user is offered and in which order (Pick, Denied,
 // Aliases), what of a time source's answer may reach a user (Answer, the Server name and Port
-// rules), that a user's keys go to one time source only (UserKeys), and the other end of it, the
-// names a client holds and refuses (Roster).
+// rules), and that a user's keys go to one time source only (UserKeys).
 //
-// It owns no socket, clock, goroutine or log: internal/poolke drives the front end and
-// internal/assoc the client. It must never learn how records travel.
+// It owns no socket, clock, goroutine or log: internal/poolke drives the front end. It must never
+// learn how records travel.
 package pool

@@ -1,8 +1,9 @@
 package ctl
 
 import (
-	"cmp"
-	"slices"
+	"time"
+
+	"ntp-daemon/internal/algorithm"
 )
 
 // sample is one source's word on the time, in seconds: true time less ours is within offset ± bound if the source
@@ -12,49 +13,35 @@ type sample struct {
 	address string
 	nts     bool
 	offset  float64
-	bound   float64
+	bound   float64 // > 0
 }
 
-// majority finds the samples whose intervals share a point with the most others, and their offset: the mean,
+// majority finds the samples whose intervals share a point with the most others, and their offset, s: the mean,
 // in which a sample weighs the more the narrower its interval is. Of several places with equal counts it is the
 // first, which quorum then refuses. The result is by index, ascending.
 func majority(samples []sample) (agreeing []int, offset float64) {
-	type edge struct {
-		at   float64
-		open int // +1 an interval begins, -1 it ends
+	said := make([]algorithm.Interval, len(samples))
+	for i, s := range samples {
+		said[i] = algorithm.Interval{Lo: duration(s.offset - s.bound), Hi: duration(s.offset + s.bound)}
 	}
-	edges := make([]edge, 0, 2*len(samples))
-	for _, s := range samples {
-		edges = append(edges, edge{s.offset - s.bound, 1}, edge{s.offset + s.bound, -1})
-	}
-	// At the same point beginnings come first: intervals that touch agree.
-	slices.SortStableFunc(edges, func(a, b edge) int {
-		if c := cmp.Compare(a.at, b.at); c != 0 {
-			return c
-		}
-		return b.open - a.open
-	})
-	depth, most, from, to := 0, 0, 0.0, 0.0
-	for i, e := range edges {
-		depth += e.open
-		if depth > most {
-			most, from, to = depth, e.at, edges[i+1].at // an interval that began must end later
-		}
+	shared, depth := algorithm.Intersect(said)
+	if depth == 0 {
+		return nil, 0
 	}
 	var sum, weights float64
 	for i, s := range samples {
-		if s.offset-s.bound <= from && s.offset+s.bound >= to {
+		if said[i].Touches(shared) {
 			agreeing = append(agreeing, i)
 			w := 1 / s.bound
 			sum += float64(w * s.offset)
 			weights += w
 		}
 	}
-	if weights == 0 {
-		return nil, 0
-	}
 	return agreeing, sum / weights
 }
+
+// duration is a number of seconds.
+func duration(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // quorum is how many samples must agree: more than half of those that came, at least half of those wanted, and
 // never fewer than the configuration asks of the daemon.
