@@ -77,7 +77,7 @@ type Server struct {
 	RateLimitSlots   int           // rate-limiting-cache-size; 0: no limit
 	RateLimitSpacing time.Duration // rate-limiting-cutoff-ms: least spacing per client
 	RequireNTS       server.Action // what requests without NTS get; server.Allow: an answer
-	Versions         []uint8       // accept-ntp-versions: of 3 and 4; others are ignored
+	Versions         []uint8       // accept-ntp-versions: of 1 to 4; others are ignored
 }
 
 // Keyset is the table [keyset]: the master keys of cookies.

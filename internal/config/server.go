@@ -161,20 +161,23 @@ func (t *table) versions(dst *[]uint8, nts bool) {
 	if n == nil {
 		return
 	}
-	remedy := "use 3, 4 or 5"
+	lowest, remedy := 1, "use 1, 2, 3 or 4"
 	if nts {
-		remedy = "use 4 or 5, NTS needs at least version 4"
+		lowest, remedy = 4, "use 4 or 5, NTS needs at least version 4"
 	}
 	var has [5]bool
 	for _, item := range n.items {
-		switch {
-		case item.is(5):
+		if item.is(5) {
 			t.l.notBuilt(item.val, t.name(key), "NTP version 5")
-		case item.is(4):
-			has[4] = true
-		case item.is(3) && !nts:
-			has[3] = true
-		default:
+			continue
+		}
+		known := false
+		for v := lowest; v < len(has); v++ {
+			if item.is(float64(v)) {
+				has[v], known = true, true
+			}
+		}
+		if !known {
 			t.fail(key, item, item.shown()+" is no version of NTP for a server", remedy)
 		}
 	}

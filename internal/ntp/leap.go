@@ -32,10 +32,13 @@ func (l LeapIndicator) String() string {
 // Mode is the association mode of a packet (RFC 5905 §7.3).
 type Mode uint8
 
-// The two modes that the suite speaks; all others are never sent and never answered.
+// The modes that the suite speaks: it asks as a client only, and answers in server and symmetric passive mode.
 const (
-	ModeClient Mode = 3
-	ModeServer Mode = 4
+	ModeUnspecified      Mode = 0 // of NTPv1, which has no modes (RFC 1059): the ports tell who asks
+	ModeSymmetricActive  Mode = 1
+	ModeSymmetricPassive Mode = 2
+	ModeClient           Mode = 3
+	ModeServer           Mode = 4
 )
 
 // Stratum is the distance from a reference clock. On the wire 0 means "unspecified or kiss code".

@@ -20,8 +20,12 @@ func oracle(t *testing.T, c *ntsClient, p, reply []byte, v Verdict) {
 	if reply == nil {
 		return
 	}
-	if len(p) < 48 || p[0]&7 != 3 || reply[0]&7 != 4 || p[0]>>3&7 != reply[0]>>3&7 {
+	mode := map[byte]byte{0: 4, 1: 2, 3: 4}[p[0]&7]
+	if len(p) < 48 || mode == 0 || reply[0]&7 != mode || p[0]&7 == 0 && p[0]>>3&7 != 1 || p[0]>>3&7 != reply[0]>>3&7 {
 		t.Fatalf("request %x answered by %x", p[:1], reply[:1])
+	}
+	if mode == 2 && len(reply) != 48 {
+		t.Fatalf("symmetric answer of %d bytes", len(reply))
 	}
 	if !bytes.Equal(reply[24:32], p[40:48]) {
 		t.Fatalf("origin %x for transmit %x", reply[24:32], p[40:48])
@@ -46,7 +50,7 @@ func oracle(t *testing.T, c *ntsClient, p, reply []byte, v Verdict) {
 func fuzzRows(c *ntsClient) [][]byte {
 	plain := header(0x23)
 	return [][]byte{
-		nil, plain, header(0x1b), header(0x13), header(0x2b), plain[:47], append(header(0x23), 0, 0, 0, 0),
+		nil, plain, header(0x1b), header(0x13), header(0x2b), header(0x21), header(0x08), plain[:47], append(header(0x23), 0, 0, 0, 0),
 		append(header(0x23), make([]byte, 20)...), append(header(0x23), make([]byte, 24)...),
 		c.start(), c.request(0), c.request(7), c.seal(c.start(), c.keys.Algorithm.NonceSize(), nil, 0),
 		ntp.AppendField(c.start(), ntp.FieldCookie, c.cookie()),

@@ -9,7 +9,7 @@ var refIDInit = ntp.RefIDFromString("INIT")
 func (r *Responder) appendTime(dst []byte, v *ntp.View, x *exchange) []byte {
 	h := ntp.Header{
 		Version: x.header.Version,
-		Mode:    ntp.ModeServer,
+		Mode:    answerMode(x.header.Mode),
 		Poll:    x.header.Poll,
 		Origin:  x.header.Transmit,
 	}
@@ -62,7 +62,7 @@ func appendKiss(dst []byte, req *ntp.Header, code ntp.KissCode, poll int8) []byt
 	h := ntp.Header{
 		Leap:     ntp.LeapUnknown,
 		Version:  req.Version,
-		Mode:     ntp.ModeServer,
+		Mode:     answerMode(req.Mode),
 		Poll:     poll,
 		RefID:    code,
 		Origin:   req.Transmit,

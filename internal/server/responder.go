@@ -59,7 +59,7 @@ func (r *Responder) Respond(dst []byte, v *ntp.View, ks *nts.KeySet, d Datagram,
 }
 
 func (r *Responder) answer(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram, readClock func() ntp.Timestamp) ([]byte, Verdict) {
-	if verdict := admit(d.Data, r.config.Versions); verdict != Answered {
+	if verdict := admit(d.Data, d.From.Port(), r.config.Versions); verdict != Answered {
 		return nil, verdict
 	}
 	if verdict := admitAddresses(d.From, d.To); verdict != Answered {
@@ -79,6 +79,11 @@ func (r *Responder) answer(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram,
 	}
 	if r.fields.Trailer(d.Data, h.Version) != nil {
 		return nil, BadTrailer
+	}
+	if h.Mode == ntp.ModeSymmetricActive {
+		if verdict := admitPeer(&r.fields); verdict != Answered {
+			return nil, verdict
+		}
 	}
 	switch r.request.Open(d.Data, &r.fields, ks, r.sealer) {
 	case nts.Valid:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -59,15 +60,16 @@ func TestS02_VersionsModesLengths(t *testing.T) {
 		{"v3 client", 0, header(0x1b), Answered},
 		{"v2 client", 0, header(0x13), WrongVersion},
 		{"v1 client", 0, header(0x0b), WrongVersion},
-		{"v1 mode 0", 0, header(0x08), WrongMode},
+		{"v1 mode 0", 0, header(0x08), WrongVersion},
 		{"v0 client", 0, header(0x03), WrongVersion},
 		{"v5 client", 0, header(0x2b), WrongVersion},
 		{"v5 client asked for in vain", VersionSet(3, 4, 5), header(0x2b), WrongVersion},
 		{"v2 opted in", VersionSet(1, 2, 3, 4), header(0x13), Answered},
 		{"v1 opted in", VersionSet(1, 2, 3, 4), header(0x0b), Answered},
-		{"v1 mode 0 opted in", VersionSet(1, 2, 3, 4), header(0x08), WrongMode},
+		{"v1 mode 0 opted in", VersionSet(1, 2, 3, 4), header(0x08), Answered},
+		{"v2 mode 0 opted in", VersionSet(1, 2, 3, 4), header(0x10), WrongMode},
 		{"only v4", VersionSet(4), header(0x1b), WrongVersion},
-		{"mode 1", 0, header(0x21), WrongMode},
+		{"mode 2", 0, header(0x22), WrongMode},
 		{"mode 4", 0, header(0x24), WrongMode},
 		{"mode 5", 0, header(0x25), WrongMode},
 		{"47 bytes", 0, header(0x23)[:47], TooShort},
@@ -90,17 +92,36 @@ func TestS02_VersionsModesLengths(t *testing.T) {
 	}
 }
 
-func TestS03_OnlyClientsAreAnswered(t *testing.T) {
-	b := newBench(Config{Versions: VersionSet(1, 2, 3, 4)})
-	for version := range byte(8) {
-		for mode := range byte(8) {
-			reply, verdict := b.ask(header(version<<3 | mode))
-			answerable := mode == 3 && version >= 1 && version <= 4
-			if (reply != nil) != answerable {
-				t.Errorf("version %d mode %d: %v", version, mode, verdict)
+// S03: who is answered in which mode, for every version, mode and source port that matters.
+func TestS03_OnlyRequestsAreAnswered(t *testing.T) {
+	for _, versions := range []Versions{0, VersionSet(1, 2, 3, 4), VersionSet(4)} {
+		for _, port := range []uint16{123, 50123} {
+			b := newBench(Config{Versions: versions})
+			b.from = netip.AddrPortFrom(testClient.Addr(), port)
+			for first := range 256 {
+				version, mode, want := byte(first>>3&7), byte(first&7), byte(0)
+				if versions == 0 && (version == 3 || version == 4) || versions>>version&1 == 1 {
+					switch {
+					case mode == 3, mode == 0 && version == 1 && port != 123:
+						want = 4
+					case mode == 1:
+						want = 2
+					}
+				}
+				reply, verdict := b.ask(header(byte(first)))
+				if want == 0 {
+					if reply != nil || verdict != WrongMode && verdict != WrongVersion {
+						t.Errorf("versions %08b, port %d, first byte %02x: %v, %d bytes", versions, port, first, verdict, len(reply))
+					}
+					continue
+				}
+				if len(reply) != 48 || verdict != Answered || reply[0] != version<<3|want {
+					t.Errorf("versions %08b, port %d, first byte %02x: %v, %x", versions, port, first, verdict, reply)
+				}
 			}
 		}
 	}
+	b := newBench(Config{Versions: VersionSet(1, 2, 3, 4)})
 	for _, probe := range []string{"1700032a", "160200010000000000000000"} {
 		p, _ := hex.DecodeString(probe)
 		for _, length := range []int{len(p), 48, 192} {
@@ -112,12 +133,65 @@ func TestS03_OnlyClientsAreAnswered(t *testing.T) {
 	}
 }
 
-// S04: two servers wired to each other, a forged packet starts it.
+// S03: a symmetric active request gets time in an answer of the same length, refusals in the same mode, and
+// nothing when it is more than a header that an answer without key can serve.
+func TestS03_SymmetricActive(t *testing.T) {
+	for _, first := range []byte{0xd9, 0xe1, 0x21, 0x19} { // w32tm, a router, and both synchronised
+		b := newBench(Config{})
+		b.from = netip.AddrPortFrom(testClient.Addr(), 123)
+		req := header(first)
+		req[2] = 6
+		reply := b.expect(t, req, Answered, 48)
+		h := parse(t, reply)
+		if h.Mode != ntp.ModeSymmetricPassive || h.Version != first>>3&7 || h.Leap != ntp.LeapNone || h.Poll != 6 ||
+			h.Origin != testXmt || h.Receive != testNow || h.Transmit != b.clock() || h.Stratum != 2 || h.RefID != b.view.RefID {
+			t.Errorf("%02x: %+v", first, h)
+		}
+	}
+	uid := field(header(0x21), ntp.FieldUniqueID, 36, make([]byte, 32))
+	for name, row := range map[string]struct {
+		packet []byte
+		want   Verdict
+	}{
+		"v3 with MAC":           {append(header(0x19), make([]byte, 20)...), WrongMode},
+		"v4 with MAC":           {append(header(0x21), make([]byte, 20)...), WrongMode},
+		"v4 with long MAC":      {append(header(0x21), make([]byte, 24)...), WrongMode},
+		"field and MAC":         {append(field(header(0x21), 0x4242, 16, make([]byte, 12)), make([]byte, 20)...), WrongMode},
+		"unknown field":         {field(header(0x21), 0x4242, 28, make([]byte, 24)), Answered},
+		"unique identifier":     {uid, BadNTS},
+		"long identifier":       {field(header(0x21), ntp.FieldUniqueID, 104, make([]byte, 100)), BadNTS},
+		"cookie":                {field(header(0x21), ntp.FieldCookie, 104, make([]byte, 100)), BadNTS},
+		"placeholder":           {field(header(0x21), ntp.FieldCookiePlaceholder, 104, make([]byte, 100)), BadNTS},
+		"authenticator":         {field(header(0x21), ntp.FieldAuthenticator, 40, make([]byte, 36)), BadNTS},
+		"field of v3":           {field(header(0x19), 0x4242, 28, make([]byte, 24)), BadTrailer},
+		"4 bytes, crypto-NAK":   {append(header(0x21), 0, 0, 0, 0), BadTrailer},
+		"12 bytes behind":       {append(header(0x21), make([]byte, 12)...), BadTrailer},
+		"as long as can be":     {append(header(0x21), make([]byte, ntp.MaxPacket)...), TooLong},
+		"shorter than a header": {header(0x21)[:47], TooShort},
+	} {
+		length := 0
+		if row.want == Answered {
+			length = 48
+		}
+		if reply := newBench(Config{}).expect(t, row.packet, row.want, length); length > 0 && reply[0]&7 != 2 {
+			t.Errorf("%s: first byte %02x", name, reply[0])
+		}
+	}
+	newBench(Config{RequireNTS: Ignore}).expect(t, header(0x21), PlainIgnored, 0)
+	kiss := newBench(Config{RequireNTS: Deny}).expect(t, header(0x21), Denied, 48)
+	if h := parse(t, kiss); h.Mode != ntp.ModeSymmetricPassive || h.RefID != ntp.KissDENY || !h.IsKiss() {
+		t.Errorf("kiss %+v", h)
+	}
+}
+
+// S04: two servers wired to each other, both on port 123 or not, a forged packet of any first byte starts it.
 func TestS04_NoLoopBetweenServers(t *testing.T) {
-	for _, seed := range []byte{0x23, 0x24, 0x1b, 0x1c, 0xe4} {
-		a, b := newBench(Config{Versions: VersionSet(1, 2, 3, 4)}), newBench(Config{Versions: VersionSet(1, 2, 3, 4)})
-		a.from, a.to = testServer, testClient
-		b.from, b.to = testClient, testServer
+	versions := VersionSet(1, 2, 3, 4)
+	for i := range 512 {
+		a, b, seed := newBench(Config{Versions: versions}), newBench(Config{Versions: versions}), byte(i)
+		other := netip.AddrPortFrom(testClient.Addr(), []uint16{123, 10123}[i>>8])
+		a.from, a.to = testServer, other
+		b.from, b.to = other, testServer
 		packet, sent := header(seed), 0
 		for turn := 0; packet != nil && sent < 10; turn++ {
 			who := b
@@ -130,7 +204,7 @@ func TestS04_NoLoopBetweenServers(t *testing.T) {
 			}
 		}
 		if sent > 1 {
-			t.Errorf("seed %02x: %d packets", seed, sent)
+			t.Errorf("seed %02x from port %d: %d packets", seed, other.Port(), sent)
 		}
 	}
 }

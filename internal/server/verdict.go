@@ -21,7 +21,7 @@ const (
 	TooShort          // less than a header
 	TooLong           // more than ntp.MaxPacket
 	WrongVersion      // not among the accepted versions
-	WrongMode         // not a client's request: answering others makes loops (CVE-2009-3563, CVE-2025-58066)
+	WrongMode         // not a request, or a symmetric one with a MAC: answering others makes loops (CVE-2025-58066)
 	ImpossibleAddress // source port 0, or a source or destination no reply may go to or come from
 	OwnAddress        // our own address and port: a loop
 	AccessIgnored     // access list with action ignore
