@@ -168,7 +168,7 @@ func exitCodes(t *testing.T, dirs ...string) (codes []string) {
 	return append(codes, "0")
 }
 
-// options are the command line options that a program declares with cliargs.
+// options are the command line options that a program declares with program.Option.
 func options(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	for _, f := range goFiles(t, dir, shared) {
@@ -193,7 +193,7 @@ func options(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// TestProgramPages checks options and exit codes of the programs with cliargs.
+// TestProgramPages checks options and exit codes of the programs that start through internal/program.
 func TestProgramPages(t *testing.T) {
 	for _, c := range []struct{ program, codes string }{
 		{"ntp-daemon", "internal/daemon"},

@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 
-	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/daemon"
 	"ntp-daemon/internal/program"
 )
@@ -35,7 +34,7 @@ func main() {
 	var o daemon.Options
 	p := program.Program{
 		Name: "ntp-daemon", Usage: usage,
-		Options: []cliargs.Option{
+		Options: []program.Option{
 			{Short: 'c', Long: "config", Value: &o.ConfigPath},
 			{Short: 'l', Long: "log-level", Value: &o.LogLevel},
 			{Long: "no-clock-control", Set: &o.NoClockControl},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 
-	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/exporter"
 	"ntp-daemon/internal/program"
 )
@@ -29,7 +28,7 @@ func main() {
 	var path string
 	p := program.Program{
 		Name: "ntp-metrics-exporter", Usage: usage,
-		Options: []cliargs.Option{{Short: 'c', Long: "config", Value: &path}},
+		Options: []program.Option{{Short: 'c', Long: "config", Value: &path}},
 		Work:    func(ctx context.Context, hup <-chan os.Signal) error { return exporter.Main(ctx, path, hup) },
 		Exit:    exporter.ExitCode,
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 
-	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/poolke"
 	"ntp-daemon/internal/program"
 )
@@ -33,7 +32,7 @@ func main() {
 	var o poolke.Options
 	p := program.Program{
 		Name: "nts-pool-ke", Usage: usage,
-		Options: []cliargs.Option{
+		Options: []program.Option{
 			{Short: 'c', Long: "config", Value: &o.ConfigPath},
 			{Short: 'l', Long: "log-level", Value: &o.LogLevel},
 		},

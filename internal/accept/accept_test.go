@@ -358,7 +358,7 @@ func TestYield_MakesRoomAgain(t *testing.T) {
 		loop, stop := start(t, Config{Permits: 1, Handle: func(_ context.Context, c *Conn) {
 			_, _ = c.Read(make([]byte, 1))
 			c.Yield()
-			untilClosed(nil, c)
+			untilClosed(t.Context(), c)
 		}}, ln)
 		c1, p1 := dial("192.0.2.1")
 		ln.next <- c1
@@ -386,7 +386,7 @@ func TestSetRemote_CountsThePeerBehindTheProxy(t *testing.T) {
 				ok := c.SetRemote(user)
 				results <- ok
 				if ok {
-					untilClosed(nil, c)
+					untilClosed(t.Context(), c)
 				}
 			}}, ln)
 		var peers []net.Conn

@@ -25,7 +25,6 @@ const (
 
 // task is one association at work.
 type task struct {
-	spec Spec
 	d    Deps
 	log  zerolog.Logger
 	id   ntp.SourceID

@@ -16,7 +16,6 @@ type table struct {
 	node  *node
 	path  string // dotted path of the table, empty for the root
 	known []string
-	dead  map[string]bool // keys that are reported already
 }
 
 func (t *table) name(key string) string {

@@ -139,7 +139,7 @@ func TestS15_SpoofedCrowd(t *testing.T) {
 	if grown := after.rss - before.rss; grown > 4<<10 {
 		t.Errorf("memory grew by %d KiB: %v, then %v", grown, before, after)
 	}
-	if !honest.ask() && !honest.ask() {
+	if first := honest.ask(); !first && !honest.ask() { // one packet may be lost
 		t.Error("honest client is not served")
 	}
 	t.Logf("a million addresses in %v; before: %v, after: %v", took.Round(time.Millisecond), before, after)

@@ -138,7 +138,7 @@ func Turncoat(honest int, by time.Duration) Personality {
 // Era1 lives after 7 February 2036: its timestamps have wrapped.
 func Era1(q *Query) []Answer {
 	h := q.Reply()
-	shift(&h, time.Date(2036, 2, 8, 0, 0, 0, 0, time.UTC).Sub(time.Now()))
+	shift(&h, time.Until(time.Date(2036, 2, 8, 0, 0, 0, 0, time.UTC)))
 	return one(h)
 }
 

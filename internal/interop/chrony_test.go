@@ -296,11 +296,11 @@ initial-poll-interval = 0
 [synchronization]
 minimum-agreeing-sources = 1
 `)
-	s := p.WaitSnapshot(l.path("server.sock"), "a source that follows us", func(s *observe.Snapshot) bool {
+	p.WaitSnapshot(l.path("server.sock"), "a source that follows us", func(s *observe.Snapshot) bool {
 		return len(s.Sources) == 1 && s.Sources[0].Stratum == 3
 	})
 	c.follows(false, "4")
-	s = p.WaitSnapshot(l.path("server.sock"), "local clock", func(s *observe.Snapshot) bool { return s.Suite.State == "local" })
+	s := p.WaitSnapshot(l.path("server.sock"), "local clock", func(s *observe.Snapshot) bool { return s.Suite.State == "local" })
 	if src := s.Sources[0]; src.ReferenceID != oursAddr || src.Role == observe.RolePeer || s.System.Stratum != 2 {
 		t.Errorf("source %+v, our stratum %d", src, s.System.Stratum)
 	}

@@ -61,7 +61,8 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 		return &program.ConfigError{Err: fmt.Errorf("%s: %w", o.ConfigPath, err)}
 	}
 	if err := p.Run(ctx); err != nil {
-		return fmt.Errorf("Abnormal termination of NTS KE server: %w", err) //nolint:staticcheck // the seed's wording
+		//lint:ignore ST1005 the wording of the reference pool, which its users' scripts know
+		return fmt.Errorf("Abnormal termination of NTS KE server: %w", err)
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/rlimit"
 	"ntp-daemon/internal/version"
 )
@@ -16,7 +15,7 @@ import (
 type Program struct {
 	Name    string
 	Usage   string                                                // the text of --help
-	Options []cliargs.Option                                      // all but help and version
+	Options []Option                                              // all but help and version
 	Threads int                                                   // what it needs at its busiest; 0: its resource limits are not looked at
 	Work    func(ctx context.Context, hup <-chan os.Signal) error // hup hears of SIGHUP
 	Exit    func(error) int                                       // see ExitCode
@@ -26,8 +25,8 @@ type Program struct {
 // the context of Work.
 func (p *Program) Run(args []string) int {
 	var help, ver bool
-	err := cliargs.Parse(args, append(p.Options,
-		cliargs.Option{Short: 'h', Long: "help", Set: &help}, cliargs.Option{Short: 'v', Long: "version", Set: &ver}))
+	err := parseArgs(args, append(p.Options,
+		Option{Short: 'h', Long: "help", Set: &help}, Option{Short: 'v', Long: "version", Set: &ver}))
 	switch {
 	case err != nil:
 		err = &UsageError{fmt.Sprintf("%v; see %s --help", err, p.Name)}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"ntp-daemon/internal/cliargs"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 )
@@ -60,7 +59,7 @@ func TestRun(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var path string
 			p := Program{
-				Name: "test", Options: []cliargs.Option{{Short: 'c', Long: "config", Value: &path}}, Threads: 1,
+				Name: "test", Options: []Option{{Short: 'c', Long: "config", Value: &path}}, Threads: 1,
 				Work: tt.work, Exit: func(error) int { return ExitPermission },
 			}
 			if code := p.Run(tt.args); code != tt.code {

@@ -117,7 +117,8 @@ func (s Scenario) source() source.Config {
 
 // Stats are figures of the records from a time on.
 type Stats struct {
-	Synced    time.Duration // the second after the last one with an offset above 1 ms
+	Synced time.Duration // the second after the last one with an offset above 1 ms
+	//lint:ignore ST1011 the root mean square is no unit
 	Max, RMS  time.Duration
 	MaxFreq   float64
 	RMSFreq   float64

@@ -1,16 +1,11 @@
-// Package cliargs parses the command line of the daemons by the rules that users of ntpd-rs know: `--key value`,
-// `--key=value`, `-k value`, `-kvalue`, bundled booleans, `--` ends the options, a repeated option keeps its last
-// value, a bare `-` and positional arguments are ignored (ntpd-rs.md 1.1). Unlike there, an error says what is wrong.
-//
-// It prints nothing and never exits.
-package cliargs
+package program
 
 import (
 	"fmt"
 	"strings"
 )
 
-// Option is one option. Exactly one of Value and Set is not nil.
+// Option is one option of the command line. Exactly one of Value and Set is not nil.
 type Option struct {
 	Short byte   // 0 for none
 	Long  string // without dashes
@@ -18,8 +13,10 @@ type Option struct {
 	Set   *bool
 }
 
-// Parse fills the options from args (without the program name). The error is one line that names the argument.
-func Parse(args []string, opts []Option) error {
+// parseArgs fills the options from args (without the program name) by the rules that users of ntpd-rs know: `--key value`,
+// `--key=value`, `-k value`, `-kvalue`, bundled booleans, `--` ends the options, a repeated option keeps its last value, a
+// bare `-` and positional arguments are ignored. Unlike there, the error says what is wrong: one line that names the argument.
+func parseArgs(args []string, opts []Option) error {
 	for i := 0; i < len(args); i++ {
 		a := args[i]
 		var used int
@@ -28,9 +25,9 @@ func Parse(args []string, opts []Option) error {
 		case a == "--":
 			return nil
 		case strings.HasPrefix(a, "--"):
-			used, err = long(a[2:], args[i+1:], opts)
+			used, err = longOption(a[2:], args[i+1:], opts)
 		case strings.HasPrefix(a, "-") && len(a) > 1:
-			used, err = short(a[1:], args[i+1:], opts)
+			used, err = shortOptions(a[1:], args[i+1:], opts)
 		}
 		if err != nil {
 			return err
@@ -40,7 +37,7 @@ func Parse(args []string, opts []Option) error {
 	return nil
 }
 
-func long(arg string, rest []string, opts []Option) (used int, err error) {
+func longOption(arg string, rest []string, opts []Option) (used int, err error) {
 	name, value, glued := strings.Cut(arg, "=")
 	for _, o := range opts {
 		if o.Long != name {
@@ -61,16 +58,16 @@ func long(arg string, rest []string, opts []Option) (used int, err error) {
 		*o.Value = rest[0]
 		return 1, nil
 	}
-	return 0, fmt.Errorf("unknown option --%s", clean(name))
+	return 0, fmt.Errorf("unknown option --%s", printable(name))
 }
 
-func short(arg string, rest []string, opts []Option) (used int, err error) {
+func shortOptions(arg string, rest []string, opts []Option) (used int, err error) {
 	for len(arg) > 0 {
 		c := arg[0]
 		arg = arg[1:]
-		o, ok := find(c, opts)
+		o, ok := findShort(c, opts)
 		if !ok {
-			return 0, fmt.Errorf("unknown option -%s", clean(string(c)))
+			return 0, fmt.Errorf("unknown option -%s", printable(string(c)))
 		}
 		if o.Set != nil {
 			*o.Set = true
@@ -92,7 +89,7 @@ func short(arg string, rest []string, opts []Option) (used int, err error) {
 	return 0, nil
 }
 
-func find(c byte, opts []Option) (Option, bool) {
+func findShort(c byte, opts []Option) (Option, bool) {
 	for _, o := range opts {
 		if o.Short == c && c != 0 {
 			return o, true
@@ -101,8 +98,8 @@ func find(c byte, opts []Option) (Option, bool) {
 	return Option{}, false
 }
 
-// clean keeps control characters of an argument out of the terminal.
-func clean(s string) string {
+// printable keeps control characters of an argument out of the terminal.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r == 0x7f {
 			return '?'

@@ -1,8 +1,8 @@
-package cliargs
+package program
 
 import "testing"
 
-func TestParse(t *testing.T) {
+func TestParseArgs(t *testing.T) {
 	type want struct {
 		config, level string
 		help, version bool
@@ -33,7 +33,7 @@ func TestParse(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got want
-			err := Parse(tt.args, []Option{
+			err := parseArgs(tt.args, []Option{
 				{Short: 'c', Long: "config", Value: &got.config}, {Short: 'l', Long: "log-level", Value: &got.level},
 				{Short: 'h', Long: "help", Set: &got.help}, {Short: 'v', Long: "version", Set: &got.version},
 			})
