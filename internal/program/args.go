@@ -58,7 +58,7 @@ func longOption(arg string, rest []string, opts []Option) (used int, err error) 
 		*o.Value = rest[0]
 		return 1, nil
 	}
-	return 0, fmt.Errorf("unknown option --%s", printable(name))
+	return 0, fmt.Errorf("unknown option --%s", withoutControls(name))
 }
 
 func shortOptions(arg string, rest []string, opts []Option) (used int, err error) {
@@ -67,7 +67,7 @@ func shortOptions(arg string, rest []string, opts []Option) (used int, err error
 		arg = arg[1:]
 		o, ok := findShort(c, opts)
 		if !ok {
-			return 0, fmt.Errorf("unknown option -%s", printable(string(c)))
+			return 0, fmt.Errorf("unknown option -%s", withoutControls(string(c)))
 		}
 		if o.Set != nil {
 			*o.Set = true
@@ -98,8 +98,8 @@ func findShort(c byte, opts []Option) (Option, bool) {
 	return Option{}, false
 }
 
-// printable keeps control characters of an argument out of the terminal.
-func printable(s string) string {
+// withoutControls keeps control characters of an argument out of the terminal.
+func withoutControls(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r == 0x7f {
 			return '?'
