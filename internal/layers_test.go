@@ -23,7 +23,7 @@ const module = "ntp-daemon"
 // floors is the plan of docs/architecture.md: a package imports from lower floors only, plus sideways.
 var floors = map[string]int{
 	"ntp": 0, "secret": 0, "printable": 0, "nts/aead": 0, "nts/record": 0,
-	"nts": 1, "source": 1, "server": 1, "algorithm": 1, "system": 1, "pool": 1,
+	"nts": 1, "source": 1, "server": 1, "algorithm": 1, "system": 1, "timekeeper": 1, "pool": 1,
 	"clock": 2, "udp": 2, "accept": 2, "nts/ke": 2, "nts/member": 2, "resolve": 2, "durable": 2, "observe": 2, "logging": 2, "privdrop": 2, "rlimit": 2,
 	"config": 3, "program": 3, "metrics": 3, "assoc": 3, "daemon": 3, "poolke": 3, "ctl": 3, "exporter": 3, "version": 0,
 }
@@ -34,6 +34,7 @@ var sideways = map[string][]string{
 	"source":     {"nts"},
 	"server":     {"nts"},
 	"system":     {"algorithm"},
+	"timekeeper": {"system"},
 	"pool":       {"nts"},
 	"nts/ke":     {"accept"},
 	"nts/member": {"accept", "nts/ke"},
@@ -195,7 +196,7 @@ func TestOnlyCommandsExit(t *testing.T) {
 // TestNoMapRanges: where floats are added or a choice is made, the order must not depend on a map.
 func TestNoMapRanges(t *testing.T) {
 	for _, p := range list(t) {
-		if name, _ := inner(p.ImportPath); !slices.Contains([]string{"algorithm", "system"}, name) {
+		if name, _ := inner(p.ImportPath); !slices.Contains([]string{"algorithm", "system", "timekeeper"}, name) {
 			continue
 		}
 		fset := token.NewFileSet()

@@ -21,7 +21,7 @@ type Clock interface {
 	// Frequency is the correction now in force, s/s relative to the bare oscillator.
 	Frequency() float64
 	// SetFrequency makes f the whole correction in force. What lies beyond ±MaxFrequency is cut to it; the
-	// entry says what was applied. Errors: ErrBadValue, ErrForeign, ErrPermission, ErrReadOnly; then nothing
+	// entry says what was applied. Errors: ErrBadValue, ntp.ErrForeignChange, ntp.ErrClockPermission, ntp.ErrClockReadOnly; then nothing
 	// was written.
 	SetFrequency(f float64) (ntp.LedgerEntry, error)
 	// SetBase names the part of the correction that stays when a slew ends: the frequency that Rest leaves
@@ -31,38 +31,15 @@ type Clock interface {
 	Step(d time.Duration) (ntp.LedgerEntry, error)
 	// SetStatus tells the kernel, and through it every program on the host, how good the clock is. A step
 	// voids it.
-	SetStatus(s Status) error
+	SetStatus(s ntp.ClockStatus) error
 
 	// CheckForeign looks whether somebody else changed the clock since the last look, and adopts what it
 	// finds; it never writes to the clock. ok is false when all is as we left it. Call it when WatchSteps
 	// reports and before each correction: a correction computed for the clock as it was would be wrong.
-	CheckForeign() (f Foreign, ok bool)
+	CheckForeign() (f ntp.ForeignChange, ok bool)
 	// Rest prepares an orderly exit: a slew in progress ends (the base frequency is put in force), a leap
 	// second that is armed is disarmed. The clock remains usable.
 	Rest() error
-}
-
-// Status is what the kernel is told about the quality of the clock.
-type Status struct {
-	Leap         ntp.LeapIndicator // arms or disarms the kernel's leap second; LeapUnknown disarms
-	MaxError     time.Duration     // root distance: a bound of the error, ≥ 0
-	EstError     time.Duration     // expected error, ≥ 0
-	Synchronized bool
-}
-
-// Foreign describes what somebody else did to the clock between two looks. Enter it in the ledger with
-// Append(f.Entry, f.Elapsed). Entry.Foreign is set when the offset is unknown from now on; it is not set when
-// the change is fully accounted for by Entry.Step: a leap second that we had armed, or the drift caused by
-// another program's frequency.
-type Foreign struct {
-	Entry   ntp.LedgerEntry
-	Elapsed time.Duration // oscillator time since the previous entry, by a clock that nobody steers
-	Jump    time.Duration // measured size of the step, 0 if there was none
-	Sleep   time.Duration // how long the machine was suspended, 0 if it was not
-
-	Leap     bool // the jump is the leap second we had armed
-	Tampered bool // frequency, tick, status or a pending slew differ from what we last wrote
-	Was, Is  State
 }
 
 // State is the part of the kernel's clock state that decides how the clock runs.
@@ -81,15 +58,8 @@ const MaxFrequency = 500e-6
 // to MaxFrequency: no oscillator is 10 % off.
 const absurdFrequency = 0.1
 
-// Sentinels that callers match.
+// Sentinels that callers match, beside those of ntp: ErrForeignChange, ErrClockPermission, ErrClockReadOnly.
 var (
-	// ErrPermission: the clock may not be set by this process; CAP_SYS_TIME is missing.
-	ErrPermission = errors.New("no permission to set the clock (CAP_SYS_TIME)")
-	// ErrForeign: the clock was stepped by somebody else, or the machine slept, since the last look; nothing
-	// was written. CheckForeign tells more, after which the call may be repeated.
-	ErrForeign = errors.New("clock was changed by another program")
-	// ErrReadOnly: this clock is not to be steered.
-	ErrReadOnly = errors.New("clock control is off")
 	// ErrBadValue: not a number, infinite, or beyond what any clock can do.
 	ErrBadValue = errors.New("impossible clock correction")
 	// ErrUnsupported: this operating system or kernel lacks what is needed.

@@ -112,8 +112,8 @@ func TestK05_VirtualAndReadOnlyNoticeSteps(t *testing.T) {
 		w.advance(time.Minute)
 		w.s.real = w.s.real.Add(row.jump + row.sleep)
 		w.s.boot += row.sleep
-		if _, err := v.Step(1); !errors.Is(err, ErrForeign) {
-			t.Errorf("%s: step: %v, want ErrForeign", row.name, err)
+		if _, err := v.Step(1); !errors.Is(err, ntp.ErrForeignChange) {
+			t.Errorf("%s: step: %v, want ntp.ErrForeignChange", row.name, err)
 		}
 		for name, c := range map[string]Clock{"virtual": v, "read only": r} {
 			f, ok := c.CheckForeign()
@@ -172,7 +172,7 @@ func TestVirtualConcurrentReaders(t *testing.T) {
 		})
 	}
 	for i := range 500 {
-		if _, err := v.SetFrequency(float64(i%7) * 10e-6); err != nil && !errors.Is(err, ErrForeign) {
+		if _, err := v.SetFrequency(float64(i%7) * 10e-6); err != nil && !errors.Is(err, ntp.ErrForeignChange) {
 			t.Error(err)
 		}
 	}
@@ -224,13 +224,13 @@ func TestVirtualReadingHasOneValue(t *testing.T) {
 
 func TestReadOnlyRefuses(t *testing.T) {
 	r := OpenReadOnly()
-	if _, err := r.SetFrequency(0); !errors.Is(err, ErrReadOnly) {
+	if _, err := r.SetFrequency(0); !errors.Is(err, ntp.ErrClockReadOnly) {
 		t.Errorf("frequency: %v", err)
 	}
-	if _, err := r.Step(1); !errors.Is(err, ErrReadOnly) {
+	if _, err := r.Step(1); !errors.Is(err, ntp.ErrClockReadOnly) {
 		t.Errorf("step: %v", err)
 	}
-	if err := errors.Join(r.SetStatus(Status{}), r.SetBase(1), r.Rest()); err != nil {
+	if err := errors.Join(r.SetStatus(ntp.ClockStatus{}), r.SetBase(1), r.Rest()); err != nil {
 		t.Error(err)
 	}
 	if r.Frequency() != 0 || r.Now().IsZero() {

@@ -10,17 +10,17 @@ import (
 
 // CheckForeign implements Clock. What it finds becomes the known state; the next SetFrequency puts right what
 // is wrong with it.
-func (k *Kernel) CheckForeign() (Foreign, bool) {
+func (k *Kernel) CheckForeign() (ntp.ForeignChange, bool) {
 	is, s, err := k.look()
 	if err != nil {
-		return Foreign{}, false // the next write will say so
+		return ntp.ForeignChange{}, false // the next write will say so
 	}
 	step, suspend := moved(k.origin, s)
 	stepped := step != 0 || suspend != 0
 	if !stepped && is == k.known {
-		return Foreign{}, false
+		return ntp.ForeignChange{}, false
 	}
-	f := Foreign{Elapsed: s.raw - k.entered, Tampered: is != k.known, Was: k.known, Is: is}
+	f := ntp.ForeignChange{Elapsed: s.raw - k.entered, Tampered: is != k.known, Was: k.known.Frequency, Is: is.Frequency}
 	f.Entry = ntp.LedgerEntry{Time: s.real, Frequency: is.rate()}
 	if stepped {
 		f.Jump, f.Sleep = step, suspend

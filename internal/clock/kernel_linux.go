@@ -37,7 +37,7 @@ type Kernel struct {
 
 // OpenKernel takes the system clock over: what other programs left behind is put right, the frequency found is
 // kept as the base, and the kernel reports an unsynchronised clock until the first SetStatus. It needs
-// CAP_SYS_TIME (ErrPermission); ErrUnsupported on Linux before 5.1 on 32-bit machines.
+// CAP_SYS_TIME (ntp.ErrClockPermission); ErrUnsupported on Linux before 5.1 on 32-bit machines.
 func OpenKernel() (*Kernel, Leftovers, error) { return openKernel(clockAdjtime, sampler()) }
 
 func openKernel(adjtime func(*timex) (int, error), read func() sample) (*Kernel, Leftovers, error) {
@@ -54,7 +54,7 @@ func openKernel(adjtime func(*timex) (int, error), read func() sample) (*Kernel,
 		return nil, left, err
 	}
 	if !after.clean(0) {
-		return nil, left, fmt.Errorf("normalise clock: kernel keeps %v: %w", after.leftovers(), ErrForeign)
+		return nil, left, fmt.Errorf("normalise clock: kernel keeps %v: %w", after.leftovers(), ntp.ErrForeignChange)
 	}
 	k := &Kernel{adjtime: adjtime, read: read, base: after.Frequency}
 	k.origin = narrowest(read)
@@ -115,7 +115,7 @@ func (k *Kernel) change(what string, tx timex, step time.Duration) (ntp.LedgerEn
 		return ntp.LedgerEntry{}, fmt.Errorf("%s: %w", what, err)
 	}
 	if jumped(k.origin, s) {
-		return ntp.LedgerEntry{}, fmt.Errorf("%s: %w", what, ErrForeign)
+		return ntp.LedgerEntry{}, fmt.Errorf("%s: %w", what, ntp.ErrForeignChange)
 	}
 	tampered := is != k.known
 	if !is.clean(k.leap) {
@@ -168,14 +168,14 @@ func (k *Kernel) drift(clock, elapsed time.Duration) time.Duration {
 	return clock - elapsed - gain(elapsed, k.last.Frequency)
 }
 
-// SetStatus implements Clock. It refuses with ErrForeign when anything about the clock was changed by others.
-func (k *Kernel) SetStatus(s Status) error {
+// SetStatus implements Clock. It refuses with ntp.ErrForeignChange when anything about the clock was changed by others.
+func (k *Kernel) SetStatus(s ntp.ClockStatus) error {
 	is, now, err := k.look()
 	if err != nil {
 		return fmt.Errorf("set clock status: %w", err)
 	}
 	if is != k.known || jumped(k.origin, now) {
-		return fmt.Errorf("set clock status: %w", ErrForeign)
+		return fmt.Errorf("set clock status: %w", ntp.ErrForeignChange)
 	}
 	tx := timex{
 		modes:    unix.ADJ_STATUS | unix.ADJ_MAXERROR | unix.ADJ_ESTERROR,
@@ -209,7 +209,7 @@ func kernelMicros(d time.Duration) int64 {
 // bound grow and withdraws the claim by itself (reliability row K15).
 func (k *Kernel) Rest() error {
 	_, err := k.SetFrequency(k.base)
-	if errors.Is(err, ErrForeign) {
+	if errors.Is(err, ntp.ErrForeignChange) {
 		k.CheckForeign()
 		_, err = k.SetFrequency(k.base)
 	}

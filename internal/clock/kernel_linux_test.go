@@ -104,17 +104,17 @@ func TestK01_LeftoversAreNormalised(t *testing.T) {
 func TestK07_NoPermission(t *testing.T) {
 	f := newFakeKernel()
 	f.refuse = unix.EPERM
-	if _, _, err := openKernel(f.call, f.sample); !errors.Is(err, ErrPermission) {
-		t.Errorf("open: %v, want ErrPermission", err)
+	if _, _, err := openKernel(f.call, f.sample); !errors.Is(err, ntp.ErrClockPermission) {
+		t.Errorf("open: %v, want ntp.ErrClockPermission", err)
 	}
 	f.refuse = nil
 	k := open(t, f)
 	f.refuse = unix.EPERM
-	if _, err := k.SetFrequency(1e-6); !errors.Is(err, ErrPermission) {
-		t.Errorf("set frequency: %v, want ErrPermission", err)
+	if _, err := k.SetFrequency(1e-6); !errors.Is(err, ntp.ErrClockPermission) {
+		t.Errorf("set frequency: %v, want ntp.ErrClockPermission", err)
 	}
-	if err := k.SetStatus(Status{}); !errors.Is(err, ErrPermission) {
-		t.Errorf("set status: %v, want ErrPermission", err)
+	if err := k.SetStatus(ntp.ClockStatus{}); !errors.Is(err, ntp.ErrClockPermission) {
+		t.Errorf("set status: %v, want ntp.ErrClockPermission", err)
 	}
 	f.refuse = unix.ENOSYS
 	if _, err := k.Step(1); !errors.Is(err, ErrUnsupported) {
@@ -274,10 +274,10 @@ func TestK05_ForeignStepStopsWrites(t *testing.T) {
 		for what, write := range map[string]func() error{
 			"frequency": func() error { _, err := k.SetFrequency(1e-6); return err },
 			"step":      func() error { _, err := k.Step(time.Second); return err },
-			"status":    func() error { return k.SetStatus(Status{Synchronized: true}) },
+			"status":    func() error { return k.SetStatus(ntp.ClockStatus{Synchronized: true}) },
 		} {
-			if err := write(); !errors.Is(err, ErrForeign) {
-				t.Errorf("%v, %s: %v, want ErrForeign", d, what, err)
+			if err := write(); !errors.Is(err, ntp.ErrForeignChange) {
+				t.Errorf("%v, %s: %v, want ntp.ErrForeignChange", d, what, err)
 			}
 		}
 		if len(f.writes) != 0 || k.Epoch() != 0 {
@@ -311,11 +311,11 @@ func TestK06_OtherWriters(t *testing.T) {
 			f := newFakeKernel()
 			k := open(t, f)
 			row.mess(f)
-			if err := k.SetStatus(Status{Synchronized: true}); !errors.Is(err, ErrForeign) {
-				t.Errorf("status: %v, want ErrForeign", err)
+			if err := k.SetStatus(ntp.ClockStatus{Synchronized: true}); !errors.Is(err, ntp.ErrForeignChange) {
+				t.Errorf("status: %v, want ntp.ErrForeignChange", err)
 			}
 			fo, ok := k.CheckForeign()
-			if !ok || !fo.Tampered || fo.Was == fo.Is || len(f.writes) != 0 {
+			if !ok || !fo.Tampered || fo.Is != fromKernel(f.freq) || len(f.writes) != 0 {
 				t.Fatalf("%v %+v, %d writes", ok, fo, len(f.writes))
 			}
 			if _, again := k.CheckForeign(); again {
@@ -350,16 +350,16 @@ func TestForeignStepDuringWrite(t *testing.T) {
 func TestK09_StatusAndLeap(t *testing.T) {
 	for _, row := range []struct {
 		name          string
-		s             Status
+		s             ntp.ClockStatus
 		status        int32
 		maxerr, ester int64
 	}{
-		{"synchronised", Status{Synchronized: true, MaxError: 1500 * time.Nanosecond, EstError: time.Microsecond}, 0, 2, 1},
-		{"insert", Status{Synchronized: true, Leap: ntp.LeapInsert}, unix.STA_INS, 0, 0},
-		{"delete", Status{Synchronized: true, Leap: ntp.LeapDelete}, unix.STA_DEL, 0, 0},
-		{"unknown leap", Status{Synchronized: true, Leap: ntp.LeapUnknown}, 0, 0, 0},
-		{"not synchronised disarms", Status{Leap: ntp.LeapInsert, MaxError: time.Hour}, unix.STA_UNSYNC, 16e6, 0},
-		{"negative", Status{Synchronized: true, MaxError: -1, EstError: -time.Hour}, 0, 0, 0},
+		{"synchronised", ntp.ClockStatus{Synchronized: true, MaxError: 1500 * time.Nanosecond, EstError: time.Microsecond}, 0, 2, 1},
+		{"insert", ntp.ClockStatus{Synchronized: true, Leap: ntp.LeapInsert}, unix.STA_INS, 0, 0},
+		{"delete", ntp.ClockStatus{Synchronized: true, Leap: ntp.LeapDelete}, unix.STA_DEL, 0, 0},
+		{"unknown leap", ntp.ClockStatus{Synchronized: true, Leap: ntp.LeapUnknown}, 0, 0, 0},
+		{"not synchronised disarms", ntp.ClockStatus{Leap: ntp.LeapInsert, MaxError: time.Hour}, unix.STA_UNSYNC, 16e6, 0},
+		{"negative", ntp.ClockStatus{Synchronized: true, MaxError: -1, EstError: -time.Hour}, 0, 0, 0},
 	} {
 		t.Run("K09 "+row.name, func(t *testing.T) {
 			f := newFakeKernel()
@@ -375,7 +375,7 @@ func TestK09_StatusAndLeap(t *testing.T) {
 			if _, err := k.SetFrequency(1e-6); err != nil || f.status&^unix.STA_NANO != row.status {
 				t.Errorf("setting the frequency changed the status to %#x (%v)", f.status, err)
 			}
-			if err := k.SetStatus(Status{Synchronized: true}); err != nil || f.status != unix.STA_NANO {
+			if err := k.SetStatus(ntp.ClockStatus{Synchronized: true}); err != nil || f.status != unix.STA_NANO {
 				t.Errorf("withdrawn flag stays: %#x (%v)", f.status, err)
 			}
 		})
@@ -393,7 +393,7 @@ func TestK10_LeapSecondIsOurs(t *testing.T) {
 	} {
 		f := newFakeKernel()
 		k := open(t, f)
-		if err := k.SetStatus(Status{Synchronized: true, Leap: row.leap}); err != nil {
+		if err := k.SetStatus(ntp.ClockStatus{Synchronized: true, Leap: row.leap}); err != nil {
 			t.Fatal(err)
 		}
 		f.wall += row.jump
@@ -409,7 +409,7 @@ func TestK12_SuspendIsNoticed(t *testing.T) {
 	k := open(t, f)
 	f.advance(time.Minute)
 	f.suspend(2 * time.Hour)
-	if _, err := k.SetFrequency(0); !errors.Is(err, ErrForeign) {
+	if _, err := k.SetFrequency(0); !errors.Is(err, ntp.ErrForeignChange) {
 		t.Errorf("write after suspend: %v", err)
 	}
 	fo, ok := k.CheckForeign()
@@ -425,7 +425,7 @@ func TestK15_Rest(t *testing.T) {
 	if _, err := k.SetFrequency(400e-6); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.SetStatus(Status{Synchronized: true, Leap: ntp.LeapInsert, MaxError: time.Second}); err != nil {
+	if err := k.SetStatus(ntp.ClockStatus{Synchronized: true, Leap: ntp.LeapInsert, MaxError: time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.Rest(); err != nil {

@@ -38,7 +38,7 @@ func (r *ReadOnly) Frequency() float64 { return 0 }
 
 // SetFrequency implements Clock; it refuses.
 func (r *ReadOnly) SetFrequency(float64) (ntp.LedgerEntry, error) {
-	return ntp.LedgerEntry{}, ErrReadOnly
+	return ntp.LedgerEntry{}, ntp.ErrClockReadOnly
 }
 
 // SetBase implements Clock; there is nothing to remember.
@@ -46,21 +46,21 @@ func (r *ReadOnly) SetBase(float64) error { return nil }
 
 // Step implements Clock; it refuses.
 func (r *ReadOnly) Step(time.Duration) (ntp.LedgerEntry, error) {
-	return ntp.LedgerEntry{}, ErrReadOnly
+	return ntp.LedgerEntry{}, ntp.ErrClockReadOnly
 }
 
 // SetStatus implements Clock; the kernel is told nothing, which is no error of the caller's.
-func (r *ReadOnly) SetStatus(Status) error { return nil }
+func (r *ReadOnly) SetStatus(ntp.ClockStatus) error { return nil }
 
 // CheckForeign implements Clock: steps and suspends count, another program's slewing is what we observe.
-func (r *ReadOnly) CheckForeign() (Foreign, bool) {
+func (r *ReadOnly) CheckForeign() (ntp.ForeignChange, bool) {
 	s := narrowest(r.read)
 	step, suspend := moved(r.seen, s)
 	if step == 0 && suspend == 0 {
 		r.seen = s
-		return Foreign{}, false
+		return ntp.ForeignChange{}, false
 	}
-	f := Foreign{Jump: step, Sleep: suspend}
+	f := ntp.ForeignChange{Jump: step, Sleep: suspend}
 	f.Elapsed = s.real.Sub(r.entered.real) - f.Jump - f.Sleep
 	f.Entry = ntp.LedgerEntry{Time: s.real, Step: f.Jump, Foreign: true}
 	r.seen, r.entered = s, s

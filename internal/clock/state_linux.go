@@ -113,7 +113,7 @@ func normalise(adjtime func(*timex) (int, error), is State, leap int) error {
 func kernelError(step string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%s: %w", step, ErrPermission)
+		return fmt.Errorf("%s: %w", step, ntp.ErrClockPermission)
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
 		return fmt.Errorf("%s: clock_adjtime is %w", step, ErrUnsupported)
 	}

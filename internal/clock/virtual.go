@@ -132,7 +132,7 @@ func (v *Virtual) change(d time.Duration, f float64) (ntp.LedgerEntry, error) {
 	defer v.mu.Unlock()
 	s := narrowest(v.read)
 	if jumped(v.seen, s) {
-		return ntp.LedgerEntry{}, ErrForeign
+		return ntp.LedgerEntry{}, ntp.ErrForeignChange
 	}
 	v.freq = f
 	v.seen, v.entered = s, s
@@ -144,20 +144,20 @@ func (v *Virtual) change(d time.Duration, f float64) (ntp.LedgerEntry, error) {
 }
 
 // SetStatus implements Clock; there is no kernel to tell.
-func (v *Virtual) SetStatus(Status) error { return nil }
+func (v *Virtual) SetStatus(ntp.ClockStatus) error { return nil }
 
 // CheckForeign implements Clock: a step of the kernel's clock steps this one too, and a suspend leaves its
 // offset as uncertain as the kernel's.
-func (v *Virtual) CheckForeign() (Foreign, bool) {
+func (v *Virtual) CheckForeign() (ntp.ForeignChange, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := narrowest(v.read)
 	step, suspend := moved(v.seen, s)
 	if step == 0 && suspend == 0 {
 		v.seen = s
-		return Foreign{}, false
+		return ntp.ForeignChange{}, false
 	}
-	f := Foreign{Jump: step, Sleep: suspend}
+	f := ntp.ForeignChange{Jump: step, Sleep: suspend}
 	// The oscillator ran as the kernel's clock did without the step, times its own error.
 	steady := s.real.Sub(v.entered.real) - f.Jump - f.Sleep
 	f.Elapsed = steady + gain(steady, v.rate)

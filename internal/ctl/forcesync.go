@@ -12,8 +12,8 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/program"
 )
@@ -179,7 +179,7 @@ func setClock(ctx context.Context, e *Env, cfg *config.Config, f forcing, offset
 		_, err = c.Step(offset)
 	}
 	switch {
-	case errors.Is(err, clock.ErrPermission):
+	case errors.Is(err, ntp.ErrClockPermission):
 		return fail(program.ExitPermission, "could not update the clock: %w; run it as root", err)
 	case err != nil:
 		return fail(program.ExitSoftware, "could not update the clock: %w", err)

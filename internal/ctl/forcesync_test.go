@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -125,9 +124,9 @@ func TestForceSync_ClockRefuses(t *testing.T) {
 	a := startTimeServer(t, goodView(), time.Hour)
 	conf := sourcesOf(t, 1, a.addr.String())
 	c := newConsole(t)
-	withClock(c).err = fmt.Errorf("adjtimex: %w", clock.ErrPermission)
+	withClock(c).err = fmt.Errorf("adjtimex: %w", ntp.ErrClockPermission)
 	c.expect(t, c.run("force-sync", "-y", "-c", conf), 77, "", "run it as root")
-	withClock(c).err = clock.ErrForeign
+	withClock(c).err = ntp.ErrForeignChange
 	c.expect(t, c.run("force-sync", "-y", "-c", conf), 70, "", "changed by another program")
 	c.OpenClock = func() (Stepper, error) { return nil, errors.New("no such thing") }
 	c.expect(t, c.run("force-sync", "-y", "-c", conf), 70, "", "no such thing")

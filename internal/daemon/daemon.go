@@ -17,6 +17,7 @@ import (
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/timekeeper"
 )
 
 // Daemon is one running ntp-daemon. Build it with New, which opens everything that can fail at start; Run runs it.
@@ -30,7 +31,7 @@ type Daemon struct {
 	logFile    *logging.File // opened anew by a reload; nil without log-path
 
 	steers  bool
-	tk      *timekeeper
+	tk      *keeper
 	state   *stateKeeper
 	keys    *keyring // nil without a server
 	servers []*listener
@@ -138,18 +139,14 @@ func (d *Daemon) openTimekeeper() error {
 	params.Observe = !steers
 	drifts := make(chan drift, 1)
 	d.state.drifts = drifts
-	d.tk = &timekeeper{
-		clock: c, steers: steers, base: c.Frequency(), log: d.log,
-		ledger: ntp.NewLedger(c.Now(), c.Frequency()),
-		sys:    system.New(params),
-		inbox:  make(chan assoc.Message, inboxDepth),
-		advice: map[ntp.SourceID]chan<- ntp.Advice{}, quiet: logging.NewLimiter(meddlingInterval),
+	d.tk = &keeper{
+		Keeper: timekeeper.New(c, c.Frequency(), params), clock: c, log: d.log, quiet: logging.NewLimiter(repeatedInterval),
+		inbox: make(chan assoc.Message, inboxDepth), advice: map[ntp.SourceID]chan<- ntp.Advice{},
 		view: &d.view, report: &d.report, notify: d.notify, boot: d.boot,
 	}
 	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
 		d.tk.saved = drifts
 	}
-	d.tk.sys.Applied(d.tk.ledger.Last())
 	if d.cfg.Synchronization.Clock == config.ClockVirtual {
 		d.truth = d.virtualTruth
 	}

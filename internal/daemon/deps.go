@@ -15,6 +15,7 @@ import (
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/ke"
 )
 
@@ -50,7 +51,7 @@ func openClock(cfg *config.Config, log zerolog.Logger) (clock.Clock, bool, error
 		return clock.OpenReadOnly(), false, nil
 	}
 	k, left, err := clock.OpenKernel()
-	if errors.Is(err, clock.ErrPermission) {
+	if errors.Is(err, ntp.ErrClockPermission) {
 		return nil, false, fmt.Errorf("take the clock: %w; run as root or with AmbientCapabilities=CAP_SYS_TIME, "+
 			"or observe only with --no-clock-control", err)
 	}

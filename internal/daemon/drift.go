@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ntp-daemon/internal/timekeeper"
 )
 
 const (
@@ -17,9 +19,6 @@ const (
 	driftMagic   = "ntp-daemon drift 1"
 	maxDriftFile = 4096   // bytes; ours has under 200
 	maxDriftFreq = 500e-6 // s/s, what the kernel can apply
-	// maxDriftSigma: a frequency known no better than this is the noise of the first samples. It is neither left in
-	// the kernel at the end nor put in force at the start.
-	maxDriftSigma = 20e-6
 	// What an oscillator changes by between two runs, s/s: the temperature of a machine that stays on, and of one
 	// that was off.
 	restartDoubt = 1e-6
@@ -40,7 +39,7 @@ type drift struct {
 }
 
 // worthwhile reports whether the frequency is better than the one that the kernel happens to have.
-func (d drift) worthwhile() bool { return d.Sigma <= maxDriftSigma }
+func (d drift) worthwhile() bool { return d.Sigma <= timekeeper.MaxKeptSigma }
 
 // uncertaintyNow is one sigma of the stored frequency for a run that begins in the given boot, s/s.
 func (d drift) uncertaintyNow(boot string) float64 {

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/timekeeper"
 )
 
 // Row L09: a panic outside the packet path ends the daemon in order, with the exit code of our own mistakes.
@@ -31,9 +32,9 @@ func TestL09_PanicEndsInOrder(t *testing.T) {
 func TestGroup_FirstCauseWins(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	g := newGroup(ctx, zerolog.Nop())
-	g.start("timekeeper", func(context.Context) error { return &RefusedError{Reason: "step"} })
+	g.start("timekeeper", func(context.Context) error { return &timekeeper.RefusedError{Reason: "step"} })
 	g.start("other", func(ctx context.Context) error { <-ctx.Done(); cancel(); return nil })
-	if err := g.wait(); ExitCode(err) != program.ExitSoftware || !errors.As(err, new(*RefusedError)) {
+	if err := g.wait(); ExitCode(err) != program.ExitSoftware || !errors.As(err, new(*timekeeper.RefusedError)) {
 		t.Errorf("%v", err)
 	}
 	g = newGroup(ctx, zerolog.Nop())

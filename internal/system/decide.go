@@ -51,7 +51,7 @@ func (s *System) judge(now Now, fx *Effects) {
 			if j.Verdict == algorithm.Falseticker {
 				level, text = Warn, "disagrees with the majority, not used"
 			}
-			fx.note(src.voice.level(now.Mono, level), targetSystem, "source %v (%s): %s", src.ID, src.Name, text)
+			fx.note(src.voice.level(now.Mono, level), TargetSystem, "source %v (%s): %s", src.ID, src.Name, text)
 		}
 		src.told = j.Verdict
 		if j.Poll != src.advised && j.Poll != src.last.Poll {
@@ -95,7 +95,7 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 	s.estimate = s.decision.Estimate
 	s.selected, s.state = now.Mono, Synchronized
 	if s.leap.update(s.leapVote(), now.Clock, s.params.Pivot) {
-		fx.note(Info, targetSystem, "leap second warning: %v", s.leap.armed)
+		fx.note(Info, TargetSystem, "leap second warning: %v", s.leap.armed)
 		fresh = true
 	}
 	if !fresh {
@@ -142,7 +142,7 @@ func (s *System) stepLevel() Level {
 func (s *System) refuse(why string, fx *Effects) {
 	s.state, s.refusal = Refused, why
 	fx.Steer = Steer{Kind: Refuse, Reason: why}
-	fx.note(Error, targetSystem, "%s", why)
+	fx.note(Error, TargetSystem, "%s", why)
 	s.show(s.unsynchronizedView(), fx)
 }
 
@@ -200,7 +200,7 @@ func (s *System) tell(now Now, fx *Effects) {
 	case s.state == Synchronized:
 		if s.unsettled || s.lines.told == 0 {
 			s.lines.told++
-			fx.note(s.found.level(now.Mono, Info), targetSystem, "synchronised: %d of %d sources agree", s.decision.Selected, s.decision.Candidates)
+			fx.note(s.found.level(now.Mono, Info), TargetSystem, "synchronised: %d of %d sources agree", s.decision.Selected, s.decision.Candidates)
 		}
 		s.unsettled = false
 	case s.unsettled || s.state == Refused || !s.overdue(now):

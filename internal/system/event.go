@@ -100,6 +100,10 @@ type Notice struct {
 	Level  Level
 	Target string // module name in the reference suite's logs, for example "ntp_proto::algorithm::kalman"
 	Text   string
+	// Subject is what the line is about when it may come again and again: who writes it limits how often a subject is
+	// loud. Empty: every such line is written.
+	Subject string
+	Fields  []any // names and values in turn, beside the text
 }
 
 // Effects is what one event asks for.

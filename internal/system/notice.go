@@ -11,8 +11,8 @@ import (
 
 // The log targets are those of the reference suite, where users' filters look for these lines (ntpd-rs.md 4.2).
 const (
+	TargetSystem = "ntpd::daemon::system"
 	targetKalman = "ntp_proto::algorithm::kalman"
-	targetSystem = "ntpd::daemon::system"
 )
 
 const (

@@ -132,7 +132,7 @@ func TestK16_RealStatus(t *testing.T) {
 	Guard(t)
 	var tx unix.Timex
 	k, _ := open(t)
-	if err := k.SetStatus(clock.Status{Synchronized: true, Leap: ntp.LeapInsert, MaxError: 12 * time.Millisecond, EstError: 340 * time.Microsecond}); err != nil {
+	if err := k.SetStatus(ntp.ClockStatus{Synchronized: true, Leap: ntp.LeapInsert, MaxError: 12 * time.Millisecond, EstError: 340 * time.Microsecond}); err != nil {
 		t.Fatal(err)
 	}
 	state, err := unix.Adjtimex(&tx)
@@ -172,7 +172,7 @@ func TestK05_RealForeignStepIsNoticed(t *testing.T) {
 		case <-time.After(time.Second):
 			t.Fatalf("step of %v not noticed within 1 s", d)
 		}
-		if _, err := k.SetFrequency(0); !errors.Is(err, clock.ErrForeign) {
+		if _, err := k.SetFrequency(0); !errors.Is(err, ntp.ErrForeignChange) {
 			t.Errorf("write after a step of %v: %v", d, err)
 		}
 		f, ok := k.CheckForeign()

@@ -1,0 +1,35 @@
+package timekeeper
+
+import (
+	"time"
+
+	"ntp-daemon/internal/system"
+)
+
+// adoptForeign enters what others did to the clock in the ledger, and reports whether the offset is unknown now, so
+// that the system process has to hear of it.
+func (k *Keeper) adoptForeign(fx *Effects) bool {
+	f, changed := k.clock.CheckForeign()
+	if !changed {
+		return false
+	}
+	k.enter(f.Entry, f.Elapsed)
+	if f.Entry.Foreign {
+		k.told = time.Time{} // setting the clock made the kernel forget what it was told
+	}
+	n := system.Notice{Level: system.Warn}
+	switch {
+	case f.Tampered && f.Jump == 0 && f.Sleep == 0:
+		n.Subject, n.Fields = "foreign frequency", []any{"was_ppm", f.Was * 1e6, "is_ppm", f.Is * 1e6}
+		n.Text = "another program changed the clock's frequency or status; is a second time daemon running?"
+	case f.Leap:
+		n.Fields, n.Text = []any{"jump", f.Jump}, "leap second done"
+	case f.Sleep > 0:
+		n.Fields = []any{"slept", f.Sleep, "jump", f.Jump}
+		n.Text = "the machine was suspended, offset unknown until the next measurement"
+	default:
+		n.Fields, n.Text = []any{"jump", f.Jump}, "another program stepped the clock, offset unknown until the next measurement"
+	}
+	fx.note(n)
+	return f.Entry.Foreign
+}
