@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,6 +109,55 @@ func TestS05_ImpossibleSources(t *testing.T) {
 	}
 	if !newAsker(t, other.Namespace, "10.9.0.1:123").ask() {
 		t.Error("no answer to an honest request")
+	}
+}
+
+// TestS05_OneForAll: a request to a broadcast or multicast address gets no answer, whatever the daemon listens on; one to
+// an address of the host does.
+func TestS05_OneForAll(t *testing.T) {
+	t.Parallel()
+	for _, listen := range []string{"0.0.0.0:123", "[::]:123"} {
+		srv, other := pair(t)
+		for _, s := range []*site{srv, other} {
+			s.IP("addr", "add", map[*site]string{srv: "fd09::1/64", other: "fd09::2/64"}[s], "dev", s.wire(), "nodad")
+		}
+		srv.up(srv.start("server", strings.Replace(plainServer("server", ""), "0.0.0.0:123", listen, 1)))
+		wire := other.wire()
+		for _, row := range []struct {
+			network, to string
+			want        int
+		}{
+			{"udp4", "10.9.0.1:123", 1}, {"udp4", "10.9.0.255:123", 0}, {"udp4", "255.255.255.255:123", 0}, {"udp4", "224.0.0.1:123", 0},
+			{"udp6", "[fd09::1]:123", 1}, {"udp6", "[ff02::1%" + wire + "]:123", 0},
+		} {
+			if row.network == "udp6" && listen[0] != '[' {
+				continue
+			}
+			seen := sniff(t, other.Namespace, wire)
+			inside(t, other.Namespace, func() error {
+				to, err := net.ResolveUDPAddr(row.network, row.to)
+				if err != nil {
+					return err
+				}
+				c, err := net.ListenUDP(row.network, nil) // Go sets SO_BROADCAST
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				_, err = c.WriteTo(hello(11), to)
+				return err
+			})
+			time.Sleep(200 * time.Millisecond) // an answer would come at once
+			answers := 0
+			for _, d := range seen.end() {
+				if len(d.payload) > 0 && d.payload[0]&7 == 4 {
+					answers++
+				}
+			}
+			if answers != row.want {
+				t.Errorf("listening on %s, asked at %s: %d answers, want %d", listen, row.to, answers, row.want)
+			}
+		}
 	}
 }
 

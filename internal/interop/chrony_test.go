@@ -223,6 +223,15 @@ func TestInterop_ChronyPlainClientIPv6(t *testing.T) {
 	done(t, row{1, "chronyd", "client of ntp-daemon", "NTP version 4, IPv6", "selected, the server listens on [::] and has two addresses"})
 }
 
+// A router or w32tm that has us as a peer asks in symmetric active mode; chronyd can do the same.
+func TestInterop_ChronySymmetricActive(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.startServer()
+	l.startChrony("peer {ours} minpoll 0 maxpoll 1\n").follows(false, "4")
+	done(t, row{1, "chronyd", "peer of ntp-daemon", "NTP version 4, symmetric active", "selected, all its tests passed"})
+}
+
 // A peer with a symmetric key gets an answer without a MAC, and must not believe it.
 func TestInterop_ChronySymmetricKey(t *testing.T) {
 	t.Parallel()

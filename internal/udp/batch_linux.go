@@ -12,7 +12,7 @@ import (
 
 // Room for control messages, in 8-byte words so that the kernel's structures in them are aligned.
 const (
-	inControlWords  = 16 // a timestamp (32 bytes with header) and a packet info (40)
+	inControlWords  = 16 // a timestamp (32 bytes with header), a packet info of IPv6 (40) and one of IPv4 (32)
 	outControlWords = 6  // a packet info
 )
 

@@ -44,11 +44,11 @@ func (c *control) take(h *unix.Cmsghdr, data []byte) {
 	case h.Level == unix.SOL_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 		p := (*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0]))
 		c.to = netip.AddrFrom4(p.Addr)
-		c.cast = p.Addr != p.Spec_dst
+		c.cast = p.Addr != p.Spec_dst // which is the host's own address (ip(7))
 	case h.Level == unix.SOL_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
 		p := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
 		c.to = netip.AddrFrom16(p.Addr).Unmap()
-		c.cast = c.to.IsMulticast() || c.to.Is4() && c.to.As4() == [4]byte{255, 255, 255, 255}
+		c.cast = c.cast || c.to.IsMulticast()
 	case h.Level == unix.SOL_IP && h.Type == unix.IP_RECVERR, h.Level == unix.SOL_IPV6 && h.Type == unix.IPV6_RECVERR:
 		if len(data) >= int(unsafe.Sizeof(unix.SockExtendedErr{})) {
 			e := (*unix.SockExtendedErr)(unsafe.Pointer(&data[0]))

@@ -110,7 +110,7 @@ func (s *Server) bind(sa unix.Sockaddr, addr netip.Addr, v6only, reuse bool) err
 		}
 	}
 	if addr.IsUnspecified() { // a socket with an address of its own answers from it anyway
-		if err := s.askDestination(addr.Is6()); err != nil {
+		if err := s.askDestination(addr.Is6(), v6only); err != nil {
 			return fmt.Errorf("ask for destination addresses: %w", err)
 		}
 	}
@@ -130,9 +130,13 @@ func (s *Server) bind(sa unix.Sockaddr, addr netip.Addr, v6only, reuse bool) err
 	return nil
 }
 
-func (s *Server) askDestination(v6 bool) error {
+// askDestination asks for packet info. An IPv6 socket that also takes IPv4 asks for that of IPv4, too: only there
+// does the kernel say which of the host's addresses it would answer from, which tells a directed broadcast.
+func (s *Server) askDestination(v6, v6only bool) error {
 	if v6 {
-		return unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1); err != nil || v6only {
+			return err
+		}
 	}
 	return unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 }

@@ -29,7 +29,13 @@ func checkStamps(t *testing.T, tx ntp.Stamp, ok bool, rx ntp.Stamp) {
 }
 
 func TestServer_BatchAllocatesNothing(t *testing.T) {
-	s := listen(t, ListenConfig{Address: netip.MustParseAddrPort("0.0.0.0:0")})[0]
+	for _, address := range []string{"0.0.0.0:0", "[::]:0"} {
+		t.Run(address, func(t *testing.T) { batchAllocatesNothing(t, netip.MustParseAddrPort(address)) })
+	}
+}
+
+func batchAllocatesNothing(t *testing.T, address netip.AddrPort) {
+	s := listen(t, ListenConfig{Address: address})[0]
 	defer s.Close()
 	c := dial(t, local(s.LocalAddr().Port()))
 	b, p, total := NewBatch(), make([]byte, 48), 0
@@ -92,27 +98,35 @@ func TestS20_SendErrorsAreCounted(t *testing.T) {
 	}
 }
 
+// A directed broadcast is told from a unicast by sockets of either family.
 func TestServer_BroadcastIsFlawed(t *testing.T) {
-	s := listen(t, ListenConfig{Address: netip.MustParseAddrPort("0.0.0.0:0")})[0]
-	defer s.Close()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
-		t.Fatal(err)
-	}
-	to := &unix.SockaddrInet4{Port: int(s.LocalAddr().Port()), Addr: [4]byte{127, 255, 255, 255}}
-	if err := unix.Sendto(fd, make([]byte, 48), 0, to); err != nil {
-		t.Skipf("no broadcast on loopback: %v", err)
-	}
-	b := NewBatch()
-	if err := s.Receive(b); err != nil {
-		t.Fatal(err)
-	}
-	if d := b.Datagram(0); d.Flaw != NotUnicast {
-		t.Errorf("datagram to %v: flaw %d", d.To, d.Flaw)
+	for _, address := range []string{"0.0.0.0:0", "[::]:0"} {
+		s := listen(t, ListenConfig{Address: netip.MustParseAddrPort(address)})[0]
+		defer s.Close()
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
+			t.Fatal(err)
+		}
+		b := NewBatch()
+		for _, row := range []struct {
+			to   [4]byte
+			want Flaw
+		}{{[4]byte{127, 255, 255, 255}, NotUnicast}, {[4]byte{127, 0, 0, 1}, Sound}, {[4]byte{127, 9, 9, 9}, Sound}} {
+			to := &unix.SockaddrInet4{Port: int(s.LocalAddr().Port()), Addr: row.to}
+			if err := unix.Sendto(fd, make([]byte, 48), 0, to); err != nil {
+				t.Skipf("no broadcast on loopback: %v", err)
+			}
+			if err := s.Receive(b); err != nil {
+				t.Fatal(err)
+			}
+			if d := b.Datagram(0); d.Flaw != row.want || d.To.Addr() != netip.AddrFrom4(row.to) {
+				t.Errorf("%s: datagram to %v: to %v, flaw %d", address, row.to, d.To, d.Flaw)
+			}
+		}
 	}
 }
 
