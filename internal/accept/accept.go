@@ -25,9 +25,6 @@ type Config struct {
 	PerPrefix int
 	// PrefixV6 is 64 if 0; a pool uses 56, the size that providers hand out.
 	PrefixV6 int
-	// Rate is how many connections per second one prefix may open in the long run, with a burst of twice as
-	// many and at least 8; 0 is no limit.
-	Rate float64
 	// Exempt names addresses that may connect without prefix limits, such as trusted load balancers. It is called
 	// under the loop's lock.
 	Exempt func(netip.Addr) bool
@@ -46,7 +43,7 @@ type Config struct {
 type Counters struct {
 	Accepted uint64 // handed to Handle
 	Full     uint64 // closed: no permit, nobody idle
-	Prefix   uint64 // closed: prefix over its limit or rate
+	Prefix   uint64 // closed: prefix over its limit
 	Evicted  uint64 // closed while idle to make room
 	Errors   uint64 // accept errors survived
 	Panics   uint64 // panics contained; each is a bug
@@ -190,10 +187,6 @@ func (l *Loop) enter(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limited := !c.exempt(l.cfg.Exempt)
-	if limited && !l.prefixes.allowed(c.remote, time.Now()) {
-		l.prefix.Add(1)
-		return false
-	}
 	key := l.prefixes.of(c.remote)
 	if limited && !l.prefixes.room(c.remote) && !l.evictLocked(func(o *Conn) bool { return o.counted == key }) {
 		l.prefix.Add(1)

@@ -253,44 +253,12 @@ func TestPerPrefix(t *testing.T) {
 					_ = p.Close()
 				}
 				_ = stop()
-				if n := len(loop.prefixes.table); n != 0 {
+				if n := len(loop.prefixes.open); n != 0 {
 					t.Errorf("%d prefixes remembered for nothing", n)
 				}
 			})
 		})
 	}
-}
-
-func TestRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ln := newFakeListener()
-		loop, stop := start(t, Config{Permits: 100, Rate: 2, Handle: func(context.Context, *Conn) {}}, ln)
-		open := func(from string, n int) (accepted uint64) {
-			before := loop.Counters().Accepted
-			for range n {
-				c, _ := dial(from)
-				ln.next <- c
-			}
-			synctest.Wait()
-			return loop.Counters().Accepted - before
-		}
-		if n := open("192.0.2.1", 20); n != 8 {
-			t.Errorf("burst of %d", n)
-		}
-		if n := open("192.0.2.2", 3); n != 3 {
-			t.Errorf("another prefix: %d of 3", n)
-		}
-		time.Sleep(2 * time.Second)
-		if n := open("192.0.2.1", 20); n != 4 {
-			t.Errorf("%d after 2 s at 2 per second", n)
-		}
-		time.Sleep(time.Minute)
-		open("192.0.2.3", sweepEvery)
-		if n := len(loop.prefixes.table); n > 1 {
-			t.Errorf("%d prefixes remembered", n)
-		}
-		_ = stop()
-	})
 }
 
 func TestPrefixTable_IsCapped(t *testing.T) {
@@ -300,8 +268,8 @@ func TestPrefixTable_IsCapped(t *testing.T) {
 		p.add(a)
 		a = a.Next()
 	}
-	if len(p.table) != maxPrefixes {
-		t.Errorf("%d entries", len(p.table))
+	if len(p.open) != maxPrefixes {
+		t.Errorf("%d entries", len(p.open))
 	}
 	if !p.room(a) || p.add(a).IsValid() {
 		t.Error("a stranger beyond the table must go unlimited")

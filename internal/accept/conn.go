@@ -71,7 +71,7 @@ func (c *Conn) SetRemote(a netip.Addr) bool {
 		c.counted = netip.Prefix{}
 	}
 	c.remote = a.Unmap()
-	if !l.prefixes.allowed(c.remote, time.Now()) || !l.prefixes.room(c.remote) {
+	if !l.prefixes.room(c.remote) {
 		l.prefix.Add(1)
 		return false
 	}

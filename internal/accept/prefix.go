@@ -1,43 +1,20 @@
 package accept
 
-import (
-	"net/netip"
-	"time"
-)
+import "net/netip"
 
-const (
-	// maxPrefixes caps the table. Beyond it new prefixes go unlimited: the permits still hold, and refusing
-	// strangers because an attacker has many addresses would serve the attacker.
-	maxPrefixes = 1 << 14
-	// sweepEvery is how many arrivals pass between two looks for entries that can be forgotten.
-	sweepEvery = 1 << 10
-	// leastBurst lets a small site start all its clients at once.
-	leastBurst = 8
-)
+// maxPrefixes caps the table. Beyond it new prefixes go unlimited: the permits still hold, and refusing strangers
+// because an attacker has many addresses would serve the attacker.
+const maxPrefixes = 1 << 14
 
-// prefixes limits each client prefix: how many connections at a time, and how many per second. It is guarded
-// by the lock of its loop.
+// prefixes limits how many connections each client prefix has open at a time. It is guarded by the lock of its loop.
 type prefixes struct {
-	limit   int
-	bitsV6  int
-	rate    float64
-	burst   float64
-	arrived int
-	table   map[netip.Prefix]*prefixState
-}
-
-// prefixState is one prefix: open connections, and a token bucket that was right at time at.
-type prefixState struct {
-	open   int
-	tokens float64
-	at     time.Time
+	limit  int // 0: none
+	bitsV6 int
+	open   map[netip.Prefix]int
 }
 
 func newPrefixes(c Config) prefixes {
-	return prefixes{
-		limit: c.PerPrefix, bitsV6: c.PrefixV6, rate: c.Rate, burst: max(leastBurst, 2*c.Rate),
-		table: map[netip.Prefix]*prefixState{},
-	}
+	return prefixes{limit: c.PerPrefix, bitsV6: c.PrefixV6, open: map[netip.Prefix]int{}}
 }
 
 // of is the prefix of an address.
@@ -53,77 +30,26 @@ func (p *prefixes) of(a netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// state is the entry of a prefix, nil if the table is full.
-func (p *prefixes) state(key netip.Prefix) *prefixState {
-	s := p.table[key]
-	if s == nil && len(p.table) < maxPrefixes {
-		s = &prefixState{tokens: p.burst}
-		p.table[key] = s
-	}
-	return s
-}
-
-// allowed takes a token from the prefix's bucket.
-func (p *prefixes) allowed(a netip.Addr, now time.Time) bool {
-	if p.rate <= 0 {
-		return true
-	}
-	if p.arrived++; p.arrived >= sweepEvery {
-		p.sweep(now)
-	}
-	s := p.state(p.of(a))
-	if s == nil {
-		return true
-	}
-	if !s.at.IsZero() {
-		s.tokens = min(p.burst, s.tokens+p.rate*now.Sub(s.at).Seconds())
-	}
-	s.at = now
-	if s.tokens < 1 {
-		return false
-	}
-	s.tokens--
-	return true
-}
-
-// sweep forgets prefixes whose bucket has filled up and that have nothing open.
-func (p *prefixes) sweep(now time.Time) {
-	p.arrived = 0
-	for key, s := range p.table {
-		if s.open == 0 && s.tokens+p.rate*now.Sub(s.at).Seconds() >= p.burst {
-			delete(p.table, key)
-		}
-	}
-}
-
 // room says whether the prefix may have one more connection.
-func (p *prefixes) room(a netip.Addr) bool {
-	s := p.table[p.of(a)]
-	return p.limit <= 0 || s == nil || s.open < p.limit
-}
+func (p *prefixes) room(a netip.Addr) bool { return p.limit <= 0 || p.open[p.of(a)] < p.limit }
 
 // add counts a connection and returns the prefix to remove it by, invalid if it was not counted.
 func (p *prefixes) add(a netip.Addr) netip.Prefix {
-	if p.limit <= 0 {
-		return netip.Prefix{}
-	}
 	key := p.of(a)
-	s := p.state(key)
-	if s == nil {
+	n, known := p.open[key]
+	if p.limit <= 0 || !known && len(p.open) >= maxPrefixes {
 		return netip.Prefix{}
 	}
-	s.open++
+	p.open[key] = n + 1
 	return key
 }
 
-// remove uncounts a connection. Without a rate there is nothing else to remember of the prefix.
+// remove uncounts a connection.
 func (p *prefixes) remove(key netip.Prefix) {
-	s := p.table[key]
-	if s == nil {
-		return
-	}
-	s.open--
-	if s.open <= 0 && p.rate <= 0 {
-		delete(p.table, key)
+	switch n := p.open[key]; {
+	case n > 1:
+		p.open[key] = n - 1
+	default:
+		delete(p.open, key)
 	}
 }

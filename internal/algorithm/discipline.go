@@ -46,19 +46,6 @@ const (
 	Selected                   // part of the consensus: its samples steer the clock
 )
 
-// String names the verdict as status output shows it.
-func (v Verdict) String() string {
-	switch v {
-	case Falseticker:
-		return "falseticker"
-	case Candidate:
-		return "candidate"
-	case Selected:
-		return "selected"
-	}
-	return "excluded"
-}
-
 // Reason says why a source is not selected.
 type Reason uint8
 

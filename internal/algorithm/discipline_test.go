@@ -19,7 +19,7 @@ func TestApplied_Ours(t *testing.T) {
 	at := feed(d, 0, 10, p)
 	before := *d.trackers[0]
 	o := d.Decide(at).Estimate.Offset
-	l = l.Append(ntp.LedgerEntry{Time: l.Clock(at).Add(o), Step: o}, 0)
+	l = l.Append(ntp.LedgerEntry{Time: reading(l, at).Add(o), Step: o}, 0)
 	d.Applied(l.Last())
 	if !reflect.DeepEqual(before, *d.trackers[0]) {
 		t.Error("a step of ours changed a tracker")
@@ -40,7 +40,7 @@ func TestApplied_Foreign(t *testing.T) {
 	p := newPath(1, 100*us, us)
 	p.freq = 40e-6
 	at := feed(d, 0, 60, p)
-	l = l.Append(ntp.LedgerEntry{Time: l.Clock(at).Add(time.Hour), Step: time.Hour, Foreign: true}, time.Duration(at))
+	l = l.Append(ntp.LedgerEntry{Time: reading(l, at).Add(time.Hour), Step: time.Hour, Foreign: true}, time.Duration(at))
 	d.Applied(l.Last())
 	if dec := d.Decide(at); dec.Selected != 0 || dec.Estimate.Known || dec.Judgements[0].Reason != ReasonNoSample {
 		t.Errorf("still selected: %+v", dec)
@@ -152,7 +152,7 @@ func TestApplied_OthersFrequencyIsNotLearned(t *testing.T) {
 	d.Followed()
 	d.Forget(1)
 	for _, foreign := range []bool{false, true} {
-		l = l.Append(ntp.LedgerEntry{Time: l.Clock(at), Frequency: -300e-6, Foreign: foreign}, time.Duration(at-l.Last().Local))
+		l = l.Append(ntp.LedgerEntry{Time: reading(l, at), Frequency: -300e-6, Foreign: foreign}, time.Duration(at-l.Last().Local))
 		d.Applied(l.Last())
 	}
 	d.Absorb(newPath(2, 100*us, us).at(at))

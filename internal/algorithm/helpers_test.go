@@ -53,3 +53,9 @@ func loose() Params {
 	p.MinimumAgreeing = 1
 	return p
 }
+
+// reading is what the clock shows at an oscillator time at or after the newest entry of its ledger.
+func reading(l ntp.Ledger, at ntp.Local) ntp.Timestamp {
+	last := l.Last()
+	return last.Time.Add(at.Sub(last.Local) + last.ClockGap(at) - last.Gap)
+}

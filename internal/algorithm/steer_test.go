@@ -63,7 +63,7 @@ func TestSteer_SlewEnds(t *testing.T) {
 	if dec.Steer.Kind != SteerSlew || dec.Wait < sec {
 		t.Fatalf("no slew: %+v", dec.Steer)
 	}
-	l = l.Append(ntp.LedgerEntry{Time: l.Clock(at), Frequency: dec.Steer.Frequency}, 0)
+	l = l.Append(ntp.LedgerEntry{Time: reading(l, at), Frequency: dec.Steer.Frequency}, 0)
 	d.Applied(l.Last())
 	d.Forget(1)
 	if dec := d.Decide(at.Add(sec)); dec.Steer.Kind != SteerNone || dec.Wait <= 0 {
@@ -76,7 +76,7 @@ func TestSteer_SlewEnds(t *testing.T) {
 	if again := d.Decide(at.Add(time.Minute)); again.Steer != dec.Steer {
 		t.Errorf("an end that was not confirmed is not tried again: %+v", again.Steer)
 	}
-	l = l.Append(ntp.LedgerEntry{Time: l.Clock(at.Add(time.Minute)), Frequency: dec.Steer.Frequency}, 0)
+	l = l.Append(ntp.LedgerEntry{Time: reading(l, at.Add(time.Minute)), Frequency: dec.Steer.Frequency}, 0)
 	d.Applied(l.Last())
 	if dec := d.Decide(at.Add(time.Hour)); dec.Steer.Kind != SteerNone {
 		t.Errorf("writes to the clock without a source: %+v", dec.Steer)

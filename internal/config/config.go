@@ -76,6 +76,7 @@ type Server struct {
 	Deny             server.Rule   // default: nobody; Action is for who is in it
 	RateLimitSlots   int           // rate-limiting-cache-size; 0: no limit
 	RateLimitSpacing time.Duration // rate-limiting-cutoff-ms: least spacing per client
+	RateLimitKiss    bool          // rate-limiting-kiss: tell clients over the limit now and then
 	RequireNTS       server.Action // what requests without NTS get; server.Allow: an answer
 	Versions         []uint8       // accept-ntp-versions: of 1 to 4; others are ignored
 }

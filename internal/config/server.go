@@ -51,6 +51,10 @@ func (l *loader) server(t *table) Server {
 	if t.has("rate-limiting-cache-size") != t.has("rate-limiting-cutoff-ms") {
 		l.warn(t.node.key, t.path, "rate limiting needs both rate-limiting-cache-size and rate-limiting-cutoff-ms, it is off", "write both or neither")
 	}
+	if t.boolean("rate-limiting-kiss", &s.RateLimitKiss); s.RateLimitKiss && (s.RateLimitSlots == 0 || s.RateLimitSpacing == 0) {
+		l.warn(t.node.children["rate-limiting-kiss"].key, t.name("rate-limiting-kiss"), "has no effect without a rate limit",
+			"write rate-limiting-cache-size and rate-limiting-cutoff-ms, or remove it")
+	}
 	t.requireNTS(&s.RequireNTS)
 	t.versions(&s.Versions, false)
 	t.finish()

@@ -74,8 +74,6 @@ type syntaxError struct {
 	what string
 }
 
-func (e *syntaxError) Error() string { return e.what }
-
 // parse builds the tree. Duplicate keys are found here by one map lookup each: go-toml's own tracker compares
 // with every earlier key and takes minutes on a hostile file of a few megabytes.
 func parse(data []byte) (*document, *syntaxError) {

@@ -107,3 +107,26 @@ func TestF04_WorkingDirectoryIsNotSearched(t *testing.T) {
 		t.Errorf("./ntp.toml was read: %q", c.err.String())
 	}
 }
+
+// With --offline the files that a configuration names may be anywhere, and what its text says is checked all the same.
+func TestValidate_Offline(t *testing.T) {
+	c, dir := newConsole(t), t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const absent = "certificate-chain-path = \"/nowhere/chain.pem\"\nprivate-key-path = \"/nowhere/key.pem\"\n"
+	daemon := file("ntp.toml", "[[nts-ke-server]]\nlisten = \"127.0.0.1:4460\"\nauthorized-pool-server-certificates = [\"/nowhere/pool.pem\"]\n"+absent+
+		"[[server]]\nlisten = \"127.0.0.1:123\"\n")
+	pool := file("pool.toml", "[nts-pool-ke-server]\nlisten = \"127.0.0.1:4460\"\n"+
+		"certificate-authority-path = \"/nowhere/ca.pem\"\nkey-exchange-servers = [{ domain = \"ntp.example.org\", port = 4460 }]\n"+absent)
+	for _, path := range []string{daemon, pool} {
+		c.expect(t, c.run("validate", "-c", path), 78, "", "/nowhere/")
+		c.expect(t, c.run("validate", "-c", path, "--offline"), 0, "", "as far as its text goes")
+	}
+	c.expect(t, c.run("validate", "--offline", "-c", file("bad.toml", "[[server]]\nlisten = \"nowhere\"\n")), 78, "", "bad.toml")
+	c.expect(t, c.run("validate", "--offline", "-c", filepath.Join(dir, "absent.toml")), 78, "", "absent.toml")
+}

@@ -79,6 +79,10 @@ func (d *Daemon) openListener(s config.Server) (*listener, error) {
 	limiter := server.NewRateLimiter(server.RateLimit{
 		Prefixes: s.RateLimitSlots, Interval: s.RateLimitSpacing, Burst: rateBurst, Seed: [2]uint64{seed[0], seed[1]},
 	})
+	var kisses *server.RateLimiter
+	if s.RateLimitKiss {
+		kisses = server.NewKissLimiter(s.RateLimitSlots, [2]uint64{seed[1], seed[0]})
+	}
 	sockets, err := udp.Listen(udp.ListenConfig{
 		Address: s.Listen, Sockets: runtime.NumCPU(), V6Only: d.alsoIPv4(s.Listen),
 		Clock: udp.Clock{Now: d.readClock, Map: d.mapStamp},
@@ -95,7 +99,7 @@ func (d *Daemon) openListener(s config.Server) (*listener, error) {
 			socket: sock, counters: c, view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
 			log: logging.Target(d.log, "ntpd::daemon::server"),
 			responder: server.NewResponder(server.Config{
-				Access: lists, Limiter: limiter, RequireNTS: s.RequireNTS,
+				Access: lists, Limiter: limiter, KissRate: kisses, RequireNTS: s.RequireNTS,
 				Versions: server.VersionSet(s.Versions...),
 				Rand:     bufio.NewReaderSize(d.deps.Rand, nonceBuffer), Seed: seed[2] + uint64(i),
 			}),

@@ -162,6 +162,6 @@ func (l *listener) stats() observe.ServerStats {
 	return observe.ServerStats{
 		Received: t.Received, Accepted: t.Accepted, Denied: t.Denied, Ignored: t.Ignored, RateLimited: t.RateLimited,
 		SendErrors: t.ResponseSendErrors, NTSReceived: t.NTSReceived, NTSAccepted: t.NTSAccepted,
-		NTSDenied: t.NTSDenied, NTSRateLimited: t.NTSRateLimited, NTSNAK: t.NTSNAK,
+		NTSDenied: t.NTSDenied, NTSNAK: t.NTSNAK,
 	}
 }

@@ -64,18 +64,6 @@ func (l *Limiter) Event(log *zerolog.Logger, level zerolog.Level, now time.Time,
 	return e
 }
 
-// Forget makes the next event of the kind loud again, because the trouble is over. It returns how many were
-// quiet.
-func (l *Limiter) Forget(key string) (repeated uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if k := l.kinds[key]; k != nil {
-		repeated = k.repeated
-		delete(l.kinds, key)
-	}
-	return repeated
-}
-
 // evict forgets the kind that was loud longest ago.
 func (l *Limiter) evict() {
 	var oldest string

@@ -339,10 +339,6 @@ func TestLimiter(t *testing.T) {
 	now = now.Add(time.Hour)
 	want("after the interval", "a", 2, true)
 	want("and again", "a", 1, false)
-	if n := l.Forget("a"); n != 1 {
-		t.Errorf("forget: %d", n)
-	}
-	want("after the trouble", "a", 0, true)
 	for i := range 10 * maxLimited {
 		now = now.Add(time.Second)
 		l.Allow(now, fmt.Sprint(i))

@@ -130,11 +130,7 @@ func AppendField(dst []byte, t FieldType, value []byte) []byte {
 	return appendField(dst, t, value, minField)
 }
 
-// AppendInnerField appends a field for the encrypted part, where the minimum is four bytes.
-func AppendInnerField(dst []byte, t FieldType, value []byte) []byte {
-	return appendField(dst, t, value, minInnerField)
-}
-
+// appendField is AppendField with another minimum: inside the encrypted part it is four bytes.
 func appendField(dst []byte, t FieldType, value []byte, minLen int) []byte {
 	n := max((fieldHeader+len(value)+3)&^3, minLen)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(t))

@@ -200,7 +200,7 @@ func TestAppendField_Lengths(t *testing.T) {
 		if got := len(AppendField(nil, FieldCookie, make([]byte, c.value))); got != c.outer {
 			t.Errorf("%d bytes made a field of %d, want %d", c.value, got, c.outer)
 		}
-		if got := len(AppendInnerField(nil, FieldCookie, make([]byte, c.value))); got != c.inner {
+		if got := len(appendInner(nil, FieldCookie, make([]byte, c.value))); got != c.inner {
 			t.Errorf("%d bytes made an inner field of %d, want %d", c.value, got, c.inner)
 		}
 	}
@@ -214,7 +214,7 @@ func TestFields_RoundTrip(t *testing.T) {
 		b := make([]byte, HeaderLen)
 		add, start := AppendField, HeaderLen
 		if inner {
-			add, start, b = AppendInnerField, 0, nil
+			add, start, b = appendInner, 0, nil
 		} else if n := len(values); n > 0 && len(values[n-1]) < 24 {
 			values[n-1] = make([]byte, 24) // a last field of 20 or 24 bytes would read as a MAC (RFC 7822 §7.5.1.4)
 		}
@@ -284,7 +284,7 @@ func FuzzPacket(f *testing.F) {
 // FuzzInner is the same for the fields inside an authenticator.
 func FuzzInner(f *testing.F) {
 	f.Add([]byte{})
-	f.Add(AppendInnerField(AppendInnerField(nil, FieldCookie, make([]byte, 100)), FieldCookie, nil))
+	f.Add(appendInner(appendInner(nil, FieldCookie, make([]byte, 100)), FieldCookie, nil))
 	f.Add([]byte{2, 4, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var fs Fields
@@ -293,10 +293,14 @@ func FuzzInner(f *testing.F) {
 		}
 		again := []byte{}
 		for _, fl := range fs.All() {
-			again = AppendInnerField(again, fl.Type, fl.Value)
+			again = appendInner(again, fl.Type, fl.Value)
 		}
 		if !bytes.Equal(again, b) {
 			t.Fatalf("%x became %x", b, again)
 		}
 	})
+}
+
+func appendInner(dst []byte, t FieldType, value []byte) []byte {
+	return appendField(dst, t, value, minInnerField)
 }

@@ -40,9 +40,6 @@ func NewLedger(at Timestamp, frequency float64) Ledger {
 	return Ledger{base: at, entries: []LedgerEntry{{Time: at, Frequency: frequency}}}
 }
 
-// Base is the clock reading at which Local and every Gap count from zero.
-func (l Ledger) Base() Timestamp { return l.base }
-
 // Last returns the newest entry.
 func (l Ledger) Last() LedgerEntry { return l.entries[len(l.entries)-1] }
 
@@ -84,12 +81,6 @@ func nearest(ns float64) time.Duration { return time.Duration(math.Round(ns)) }
 func (l Ledger) Local(t Timestamp) Local {
 	last := l.Last()
 	return last.local(t)
-}
-
-// Clock maps an oscillator time at or after the newest entry to the reading that the clock shows then.
-func (l Ledger) Clock(at Local) Timestamp {
-	last := l.Last()
-	return l.base.Add(time.Duration(at) + last.ClockGap(at))
 }
 
 // Place fills At, Gap and RTT of a two-way measurement whose T1 and T4 are readings of the steered clock. It

@@ -120,7 +120,7 @@ func rawField(t ntp.FieldType, value []byte) []byte {
 
 // sealed appends a right authenticator for what is before it.
 func (s *site) sealed(pkt, inner []byte) []byte {
-	c, err := aead.New(s.keys.Algorithm, s.keys.C2S)
+	c, err := newCipher(s.keys.Algorithm, s.keys.C2S)
 	if err != nil {
 		panic(err)
 	}
@@ -155,4 +155,18 @@ func flip(b []byte, bit int) []byte {
 	c := append([]byte(nil), b...)
 	c[bit/8] ^= 1 << (bit % 8)
 	return c
+}
+
+// newCipher is a cipher with a key.
+func newCipher(a aead.Algorithm, key []byte) (*aead.Cipher, error) {
+	c := new(aead.Cipher)
+	return c, c.Rekey(a, key)
+}
+
+// innerField appends a field for the encrypted part, where the minimum is four bytes.
+func innerField(dst []byte, t ntp.FieldType, value []byte) []byte {
+	n := (fieldHeader + len(value) + 3) &^ 3
+	dst = binary.BigEndian.AppendUint16(dst, uint16(t))
+	dst = append(binary.BigEndian.AppendUint16(dst, uint16(n)), value...)
+	return append(dst, make([]byte, n-fieldHeader-len(value))...)
 }

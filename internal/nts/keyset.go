@@ -68,9 +68,6 @@ func (k *KeySet) Rotate(key MasterKey) *KeySet {
 	return &KeySet{keys: slices.Concat([]keyEntry{key.entry()}, kept), stale: k.stale}
 }
 
-// Len returns how many keys open cookies, the current one included.
-func (k *KeySet) Len() int { return len(k.keys) }
-
 // Format hides the keys from every verb.
 func (k *KeySet) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 

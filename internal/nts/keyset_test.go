@@ -55,8 +55,8 @@ func TestN19_RotationAndRestart(t *testing.T) {
 		if got, want := s.seal.Open(s.ks, old, new(Keys)), n <= stale; got != want {
 			t.Errorf("after %d rotations the cookie opens: %v, want %v", n, got, want)
 		}
-		if s.ks.Len() != min(n, stale)+1 {
-			t.Errorf("after %d rotations %d keys", n, s.ks.Len())
+		if len(s.ks.keys) != min(n, stale)+1 {
+			t.Errorf("after %d rotations %d keys", n, len(s.ks.keys))
 		}
 		fresh := s.cookie()
 		ks, rotated, err := UnmarshalKeySet(s.ks.Marshal(noon), noon.Add(time.Hour), stale)
@@ -74,10 +74,10 @@ func TestN19_RotationAndRestart(t *testing.T) {
 	if s.open(func() []byte { s2 := newSite(t, aead.SIVCMAC256); return s2.request(0) }()) != SendNAK {
 		t.Error("request with a cookie from before the history: no NAK")
 	}
-	if NewKeySet(masterKey(t, 1), 0).Rotate(masterKey(t, 2)).Len() != 1 {
+	if len(NewKeySet(masterKey(t, 1), 0).Rotate(masterKey(t, 2)).keys) != 1 {
 		t.Error("stale 0 keeps a key")
 	}
-	if NewKeySet(masterKey(t, 1), -5).Rotate(masterKey(t, 2)).Len() != 1 || NewKeySet(masterKey(t, 1), math.MaxInt).stale != maxKeys-1 {
+	if len(NewKeySet(masterKey(t, 1), -5).Rotate(masterKey(t, 2)).keys) != 1 || NewKeySet(masterKey(t, 1), math.MaxInt).stale != maxKeys-1 {
 		t.Error("stale not clamped")
 	}
 }
@@ -89,8 +89,8 @@ func TestKeySet_LoadKeepsNoMoreThanAsked(t *testing.T) {
 	}
 	for stale, want := range map[int]int{0: 1, 4: 5, 9: 10, 20: 10} {
 		got, _, err := UnmarshalKeySet(ks.Marshal(noon), noon, stale)
-		if err != nil || got.Len() != want || got.keys[0].id != ks.keys[0].id {
-			t.Errorf("stale %d: %d keys, %v", stale, got.Len(), err)
+		if err != nil || len(got.keys) != want || got.keys[0].id != ks.keys[0].id {
+			t.Errorf("stale %d: %d keys, %v", stale, len(got.keys), err)
 		}
 	}
 }
@@ -175,7 +175,7 @@ func TestForeignKeyFile(t *testing.T) {
 	for _, v := range file.NtpdRs {
 		want := Keys{Algorithm: v.Algorithm, C2S: unhex(t, v.C2S), S2C: unhex(t, v.S2C)}
 		ks, rotated, err := UnmarshalKeySet(unhex(t, v.File), noon, 7)
-		if err != nil || rotated.Unix() != 1_700_000_000 || ks.Len() != 3 {
+		if err != nil || rotated.Unix() != 1_700_000_000 || len(ks.keys) != 3 {
 			t.Fatalf("%v: %v", rotated, err)
 		}
 		s := NewSealer()

@@ -26,21 +26,6 @@ const (
 	Drop                          // say nothing
 )
 
-// String names the verdict for logs and metrics.
-func (v RequestVerdict) String() string {
-	switch v {
-	case NotNTS:
-		return "not NTS"
-	case Valid:
-		return "valid"
-	case SendNAK:
-		return "NAK"
-	case Drop:
-		return "drop"
-	}
-	return "unknown"
-}
-
 // Request is a verified NTS request. The zero value is ready; reuse it, it keeps its buffers.
 type Request struct {
 	UID        []byte // unique identifier to echo, aliases the packet; nil without one

@@ -197,7 +197,7 @@ func TestN15_PlainForgedAndReplayedReplies(t *testing.T) {
 
 // reply is a reply of the site with any encrypted and clear fields.
 func (s *site) reply(uid, clearFields, inner []byte) []byte {
-	c, err := aead.New(s.keys.Algorithm, s.keys.S2C)
+	c, err := newCipher(s.keys.Algorithm, s.keys.S2C)
 	if err != nil {
 		panic(err)
 	}
@@ -208,7 +208,7 @@ func (s *site) reply(uid, clearFields, inner []byte) []byte {
 func TestN16_CookiesInReplies(t *testing.T) {
 	cookieFields := func(n, size int) (b []byte) {
 		for i := range n {
-			b = ntp.AppendInnerField(b, ntp.FieldCookie, draw(random(byte(100+i)), size))
+			b = innerField(b, ntp.FieldCookie, draw(random(byte(100+i)), size))
 		}
 		return b
 	}

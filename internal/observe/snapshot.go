@@ -80,7 +80,8 @@ type Server struct {
 }
 
 // ServerStats counts datagrams since start; every datagram is received and exactly one of accepted, denied,
-// ignored, rate limited and NAK.
+// ignored, rate limited and NAK. NTSRateLimited is always 0: whether a packet over the rate is one of NTS is not
+// looked at, which is what makes refusing it cheap.
 type ServerStats struct {
 	Received       uint64 `json:"received_packets"`
 	Accepted       uint64 `json:"accepted_packets"`

@@ -66,15 +66,6 @@ func New(c Config, d Deps) (*Pool, error) {
 	return p, nil
 }
 
-// Run serves a configuration until ctx ends.
-func Run(ctx context.Context, c Config, d Deps) error {
-	p, err := New(c, d)
-	if err != nil {
-		return err
-	}
-	return p.Run(ctx)
-}
-
 // Run listens and serves users until ctx ends; then it lets those under way finish. Errors in
 // accepting are survived; only a listener that cannot be opened, or is lost for good, is returned.
 func (p *Pool) Run(ctx context.Context) error {

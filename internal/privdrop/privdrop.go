@@ -11,17 +11,6 @@ const (
 	SysTime        Capability = 25 // set the clock
 )
 
-// String names the capability as capabilities(7) does.
-func (c Capability) String() string {
-	switch c {
-	case NetBindService:
-		return "CAP_NET_BIND_SERVICE"
-	case SysTime:
-		return "CAP_SYS_TIME"
-	}
-	return "unknown capability"
-}
-
 // Sentinels that callers match.
 var (
 	// ErrCgo: capabilities belong to threads, and only a binary without cgo can reach all of them.

@@ -13,16 +13,6 @@ import (
 // 40 in Linux 6).
 const maxCapability = 63
 
-// Has reports whether the calling thread may use the capability now. Before Keep all threads are alike.
-func Has(c Capability) (bool, error) {
-	sets, err := get()
-	if err != nil {
-		return false, err
-	}
-	i, bit := slot(c)
-	return sets[i].Effective&bit != 0, nil
-}
-
 // Keep gives up every capability but those named, on all threads and for good: the bounding, inheritable and
 // ambient sets are emptied likewise and no_new_privs is set, so that no program started later regains any.
 // Named capabilities that the process lacks stay lacking, without error. Call it once, when privileged sockets

@@ -132,7 +132,7 @@ func TestN04_CookieInTheWrongPlace(t *testing.T) {
 	two := ntp.AppendField(ntp.AppendField(c.start(), ntp.FieldCookie, c.cookie()), ntp.FieldCookie, c.cookie())
 	noTime(t, b, c.seal(two, 16, nil, 0))
 	noTime(t, b, ntp.AppendField(c.seal(c.start(), 16, nil, 0), ntp.FieldCookie, c.cookie()))
-	noTime(t, b, c.seal(c.start(), 16, ntp.AppendInnerField(nil, ntp.FieldCookie, c.cookie()), 0))
+	noTime(t, b, c.seal(c.start(), 16, innerField(ntp.FieldCookie, c.cookie()), 0))
 	noTime(t, b, ntp.AppendField(c.start(), ntp.FieldCookie, c.cookie()))
 	noTime(t, b, c.seal(c.start(), 16, nil, 0))
 	noTime(t, b, ntp.AppendField(c.start(), ntp.FieldCookiePlaceholder, make([]byte, 104)))
@@ -281,7 +281,7 @@ func TestN11_HostileEncryptedFields(t *testing.T) {
 		"length 0":             {0x42, 0x42, 0, 0},
 		"length beyond":        {0x42, 0x42, 0, 8},
 		"cut off":              {0x42, 0x42},
-		"nested authenticator": ntp.AppendInnerField(nil, ntp.FieldAuthenticator, make([]byte, 36)),
+		"nested authenticator": innerField(ntp.FieldAuthenticator, make([]byte, 36)),
 		"17 fields":            bytes.Repeat([]byte{0x42, 0x42, 0, 4}, 17),
 	} {
 		p := ntp.AppendField(c.start(), ntp.FieldCookie, c.cookie())
@@ -291,7 +291,7 @@ func TestN11_HostileEncryptedFields(t *testing.T) {
 	}
 	// Placeholders may be encrypted.
 	p := ntp.AppendField(c.start(), ntp.FieldCookie, c.cookie())
-	p = c.seal(p, 16, ntp.AppendInnerField(nil, ntp.FieldCookiePlaceholder, make([]byte, len(c.cookie()))), 0)
+	p = c.seal(p, 16, innerField(ntp.FieldCookiePlaceholder, make([]byte, len(c.cookie()))), 0)
 	if cookies, ok := c.open(b.expect(t, p, AnsweredNTS, -1)); !ok || len(cookies) != 2 {
 		t.Errorf("encrypted placeholder: %d cookies, %v", len(cookies), ok)
 	}

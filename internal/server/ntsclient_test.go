@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"testing"
 
 	"ntp-daemon/internal/ntp"
@@ -33,10 +34,8 @@ func newNTSClient(t testing.TB, a aead.Algorithm) *ntsClient {
 	c.keys = nts.Keys{Algorithm: a, C2S: make([]byte, n), S2C: make([]byte, n)}
 	_, _ = c.rnd.Read(c.keys.C2S)
 	_, _ = c.rnd.Read(c.keys.S2C)
-	if c.c2s, err = aead.New(a, c.keys.C2S); err != nil {
-		t.Fatal(err)
-	}
-	if c.s2c, err = aead.New(a, c.keys.S2C); err != nil {
+	c.c2s, c.s2c = new(aead.Cipher), new(aead.Cipher)
+	if err := errors.Join(c.c2s.Rekey(a, c.keys.C2S), c.s2c.Rekey(a, c.keys.S2C)); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -127,4 +126,12 @@ func fieldTypes(p []byte) (types []ntp.FieldType) {
 		at += n
 	}
 	return types
+}
+
+// innerField appends a field for the encrypted part, where the minimum is four bytes.
+func innerField(t ntp.FieldType, value []byte) []byte {
+	n := (4 + len(value) + 3) &^ 3
+	b := binary.BigEndian.AppendUint16(nil, uint16(t))
+	b = append(binary.BigEndian.AppendUint16(b, uint16(n)), value...)
+	return append(b, make([]byte, n-4-len(value))...)
 }

@@ -80,7 +80,7 @@ func (c *Counters) CountSendErrors(n int) { c.sendErrors.Store(c.sendErrors.Load
 // rate limited and NAK.
 type Totals struct {
 	Received, Accepted, Denied, Ignored, RateLimited, ResponseSendErrors uint64
-	NTSReceived, NTSAccepted, NTSDenied, NTSRateLimited, NTSNAK          uint64
+	NTSReceived, NTSAccepted, NTSDenied, NTSNAK                          uint64
 	// ByVerdict has the full detail, indexed by Verdict.
 	ByVerdict [verdicts]uint64
 }

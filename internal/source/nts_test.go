@@ -70,7 +70,7 @@ func (p *peer) seal(t testing.TB, pkt []byte, h ntp.Header) []byte {
 	t.Helper()
 	r, v := p.open(t, pkt)
 	if v != nts.Valid {
-		t.Fatalf("request is %s", v)
+		t.Fatalf("request is %v", v)
 	}
 	out, ok := r.AppendResponse(h.AppendTo(nil), p.keys, p.sealer, p.rnd, len(pkt))
 	if !ok {
@@ -282,7 +282,7 @@ func TestKC17_AlternateKeysAfterNAK(t *testing.T) {
 	w := plain(Config{Session: s})
 	r, q := w.poll(t)
 	if _, v := p.open(t, r.Packet); v != nts.SendNAK {
-		t.Fatalf("server says %s to the wrong keys", v)
+		t.Fatalf("server says %v to the wrong keys", v)
 	}
 	w.receive(p.nak(t, r.Packet, &q))
 	w.lapse()

@@ -55,9 +55,6 @@ type Status struct {
 	LastVerdict Verdict // how the latest finished request ended: Accepted, NoReply, …
 }
 
-// Reachable reports whether one of the last eight polls had a good reply.
-func (s *Status) Reachable() bool { return s.Reach != 0 }
-
 // Status returns the present state.
 func (s *Source) Status() Status {
 	st := Status{

@@ -51,7 +51,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func (b *bench) now() Now {
 	return Now{
 		Mono: time.Unix(1000, 0).Add(b.local), Local: ntp.Local(b.local),
-		Clock: b.ledger.Clock(ntp.Local(b.local)), Epoch: b.epoch,
+		Clock: reading(b.ledger, ntp.Local(b.local)), Epoch: b.epoch,
 	}
 }
 
@@ -133,4 +133,10 @@ func (b *bench) told(start string) int {
 		}
 	}
 	return n
+}
+
+// reading is what the clock shows at an oscillator time at or after the newest entry of its ledger.
+func reading(l ntp.Ledger, at ntp.Local) ntp.Timestamp {
+	last := l.Last()
+	return last.Time.Add(at.Sub(last.Local) + last.ClockGap(at) - last.Gap)
 }

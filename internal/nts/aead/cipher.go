@@ -27,15 +27,6 @@ type Cipher struct {
 	stream    [streamSize]byte
 }
 
-// New returns a Cipher for a key of exactly a.KeySize bytes. The key is copied. Errors: ErrAlgorithm, ErrKeySize.
-func New(a Algorithm, key []byte) (*Cipher, error) {
-	c := new(Cipher)
-	if err := c.Rekey(a, key); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
 // Rekey changes algorithm and key of c in place, with the errors of New. After an error c keeps what it had. It
 // does not allocate on CPUs that the assembly knows, SIVCMAC384 aside.
 func (c *Cipher) Rekey(a Algorithm, key []byte) error {

@@ -52,17 +52,17 @@ func TestAlgorithm_Table(t *testing.T) {
 	}
 }
 
-func TestNew_Refusals(t *testing.T) {
-	if _, err := New(GCMSIV256, make([]byte, 32)); !errors.Is(err, ErrAlgorithm) {
+func TestRekey_Refusals(t *testing.T) {
+	if err := new(Cipher).Rekey(GCMSIV256, make([]byte, 32)); !errors.Is(err, ErrAlgorithm) {
 		t.Errorf("GCMSIV256: %v", err)
 	}
-	if _, err := New(0, nil); !errors.Is(err, ErrAlgorithm) {
+	if err := new(Cipher).Rekey(0, nil); !errors.Is(err, ErrAlgorithm) {
 		t.Errorf("algorithm 0: %v", err)
 	}
 	for _, a := range supported {
 		n, _ := a.KeySize()
 		for _, size := range []int{0, n - 1, n + 1, 2 * n} {
-			if _, err := New(a, make([]byte, size)); !errors.Is(err, ErrKeySize) {
+			if err := new(Cipher).Rekey(a, make([]byte, size)); !errors.Is(err, ErrKeySize) {
 				t.Errorf("%v with %d bytes: %v", a, size, err)
 			}
 		}

@@ -62,7 +62,6 @@ type ServerConfig struct {
 	Timeout        time.Duration // one exchange from accept to answer; 0 is 5 s
 	MaxConnections int           // at one time; 0 is 512
 	PerPrefix      int           // of them from one IPv4 address or IPv6 /64; 0 is a quarter, at least 16; negative no limit
-	Rate           float64       // connections per second from one prefix; 0 is no limit
 	LongLived      int           // connections kept for pools; 0 is a tenth of MaxConnections, negative none
 
 	IdleTimeout time.Duration // kept connections: between requests; 0 is 300 s
@@ -109,7 +108,7 @@ func NewServer(c ServerConfig) *Server {
 	s := &Server{cfg: c, gate: NewGate(), longLived: make(chan struct{}, max(0, c.LongLived))}
 	s.tls = s.tlsConfig()
 	s.loop = accept.New(accept.Config{
-		Permits: c.MaxConnections, PerPrefix: max(0, c.PerPrefix), Rate: c.Rate,
+		Permits: c.MaxConnections, PerPrefix: max(0, c.PerPrefix),
 		Drain: drainTimeout, Handle: s.handle, Log: c.Log,
 	})
 	return s

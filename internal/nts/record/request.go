@@ -26,9 +26,6 @@ const (
 	FixedKey             // cookies for the keys in the request
 )
 
-// String names the kind for logs and metrics.
-func (k Kind) String() string { return [...]string{"plain", "support", "fixed key"}[min(k, FixedKey)] }
-
 // Request is any request: of a client, of a pool to a time source, of a monitor to a pool.
 type Request struct {
 	Kind    Kind
