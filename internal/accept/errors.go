@@ -1,6 +1,7 @@
 package accept
 
 import (
+	"context"
 	"errors"
 	"net"
 	"syscall"
@@ -54,7 +55,7 @@ func scarce(err error) bool {
 // IsTimeout tells a deadline, of a connection or a context, from other errors.
 func IsTimeout(err error) bool {
 	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
 
 // nextPause doubles the wait.

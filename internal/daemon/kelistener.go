@@ -16,6 +16,7 @@ import (
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/secret"
 )
 
@@ -67,7 +68,7 @@ func longLived(n int) int {
 // prepare reads the certificate and returns what puts it, and who may ask, into use; on error everything stays as it
 // was (row KS19).
 func (k *keListener) prepare(c config.KEServer, now time.Time) (swap func(), err error) {
-	cert, err := loadCertificate(c.CertificateChainPath, c.PrivateKeyPath, now)
+	cert, err := program.LoadCertificate(c.CertificateChainPath, c.PrivateKeyPath, now)
 	if err != nil {
 		return nil, fmt.Errorf("nts-ke-server %s: %w", c.Listen, err)
 	}

@@ -6,15 +6,16 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/udp"
@@ -150,8 +151,10 @@ func (d *Daemon) watchAddresses(ctx context.Context) error {
 	ticker := time.NewTicker(addressInterval)
 	defer ticker.Stop()
 	for {
+		// Loopback is left out: a daemon on this host that is asked through 127.0.0.1 is another daemon, not us.
+		own := slices.DeleteFunc(resolve.OwnAddresses(), netip.Addr.IsLoopback)
 		select {
-		case d.tk.inbox <- message(system.Addresses{List: ownAddresses()}):
+		case d.tk.inbox <- message(system.Addresses{List: own}):
 		case <-ctx.Done():
 			return nil
 		}
@@ -161,21 +164,4 @@ func (d *Daemon) watchAddresses(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// ownAddresses lists the addresses of all interfaces, loopback left out: a daemon on this host that is asked
-// through 127.0.0.1 is another daemon, not us.
-func ownAddresses() []netip.Addr {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var own []netip.Addr
-	for _, a := range list {
-		p, err := netip.ParsePrefix(a.String())
-		if err == nil && !p.Addr().IsLoopback() {
-			own = append(own, p.Addr().Unmap().WithZone(""))
-		}
-	}
-	return own
 }

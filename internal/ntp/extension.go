@@ -78,17 +78,10 @@ func (f *Fields) Trailer(b []byte, version uint8) error {
 		if version < 4 {
 			return ErrField
 		}
-		fl, err := consumeField(b[at:], minField)
-		if err != nil {
+		var err error
+		if at, err = f.add(b, at, minField); err != nil {
 			return err
 		}
-		if f.n == MaxFields {
-			return ErrFields
-		}
-		fl.Offset = at
-		f.list[f.n] = fl
-		f.n++
-		at += fieldHeader + len(fl.Value)
 	}
 	return nil
 }
@@ -98,31 +91,30 @@ func (f *Fields) Trailer(b []byte, version uint8) error {
 func (f *Fields) Inner(b []byte) error {
 	f.n, f.MAC = 0, nil
 	for at := 0; at < len(b); {
-		fl, err := consumeField(b[at:], minInnerField)
-		if err != nil {
+		var err error
+		if at, err = f.add(b, at, minInnerField); err != nil {
 			return err
 		}
-		if f.n == MaxFields {
-			return ErrFields
-		}
-		fl.Offset = at
-		f.list[f.n] = fl
-		f.n++
-		at += fieldHeader + len(fl.Value)
 	}
 	return nil
 }
 
-// consumeField reads one field; every length is checked against what is left before it is used.
-func consumeField(b []byte, minLen int) (Field, error) {
-	if len(b) < fieldHeader {
-		return Field{}, ErrField
+// add reads the field at b[at] and returns where the next one begins; every length is checked against what is left
+// before it is used.
+func (f *Fields) add(b []byte, at, minLen int) (next int, err error) {
+	if len(b)-at < fieldHeader {
+		return 0, ErrField
 	}
-	n := int(binary.BigEndian.Uint16(b[2:]))
-	if n < minLen || n%4 != 0 || n > len(b) {
-		return Field{}, ErrField
+	n := int(binary.BigEndian.Uint16(b[at+2:]))
+	if n < minLen || n%4 != 0 || n > len(b)-at {
+		return 0, ErrField
 	}
-	return Field{Type: FieldType(binary.BigEndian.Uint16(b)), Value: b[fieldHeader:n]}, nil
+	if f.n == MaxFields {
+		return 0, ErrFields
+	}
+	f.list[f.n] = Field{Type: FieldType(binary.BigEndian.Uint16(b[at:])), Value: b[at+fieldHeader : at+n], Offset: at}
+	f.n++
+	return at + n, nil
 }
 
 // AppendField appends one field, padding value with zeros to a multiple of four and to the minimum length.

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -94,7 +93,7 @@ func (c *Config) trusts(a netip.Addr) bool {
 // FromConfig turns a loaded configuration into a Config. It reads the certificate; the error names
 // the file and the key of the configuration.
 func FromConfig(c *config.Pool, now time.Time) (Config, error) {
-	cert, err := loadCertificate(c.CertificateChainPath, c.PrivateKeyPath, now)
+	cert, err := program.LoadCertificate(c.CertificateChainPath, c.PrivateKeyPath, now)
 	if err != nil {
 		return Config{}, err
 	}
@@ -105,20 +104,6 @@ func FromConfig(c *config.Pool, now time.Time) (Config, error) {
 		})
 	}
 	return conf, nil
-}
-
-// loadCertificate reads a chain and its key. An expired certificate is refused: no user would accept it.
-func loadCertificate(chain, key string, now time.Time) (*tls.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(chain, key)
-	if err != nil {
-		return nil, &program.ConfigError{Err: fmt.Errorf("certificate-chain-path %s with private-key-path %s: %w; check both files, "+
-			"the key must be unencrypted PEM and belong to the first certificate", chain, key, err)}
-	}
-	if now.After(cert.Leaf.NotAfter) {
-		return nil, &program.ConfigError{Err: fmt.Errorf("certificate-chain-path %s: expired on %s; renew it",
-			chain, cert.Leaf.NotAfter.UTC().Format(time.DateOnly))}
-	}
-	return &cert, nil
 }
 
 // ownNames are the names and addresses that the pool's certificate is for: where no time source may

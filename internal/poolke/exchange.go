@@ -12,6 +12,7 @@ import (
 	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/printable"
 )
 
 // goneGrace is how long a time source may still take for its answer when the user has left, a round trip around the
@@ -107,7 +108,7 @@ func (x *exchange) run(ctx context.Context) (answer []byte, out Outcome, err err
 		return record.AppendNoAlgorithm(nil, record.Protocol(x.protocol)), NoAlgorithm, nil
 	}
 	x.p.log.Warn().Msg("pool could not find a valid KE server")
-	x.p.log.Info().Str("e", printable(cause)).Msg("could not find a valid KE server")
+	x.p.log.Info().Str("e", printable.Text(cause.Error())).Msg("could not find a valid KE server")
 	return nil, worst, cause
 }
 
@@ -122,8 +123,8 @@ func (x *exchange) try(ctx context.Context, u *upstream, left int) ([]byte, Outc
 	stop()
 	cancel()
 	if err != nil {
-		log.Debug().Str("server", u.backend.String()).Str("e", printable(err)).Msg("time source is not usable")
-		if asked && !gone(ctx) && (fair || !timeout(err)) {
+		log.Debug().Str("server", u.backend.String()).Str("e", printable.Text(err.Error())).Msg("time source is not usable")
+		if asked && !gone(ctx) && (fair || !outOfTime(err)) {
 			x.blame(u, err)
 		}
 		return nil, NoServer, err
@@ -194,13 +195,13 @@ func (x *exchange) fetch(ctx context.Context, u *upstream, s *member.Support, ch
 		resp, err = x.snap.directory.Answer(u.backend, choice, resp)
 	}
 	if err != nil {
-		if fair || !timeout(err) {
+		if fair || !outOfTime(err) {
 			x.blame(u, err)
 		}
 		if !x.bound() {
 			return nil, NoServer, err
 		}
-		x.p.log.Warn().Str("e", printable(err)).Msg("NTS KE server returned an error")
+		x.p.log.Warn().Str("e", printable.Text(err.Error())).Msg("NTS KE server returned an error")
 		return nil, ServerFailed, err
 	}
 	if u.succeed() {
@@ -235,7 +236,7 @@ func (x *exchange) take(u *upstream, choice nts.Choice) (nts.Keys, error) {
 // blame counts a failure of a time source and says so once when it is taken out of rotation.
 func (x *exchange) blame(u *upstream, err error) {
 	if u.fail(time.Now()) {
-		x.p.log.Warn().Str("server", u.backend.String()).Str("e", printable(err)).
+		x.p.log.Warn().Str("server", u.backend.String()).Str("e", printable.Text(err.Error())).
 			Msg("time source fails repeatedly, others are preferred for a while")
 	}
 }

@@ -124,7 +124,6 @@ func (u *tapedUser) Write(b []byte) (int, error) {
 func (u *tapedUser) HandshakeContext(context.Context) error { return nil }
 func (u *tapedUser) ConnectionState() tls.ConnectionState   { return u.state }
 func (u *tapedUser) CloseWrite() error                      { return nil }
-func (u *tapedUser) NetConn() net.Conn                      { return u }
 func (u *tapedUser) SetReadDeadline(time.Time) error        { return nil }
 func (u *tapedUser) SetWriteDeadline(time.Time) error       { return nil }
 

@@ -5,10 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,13 +14,7 @@ import (
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
-)
-
-// After the answer the connection is read for a moment before it is closed, because closing with
-// unread bytes would reset it and might destroy the answer on its way (nts-pool.md E3).
-const (
-	lingerTime  = 250 * time.Millisecond
-	lingerBytes = 128 << 10
+	"ntp-daemon/internal/printable"
 )
 
 // handle serves one user and notes how it ended. One line at debug level per user beside the seed's.
@@ -40,15 +32,15 @@ func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 	p.tally[outcome].Add(1)
 	ev := p.log.Debug().Stringer("peer", network(c.Remote())).Stringer("outcome", outcome)
 	switch {
-	case err != nil && timeout(err):
-		ev.Str("e", printable(err)).Msg("NTS Pool KE timed out")
+	case err != nil && outOfTime(err):
+		ev.Str("e", printable.Text(err.Error())).Msg("NTS Pool KE timed out")
 	case err != nil:
-		ev.Str("e", printable(err)).Msg("NTS Pool KE failed")
+		ev.Str("e", printable.Text(err.Error())).Msg("NTS Pool KE failed")
 	default:
 		ev.Msg("NTS Pool KE completed")
 	}
 	if s.wrote {
-		s.linger()
+		accept.Linger(c.Conn, s.conn.CloseWrite, s.end)
 	}
 }
 
@@ -62,19 +54,12 @@ func network(a netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// printable keeps a stranger's bytes out of the terminal: a TLS error may quote them.
-func printable(err error) string {
-	q := strconv.QuoteToASCII(err.Error())
-	return q[1 : len(q)-1]
-}
-
 // userConn is TLS towards a user; a *tls.Conn is one.
 type userConn interface {
 	net.Conn
 	HandshakeContext(ctx context.Context) error
 	ConnectionState() tls.ConnectionState
 	CloseWrite() error
-	NetConn() net.Conn
 }
 
 // session is one user's connection.
@@ -98,7 +83,7 @@ func (s *session) proxied(c *accept.Conn) (Outcome, error) {
 	switch {
 	case err != nil:
 		s.p.quiet.Event(&s.p.log, zerolog.WarnLevel, time.Now(), "proxy").Stringer("peer", network(c.Remote())).
-			Str("e", printable(err)).Msg("connection refused before TLS, see proxy-protocol")
+			Str("e", printable.Text(err.Error())).Msg("connection refused before TLS, see proxy-protocol")
 		return ProxyRefused, err
 	case user.IsValid() && !c.SetRemote(user.Addr()):
 		return OverLimit, errors.New("too many users from one network")
@@ -233,18 +218,4 @@ func (s *session) write(msg []byte) error {
 	err := ke.WriteMessage(s.conn, s.end, msg)
 	s.wrote = err == nil
 	return err
-}
-
-// linger says good-bye and waits, shortly, for the user to do the same. The accept loop closes.
-func (s *session) linger() {
-	raw := s.conn.NetConn()
-	// crypto/tls gives its good-bye five seconds of its own, whatever deadline is set.
-	patience := time.AfterFunc(lingerTime, func() { _ = raw.Close() })
-	err := s.conn.CloseWrite()
-	patience.Stop()
-	if err != nil {
-		return
-	}
-	_ = raw.SetReadDeadline(time.Now().Add(min(lingerTime, max(time.Until(s.end), 0))))
-	_, _ = io.Copy(io.Discard, io.LimitReader(raw, lingerBytes))
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"sync"
 	"time"
 
+	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
@@ -70,7 +70,7 @@ func (u *upstream) supports(ctx context.Context, connected func()) (s member.Sup
 		err = u.lastErr
 		u.mu.Unlock()
 		// The one who asked may just have had little time left; that is not the others' result.
-		if err != nil && !timeout(err) {
+		if err != nil && !outOfTime(err) {
 			return member.Support{}, false, err
 		}
 	}
@@ -114,11 +114,8 @@ func (u *upstream) fail(now time.Time) (opened bool) {
 	return u.breaker.fail(now)
 }
 
-// timeout reports an error that only says that time was up.
-func timeout(err error) bool {
-	var ne net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &ne) && ne.Timeout()
-}
+// outOfTime reports an error that says nothing about the time source: the time was up, or the user left.
+func outOfTime(err error) bool { return accept.IsTimeout(err) || errors.Is(err, context.Canceled) }
 
 // same reports whether two entries mean the same time source with the same rights, so that what is known of it
 // survives a reload.

@@ -57,7 +57,7 @@ func New(c Config) *Resolver {
 		return res.LookupNetIP(ctx, "ip", host)
 	}
 	if r.own == nil {
-		r.own = interfaceAddrs
+		r.own = OwnAddresses
 	}
 	if r.timeout <= 0 {
 		r.timeout = defaultTimeout
@@ -101,9 +101,9 @@ func usable(host string, a Answer) (Answer, error) {
 	return a, fmt.Errorf("look up %q: %w", host, ErrNoUsable)
 }
 
-// interfaceAddrs lists the addresses of this host, none if they cannot be read: then an address of ours is
+// OwnAddresses lists the addresses of all interfaces of this host, without zones, none if they cannot be read: then an address of ours is
 // caught later, by the loop detection of the system process (C27).
-func interfaceAddrs() []netip.Addr {
+func OwnAddresses() []netip.Addr {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil

@@ -92,6 +92,7 @@ func ParseFixed(msg []byte, offer Offer) (Response, Fault) {
 
 // responseParser collects one answer.
 type responseParser struct {
+	answerFaults
 	offer  Offer
 	cookie func(p *responseParser, c []byte) Fault
 	resp   Response
@@ -100,43 +101,14 @@ type responseParser struct {
 	// anywhere is the fault that is reported.
 	protocols  []Protocol
 	algorithms []aead.Algorithm
-	failed     bool  // an Error record was there
-	first      Fault // the first fault, reported unless the peer reported an error itself
 }
 
-// parse walks the records. It goes on behind a fault in one record, because an Error record may follow
-// (V17), but not behind one that breaks the framing.
+// parse reads the records and judges the whole.
 func (p *responseParser) parse(msg []byte) (Response, Fault) {
-	for rest := msg; ; {
-		r, tail, err := Consume(rest)
-		if err != nil {
-			return p.resp, Truncated
-		}
-		rest = tail
-		if r.Type == TypeEnd {
-			p.note(endFault(r, rest))
-			return p.resp, p.verdict()
-		}
-		p.note(p.take(r))
+	if f := p.walk(msg, p.take); f != None {
+		return p.resp, f
 	}
-}
-
-// endFault checks the End of Message record and what follows it.
-func endFault(r Record, rest []byte) Fault {
-	switch {
-	case !r.Critical || len(r.Body) != 0:
-		return BadEnd
-	case len(rest) != 0:
-		return Trailing
-	}
-	return None
-}
-
-// note keeps the first fault.
-func (p *responseParser) note(f Fault) {
-	if p.first == None {
-		p.first = f
-	}
+	return p.resp, p.agreed()
 }
 
 // take reads one record other than End of Message.
@@ -153,7 +125,7 @@ func (p *responseParser) take(r Record) Fault {
 	case TypeNextProtocol, TypeAEAD:
 		return p.negotiation(t, r)
 	case TypeError:
-		return p.failure(r)
+		return p.failure(r, &p.resp.Code)
 	case TypeWarning:
 		return PeerWarning // none is defined (RFC 8915 §4.1.4)
 	case TypeCookie:
@@ -192,17 +164,6 @@ func (p *responseParser) negotiation(t Type, r Record) Fault {
 	}
 	if !ok {
 		return Malformed
-	}
-	return None
-}
-
-// failure reads an Error record; the first one counts.
-func (p *responseParser) failure(r Record) Fault {
-	if len(r.Body) != 2 {
-		return Malformed
-	}
-	if !p.failed {
-		p.failed, p.resp.Code = true, ErrorCode(binary.BigEndian.Uint16(r.Body))
 	}
 	return None
 }
@@ -249,13 +210,9 @@ func poolCookie(p *responseParser, c []byte) Fault {
 	return None
 }
 
-// verdict judges the message as a whole.
-func (p *responseParser) verdict() Fault {
+// agreed checks that the server chose, and chose one of what was offered.
+func (p *responseParser) agreed() Fault {
 	switch {
-	case p.failed:
-		return PeerError
-	case p.first != None:
-		return p.first
 	case !p.seen[TypeNextProtocol]:
 		return Missing
 	case len(p.protocols) == 0:

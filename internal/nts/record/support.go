@@ -54,48 +54,22 @@ func (r *SupportResponse) Append(dst []byte) []byte {
 // in the others it is a fault (nts-pool.md A7, B1). Names aside, the values do not alias msg.
 func ParseSupport(msg []byte, d Dialect) (SupportResponse, Fault) {
 	p := supportParser{era: d == Cert4000}
-	for rest := msg; ; {
-		r, tail, err := Consume(rest)
-		if err != nil {
-			return p.resp, Truncated
-		}
-		rest = tail
-		if r.Type == TypeEnd {
-			p.note(endFault(r, rest))
-			if p.failed {
-				return p.resp, PeerError
-			}
-			return p.resp, p.first
-		}
-		p.note(p.take(r))
-	}
+	fault := p.walk(msg, p.take)
+	return p.resp, fault
 }
 
 // supportParser collects one answer.
 type supportParser struct {
-	era    bool
-	resp   SupportResponse
-	failed bool
-	first  Fault
-}
-
-// note keeps the first fault.
-func (p *supportParser) note(f Fault) {
-	if p.first == None {
-		p.first = f
-	}
+	answerFaults
+	era  bool
+	resp SupportResponse
 }
 
 // take reads one record other than End of Message.
 func (p *supportParser) take(r Record) Fault {
 	switch t, _ := meaning(r, true); t {
 	case TypeError:
-		if len(r.Body) != 2 {
-			return Malformed
-		}
-		if !p.failed {
-			p.failed, p.resp.Code = true, ErrorCode(binary.BigEndian.Uint16(r.Body))
-		}
+		return p.failure(r, &p.resp.Code)
 	case TypeWarning:
 		return PeerWarning
 	case TypeAlgorithms:

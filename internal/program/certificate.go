@@ -1,4 +1,4 @@
-package daemon
+package program
 
 import (
 	"crypto/tls"
@@ -7,25 +7,24 @@ import (
 	"io/fs"
 	"os"
 	"time"
-
-	"ntp-daemon/internal/program"
 )
 
-// loadCertificate reads a chain and its key. The error names the file and what to do; an expired certificate is an
-// error because no client would accept it (rows KS19, KS20).
-func loadCertificate(chain, key string, now time.Time) (*tls.Certificate, error) {
+// LoadCertificate reads the files of certificate-chain-path and private-key-path. The error is a *ConfigError that
+// names the file and what to do; an expired certificate is an error because no client would accept it (rows KS19,
+// KS20).
+func LoadCertificate(chain, key string, now time.Time) (*tls.Certificate, error) {
 	for _, f := range []struct{ path, key string }{{chain, "certificate-chain-path"}, {key, "private-key-path"}} {
 		if err := readable(f.path); err != nil {
-			return nil, &program.ConfigError{Err: fmt.Errorf("%s %s: %w; check the path and that this user may read it", f.key, f.path, err)}
+			return nil, &ConfigError{fmt.Errorf("%s %s: %w; check the path and that this user may read it", f.key, f.path, err)}
 		}
 	}
 	cert, err := tls.LoadX509KeyPair(chain, key)
 	if err != nil {
-		return nil, &program.ConfigError{Err: fmt.Errorf("certificate-chain-path %s with private-key-path %s: %w; the key must be an "+
+		return nil, &ConfigError{fmt.Errorf("certificate-chain-path %s with private-key-path %s: %w; the key must be an "+
 			"unencrypted PEM key and belong to the first certificate of the chain", chain, key, err)}
 	}
 	if now.After(cert.Leaf.NotAfter) {
-		return nil, &program.ConfigError{Err: fmt.Errorf("certificate-chain-path %s: certificate expired on %s; renew it",
+		return nil, &ConfigError{fmt.Errorf("certificate-chain-path %s: certificate expired on %s; renew it",
 			chain, cert.Leaf.NotAfter.UTC().Format(time.DateOnly))}
 	}
 	return &cert, nil
