@@ -1,6 +1,10 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+
+	"ntp-daemon/internal/ntp"
+)
 
 // check looks at what only shows across tables (ntpd-rs.md 2.16, reliability row F05).
 func (l *loader) check(c *Config, sync *table) {
@@ -44,7 +48,7 @@ func (l *loader) checkSources(c *Config, sync *table) {
 func (l *loader) checkKE(c *Config, ke *KEServer) {
 	port := ke.NTPPort
 	if port == 0 {
-		port = ntpPort
+		port = ntp.Port
 	}
 	if ke.NTPServer != "" {
 		return

@@ -13,7 +13,6 @@ import (
 
 // Defaults and limits of sources (ntpd-rs.md 2.3 to 2.7).
 const (
-	ntpPort          = 123
 	ntskePort        = 4460
 	defaultPollMin   = 4  // 16 s
 	defaultPollMax   = 10 // 1024 s
@@ -82,7 +81,7 @@ func (l *loader) source(t *table, defaults polls) (s Source, ok bool) {
 		l.possible += t.refclock(mode)
 		return s, false
 	}
-	s = Source{Mode: source.Mode(mode), Port: ntpPort, Count: 1, Version: 4}
+	s = Source{Mode: source.Mode(mode), Port: ntp.Port, Count: 1, Version: 4}
 	nts := s.Mode.NTS()
 	if nts {
 		s.Port = ntskePort

@@ -5,6 +5,9 @@ import (
 	"errors"
 )
 
+// Port is the UDP port on which NTP is served unless something else was agreed on (RFC 5905 §7.2).
+const Port = 123
+
 // HeaderLen is the length of an NTP header in bytes; MaxPacket the longest datagram that is parsed at all.
 // Nothing the suite sends is longer than 1232 bytes, so more is hostile or broken.
 const (

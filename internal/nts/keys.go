@@ -34,6 +34,12 @@ func (k *Keys) Valid() bool {
 	return known && k.Algorithm.Supported() && len(k.C2S) == n && len(k.S2C) == n
 }
 
+// Wipe overwrites both keys.
+func (k *Keys) Wipe() {
+	k.C2S.Wipe()
+	k.S2C.Wipe()
+}
+
 // clone returns a copy that shares no memory with k.
 func (k *Keys) clone() Keys {
 	return Keys{

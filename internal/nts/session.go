@@ -111,8 +111,7 @@ func (s *Session) SwitchAlternate() bool {
 		return false
 	}
 	err := s.rekey(s.alternate)
-	s.alternate.C2S.Wipe()
-	s.alternate.S2C.Wipe()
+	s.alternate.Wipe()
 	s.alternate = nil
 	return err == nil
 }

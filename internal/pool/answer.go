@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/record"
 )
-
-// ntpPort is where a time source serves NTP unless it says otherwise (RFC 8915 section 4.1.8).
-const ntpPort = 123
 
 // Reasons for refusing a time source's answer as a whole (nts-pool.md D3-23, D3-24).
 var (
@@ -35,7 +33,7 @@ func (d *Directory) Answer(b *Backend, choice nts.Choice, got record.Response) (
 		CompliantExport: choice.EchoCompliant,
 		Cookies:         got.Cookies[:min(len(got.Cookies), record.MaxCookies)],
 		Server:          b.Domain,
-		Port:            ntpPort,
+		Port:            ntp.Port, // unless it says otherwise (RFC 8915 section 4.1.8)
 	}
 	if got.Server != "" {
 		if err := d.CheckServerName(b, got.Server); err != nil {

@@ -47,7 +47,6 @@ func (u *UserKeys) Bound() bool { return u.bound != "" }
 
 // Wipe overwrites the keys. For fails from then on.
 func (u *UserKeys) Wipe() {
-	u.keys.C2S.Wipe()
-	u.keys.S2C.Wipe()
+	u.keys.Wipe()
 	u.gone = true
 }

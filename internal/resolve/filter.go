@@ -5,10 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-)
 
-// ntpPort is where a server on this host answers; only there can an address of ours be ourselves.
-const ntpPort = 123
+	"ntp-daemon/internal/ntp"
+)
 
 // maxAddresses bounds what one look-up contributes, whatever the name server sends (C29). The largest count of
 // sources anyone configures for one pool stays below it.
@@ -100,7 +99,7 @@ func check(addr netip.Addr, port uint16, trusted bool, own []netip.Addr) Reason 
 		return Loopback
 	case addr.Is6() && addr.IsLinkLocalUnicast() && addr.Zone() == "":
 		return LinkLocal
-	case port == ntpPort && slices.Contains(own, addr):
+	case port == ntp.Port && slices.Contains(own, addr): // only there can an address of ours be ourselves
 		return Own
 	}
 	return Usable

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/accept"
+	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
@@ -22,8 +23,6 @@ import (
 const (
 	// exchangeTimeout is the default for one whole exchange (reliability.md KC14).
 	exchangeTimeout = 5 * time.Second
-	// defaultNTPPort is where NTP is served if the answer has no Port record (RFC 8915 §4.1.8).
-	defaultNTPPort = 123
 )
 
 // DefaultAlgorithms is what Exchange offers unless told otherwise, most wanted first. AEAD 30 leads as in
@@ -195,7 +194,7 @@ func result(conn net.Conn, c *ClientConfig, resp *record.Response, s *nts.Sessio
 		r.Server = c.Address
 	}
 	if r.Port == 0 {
-		r.Port = defaultNTPPort
+		r.Port = ntp.Port // the answer has no Port record (RFC 8915 §4.1.8)
 	}
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		r.Remote = a.AddrPort().Addr().Unmap()

@@ -217,7 +217,7 @@ func (x *session) plain(req *record.Request) (Outcome, error) {
 		x.fail(record.CodeInternal)
 		return Internal, err
 	}
-	defer wipe(&keys)
+	defer keys.Wipe() // they are in cookies now
 	resp := record.Response{
 		Protocol: record.Protocol(choice.Protocol), Algorithm: choice.Algorithm, CompliantExport: choice.EchoCompliant,
 	}
@@ -228,7 +228,7 @@ func (x *session) plain(req *record.Request) (Outcome, error) {
 func (x *session) fixed(req *record.Request) (keep bool, o Outcome, err error) {
 	n := len(req.Keys) / 2
 	keys := nts.Keys{Algorithm: req.Algorithms[0], C2S: req.Keys[:n:n], S2C: req.Keys[n:]}
-	defer wipe(&keys)
+	defer keys.Wipe() // they are in cookies now
 	keep = x.mayKeep(req)
 	resp := record.Response{
 		Protocol: record.NTPv4, Algorithm: keys.Algorithm, KeepAlive: keep, Dialect: req.Dialect,
@@ -307,12 +307,6 @@ func (x *session) mayKeep(req *record.Request) bool {
 		}
 	}
 	return true
-}
-
-// wipe clears keys that are in cookies now.
-func wipe(k *nts.Keys) {
-	k.C2S.Wipe()
-	k.S2C.Wipe()
 }
 
 // close gives back what the connection held and ends it in good order; the accept loop closes it.
