@@ -29,7 +29,7 @@ type association struct {
 func (a *association) arm() {
 	a.timer++
 	n := a.timer
-	wait := max(a.src.Next().Sub(a.c.now().Mono), 0)
+	wait := max(a.src.Next().Sub(a.c.now()), 0)
 	a.c.w.queue.schedule(a.c.w.now+a.c.osc.wait(int64(wait)), func() {
 		a.c.run(func() {
 			if n == a.timer && a.c.Refused == "" {
@@ -40,7 +40,7 @@ func (a *association) arm() {
 }
 
 func (a *association) advise(ad ntp.Advice) {
-	a.src.Advise(a.c.now().Mono, ad)
+	a.src.Advise(a.c.now(), ad)
 	a.arm()
 }
 
@@ -48,12 +48,12 @@ func (a *association) advise(ad ntp.Advice) {
 func (a *association) poll() {
 	c := a.c
 	t1 := ntp.Stamp{Time: c.clock.read(c.w.now), Origin: ntp.OriginKernel}
-	req, err := a.src.Poll(c.now().Mono, t1, c.clock.epoch, a.rnd)
+	req, err := a.src.Poll(c.now(), t1, c.clock.epoch, a.rnd)
 	if err == nil {
 		a.port++
 		from := netip.AddrPortFrom(c.addr.Addr(), 40000+a.port%20000)
 		a.send(append([]byte(nil), req.Packet...), from)
-		c.w.queue.schedule(c.w.now+c.osc.wait(int64(req.Deadline.Sub(c.now().Mono)))+1, func() { c.run(func() { a.lapse(req.ID) }) })
+		c.w.queue.schedule(c.w.now+c.osc.wait(int64(req.Deadline.Sub(c.now())))+1, func() { c.run(func() { a.lapse(req.ID) }) })
 	}
 	a.report()
 	a.arm()
@@ -64,7 +64,7 @@ func (a *association) lapse(id uint64) {
 	if !a.src.Waiting() {
 		return
 	}
-	a.src.Lapse(a.c.now().Mono)
+	a.src.Lapse(a.c.now())
 	a.report()
 	a.arm()
 }
@@ -92,7 +92,7 @@ func (a *association) send(pkt []byte, from netip.AddrPort) {
 func (a *association) arrive(reply []byte) {
 	rx := ntp.Stamp{Time: a.c.clock.read(a.c.w.now), Origin: ntp.OriginKernel}
 	a.c.run(func() {
-		o := a.src.Receive(a.c.now().Mono, reply, a.server.addr, rx)
+		o := a.src.Receive(a.c.now(), reply, a.server.addr, rx)
 		a.Verdicts[o.Verdict]++
 		if o.Verdict == source.Accepted {
 			a.report()

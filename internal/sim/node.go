@@ -9,6 +9,7 @@ import (
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/timekeeper"
 )
 
 // serverWork is the time between a request's arrival and the departure of the reply.
@@ -44,34 +45,26 @@ func (n *node) answer(pkt []byte, from netip.AddrPort) []byte {
 	return reply
 }
 
-// Client is a node that follows others: what the daemon's timekeeper and source tasks do, over simulated clocks.
+// Client is a node that follows others: the daemon's decisions, timekeeper.Keeper and source.Source, over a simulated
+// clock and network.
 type Client struct {
 	node
+	Commands
 	osc    *oscillator
 	clock  *clock
-	ledger ntp.Ledger
-	sys    *system.System
+	keeper *timekeeper.Keeper
 	assocs []*association
 
 	published *ntp.View
 	tick      uint64 // number of the last Wait: an older tick is void
 	stopped   int64  // true time until which the process does not run
-	suspended time.Duration
-	mono      time.Time
 
-	Refused string          // reason of a refused step: the daemon would have exited with 70
-	Steps   []time.Duration // made by us
+	Refused string // why the daemon would have ended
 	Notices []system.Notice
-	Sets    int     // commanded frequencies
-	MaxFreq float64 // largest commanded frequency, absolute, s/s
 }
 
-// now reads the clock once and places the reading on every scale, as the timekeeper does.
-func (c *Client) now() system.Now {
-	t := c.clock.read(c.w.now)
-	local := time.Duration(c.osc.read(c.w.now))
-	return system.Now{Mono: c.mono.Add(local - c.suspended), Local: c.ledger.Local(t), Clock: t, Epoch: c.clock.epoch}
-}
+// now is the clock of timers: it stands while the machine sleeps.
+func (c *Client) now() time.Time { return time.Unix(1_000_000, 0).Add(c.clock.monotonic()) }
 
 // run does f when the process runs: now, or when it is continued.
 func (c *Client) run(f func()) {
@@ -82,22 +75,18 @@ func (c *Client) run(f func()) {
 	f()
 }
 
-// handle gives one event to the system process and does what it asks for.
+// handle gives one event to the timekeeper and publishes what follows, as the daemon does.
 func (c *Client) handle(ev system.Event) {
 	if c.Refused != "" {
 		return
 	}
-	if m, ok := ev.(system.Measured); ok {
-		if !c.ledger.Place(&m.Measurement) {
-			return
-		}
-		ev = m
-	}
-	fx := c.sys.Handle(c.now(), ev)
+	fx := c.keeper.Turn(c.now(), ev)
 	c.Notices = append(c.Notices, fx.Notices...)
-	c.steer(fx.Steer)
 	if fx.View != nil {
 		c.published = fx.View
+	}
+	if fx.Err != nil {
+		c.Refused = fx.Err.Error()
 	}
 	for _, a := range fx.Advice {
 		for _, as := range c.assocs {
@@ -118,34 +107,17 @@ func (c *Client) handle(ev system.Event) {
 	})
 }
 
-// steer changes the clock and enters the change in the ledger.
-func (c *Client) steer(s system.Steer) {
-	var e ntp.LedgerEntry
-	switch s.Kind {
-	case system.None:
-		return
-	case system.Refuse:
-		c.Refused = s.Reason
-		return
-	case system.Step:
-		c.Steps = append(c.Steps, s.By)
-		e = c.clock.change(c.w.now, s.By, c.clock.freq)
-	case system.Frequency:
-		c.Sets++
-		c.MaxFreq = max(c.MaxFreq, s.Target, -s.Target)
-		e = c.clock.change(c.w.now, 0, s.Target)
-	}
-	c.ledger = c.ledger.Append(e, 0)
-	c.sys.Applied(c.ledger.Last())
-}
-
 // Jump is a step of the clock by somebody else, noticed at once.
 func (c *Client) Jump(d time.Duration) {
-	e, elapsed := c.clock.jump(c.w.now, d)
-	c.ledger = c.ledger.Append(e, elapsed)
-	c.sys.Applied(c.ledger.Last())
-	c.handle(system.ForeignStep{})
+	c.clock.jump(d, 0)
+	c.handle(system.Tick{})
 }
+
+// Tamper is another program that sets the clock's frequency, s/s; nothing tells of it until somebody looks.
+func (c *Client) Tamper(f float64) { c.clock.set(0, f) }
+
+// Deny makes the kernel refuse every write with err; nil ends that.
+func (c *Client) Deny(err error) { c.clock.refusal = err }
 
 // Stop keeps the process from running, as SIGSTOP does; clock and network go on.
 func (c *Client) Stop(d time.Duration) { c.stopped = c.w.now + int64(d) }
@@ -155,26 +127,26 @@ func (c *Client) Stop(d time.Duration) { c.stopped = c.w.now + int64(d) }
 func (c *Client) Suspend(d, rtcError time.Duration) {
 	c.stopped = c.w.now + int64(d)
 	c.w.queue.schedule(c.stopped, func() {
-		c.suspended += d
-		c.Jump(rtcError)
+		c.clock.jump(rtcError, d)
+		c.handle(system.Tick{})
 	})
 }
 
-// leap is what a kernel with STA_INS or STA_DEL does at the end of the day, by its own clock, and what
-// clock.Kernel makes of it: an entry of known size that is nobody's mistake.
-func (c *Client) leap(d time.Duration) {
-	if c.published == nil || c.published.Leap == ntp.LeapNone {
-		return
+// Exit is the orderly end of the daemon.
+func (c *Client) Exit() error {
+	c.Refused = "ended"
+	return c.keeper.Rest()
+}
+
+// leap is the end of a day with a leap second, noticed at once by a kernel that was told of it.
+func (c *Client) leap(size time.Duration) {
+	if c.clock.leap(size) {
+		c.handle(system.Tick{})
 	}
-	e := c.clock.change(c.w.now, d, c.clock.freq)
-	e.Leap = true
-	c.ledger = c.ledger.Append(e, 0)
-	c.sys.Applied(c.ledger.Last())
-	c.handle(system.Tick{})
 }
 
 // Report is that of the system process.
-func (c *Client) Report() system.Report { return c.sys.Report() }
+func (c *Client) Report() system.Report { return c.keeper.Report() }
 
 // Offset is the clock's error now: its reading minus true time.
 func (c *Client) Offset() time.Duration {

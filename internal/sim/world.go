@@ -12,6 +12,7 @@ import (
 	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/timekeeper"
 )
 
 // World is the virtual world.
@@ -110,7 +111,7 @@ func (w *World) record() {
 	if len(w.Clients) > 0 {
 		c := w.Clients[0]
 		v := c.published
-		r = Record{Offset: c.Offset(), Frequency: c.Frequency(), State: c.sys.State()}
+		r = Record{Offset: c.Offset(), Frequency: c.Frequency(), State: c.keeper.State()}
 		if v != nil {
 			r.Bound = v.RootDelay/2 + v.RootDispersion(c.clock.read(w.now))
 		}
@@ -180,12 +181,9 @@ func (w *World) AddClient(m Machine) *Client {
 	n := byte(len(w.Clients) + 1)
 	osc := newOscillator(m.Frequency, m.Wander, w.pcg())
 	osc.read(w.now)
-	c := &Client{osc: osc, sys: system.New(m.System), mono: time.Unix(1_000_000, 0)}
-	c.clock = newClock(osc, w.True().Add(m.Offset), 0)
-	c.clock.changed = osc.local
-	c.clock.entered = osc.local
-	c.ledger = ntp.NewLedger(c.clock.base, 0)
-	c.sys.Applied(c.ledger.Last())
+	c := &Client{osc: osc}
+	c.clock = newClock(osc, func() int64 { return w.now }, w.True().Add(m.Offset), &c.Commands)
+	c.keeper = timekeeper.New(c.clock, 0, m.System)
 	c.node = node{
 		w: w, addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, n}), 123),
 		responder: server.NewResponder(server.Config{Rand: w.reader()}),
@@ -209,7 +207,7 @@ func (w *World) Connect(c *Client, s *node, p Path, cfg source.Config) ntp.Sourc
 	}
 	cfg.ID, cfg.Server = a.id, s.addr
 	cfg.Delay = startDelay * time.Duration(1+len(c.assocs)%8)
-	a.src = source.New(cfg, c.now().Mono)
+	a.src = source.New(cfg, c.now())
 	c.assocs = append(c.assocs, a)
 	c.handle(system.Added{ID: a.id, Name: s.addr.String(), Address: s.addr, NTS: cfg.Session != nil})
 	a.arm()
