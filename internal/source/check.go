@@ -8,8 +8,8 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
-// Verdict names what became of a datagram, or of a request. Every refusal has its own name, which is also its
-// metric label and its test row.
+// Verdict names what became of a received datagram, or how a request ended. Every refusal has its own name, which is
+// also its metric label and its test row.
 type Verdict uint8
 
 // The verdicts. After the first five, which are not refusals, they stand in the order of the checks.
@@ -17,7 +17,7 @@ const (
 	None     Verdict = iota // no request has ended yet
 	Accepted                // a measurement
 	KissRate                // RATE: poll less often
-	KissDeny                // DENY or RSTR: go away
+	KissDeny                // DENY or RSTR: send no more requests
 	KissNAK                 // NTSN: our cookie was not understood
 
 	NoReply         // nothing valid came inside the window
@@ -78,8 +78,8 @@ const (
 	minVersion = 3
 )
 
-// match decides whether a datagram answers the open request. These checks come before everything else, kiss
-// codes included, so that nobody who does not see our requests can make us do anything.
+// match decides whether a datagram answers the open request. These checks come before everything else, kiss codes
+// included, so that a sender who does not see our requests cannot change any state (CVE-2015-7704, CVE-2015-8138).
 func (s *Source) match(now time.Time, pkt []byte, from netip.AddrPort) (ntp.Header, Verdict) {
 	if !s.out.open {
 		return ntp.Header{}, NoRequest
@@ -117,8 +117,8 @@ func (s *Source) inspect(h *ntp.Header, f *ntp.Fields, pkt []byte) Verdict {
 	return Accepted
 }
 
-// sanity refuses replies that are what they claim to be and still no time to follow. Hostile poll and precision
-// values need no check: they are clamped where they are used (C12).
+// sanity refuses genuine replies whose time must not be used (RFC 5905 §A.5.1.1, tests 3, 6 and 7).
+// Poll and precision need no check: they are clamped where they are used (C12).
 func sanity(h *ntp.Header) Verdict {
 	held := h.Transmit.Sub(h.Receive)
 	switch {

@@ -13,7 +13,7 @@ import (
 
 // judge hands a datagram to an association with one open request and checks the promise of the package: no
 // measurement without the origin, and a refused packet changes nothing.
-func judge(t interface{ Fatalf(string, ...any) }, w *world, pkt []byte, from netip.AddrPort) {
+func judge(t interface{ Fatalf(string, ...any) }, w *association, pkt []byte, from netip.AddrPort) {
 	before := *w.Source
 	o := w.Receive(w.now, pkt, from, ntp.Stamp{Time: w.at()})
 	h, err := ntp.ParseHeader(pkt)

@@ -6,25 +6,26 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
-// denyPatience is how many further polls without a good reply it takes to believe a DENY that anyone on the path
-// may have written (C17; CVE-2015-7704).
-const denyPatience = 3
+// denyConfirmations is how many further polls without a good reply confirm a DENY, which anyone on the path may have
+// written (C17; CVE-2015-7704).
+const denyConfirmations = 3
 
-// Codes of servers that have no time yet, or not again (RFC 5905 §7.4); chrony sends zero.
+// Codes of servers that are not synchronised (RFC 5905 §7.4); chrony sends zero.
 var (
 	kissInit = ntp.RefIDFromString("INIT")
 	kissStep = ntp.RefIDFromString("STEP")
 	kissNone = ntp.RefIDFromString("XNON") // ntpd-rs, and ourselves
 )
 
-// kissMemory holds kiss codes that need confirmation by silence. A good reply clears it.
-type kissMemory struct {
-	denied   bool // a DENY or RSTR was received
-	patience int  // unanswered polls since then, the denied one not counted
-	stop     bool // the denial is certain
-	outside  bool // the first reply of a session was outside its certificate's validity
-	naked    bool // a request ended with nothing but a NAK (N14)
-	rekey    bool // so did a later one, or it was lost: the server has forgotten our keys
+// kissState holds the kiss codes of unauthenticated packets, which take effect only when later polls stay without a
+// good reply: DENY and RSTR after denyConfirmations polls, a NAK after one. A good reply clears it.
+type kissState struct {
+	denied    bool // a DENY or RSTR was received
+	confirmed int  // unanswered polls since then, the denied one not counted
+	stop      bool // the denial is confirmed, or was authenticated
+	outside   bool // the first reply of a session was outside its certificate's validity
+	nak       bool // a request ended with nothing but a NAK (N14)
+	rekey     bool // so did a later one, or it was lost: the server has forgotten our keys
 }
 
 // kissed takes a kiss code in a reply that matched the open request. A plain one leaves the request open, since a
@@ -39,7 +40,7 @@ func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcom
 		if !s.out.rated {
 			s.out.rated = true
 			s.rate.rated(s.out.poll)
-			s.next = s.rate.last.Add(s.rate.interval(s.reach.silent()))
+			s.next = s.rate.last.Add(s.rate.interval(s.reach.unansweredSent()))
 		}
 	case ntp.KissDENY, ntp.KissRSTR:
 		o.Verdict = KissDeny
@@ -52,17 +53,17 @@ func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcom
 	return o
 }
 
-// lost draws the conclusions when request x ended without a good reply.
-func (k *kissMemory) lost(x *exchange) {
+// unanswered updates the state when request x ended without a good reply.
+func (k *kissState) unanswered(x *sentRequest) {
 	if k.denied {
-		k.patience++
-		k.stop = k.stop || k.patience >= denyPatience
+		k.confirmed++
+		k.stop = k.stop || k.confirmed >= denyConfirmations
 	}
 	k.denied = k.denied || x.denied
-	if k.naked {
+	if k.nak {
 		k.rekey = true
 	}
-	if x.naked && !x.session.SwitchAlternate() {
-		k.naked = true
+	if x.nak && !x.session.SwitchAlternate() {
+		k.nak = true
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // kiss polls and answers with a kiss code; the request stays open.
-func (w *world) kissReply(t testing.TB, code string) Outcome {
+func (w *association) kissReply(t testing.TB, code string) Outcome {
 	t.Helper()
 	_, q := w.poll(t)
 	return w.receive(edited(w.reply(q), kissWith(code)))

@@ -85,13 +85,13 @@ func (p *peer) nak(t testing.TB, pkt []byte, q *ntp.Header) []byte {
 	return r.AppendNAK(nil, q)
 }
 
-func secured(t testing.TB) (*world, *peer) {
+func secured(t testing.TB) (*association, *peer) {
 	p := newPeer(t)
 	return plain(Config{Session: p.session(t, 8, 1)}), p
 }
 
 // good runs one authenticated exchange.
-func (w *world) good(t testing.TB, p *peer) {
+func (w *association) good(t testing.TB, p *peer) {
 	t.Helper()
 	r, q := w.poll(t)
 	if o := w.receive(p.seal(t, r.Packet, w.reply(q))); o.Verdict != Accepted || !o.Measurement.Authenticated {
@@ -115,46 +115,46 @@ func TestN13_N15_Refused(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		want Verdict
-		make func(t *testing.T, w *world, p *peer, r Request, q ntp.Header, old []byte) []byte
+		make func(t *testing.T, w *association, p *peer, r Request, q ntp.Header, old []byte) []byte
 	}{
-		{"N13 NAK without unique identifier", Unauthentic, func(_ *testing.T, w *world, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
+		{"N13 NAK without unique identifier", Unauthentic, func(_ *testing.T, w *association, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
 			return edited(w.reply(q), kissWith("NTSN"))
 		}},
-		{"N13 NAK with wrong unique identifier", WrongUID, func(_ *testing.T, w *world, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
+		{"N13 NAK with wrong unique identifier", WrongUID, func(_ *testing.T, w *association, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
 			return ntp.AppendField(edited(w.reply(q), kissWith("NTSN")), ntp.FieldUniqueID, make([]byte, 32))
 		}},
-		{"N13 NAK with wrong origin", WrongOrigin, func(t *testing.T, _ *world, p *peer, r Request, q ntp.Header, _ []byte) []byte {
+		{"N13 NAK with wrong origin", WrongOrigin, func(t *testing.T, _ *association, p *peer, r Request, q ntp.Header, _ []byte) []byte {
 			q.Transmit++
 			return p.nak(t, r.Packet, &q)
 		}},
-		{"N15 plain reply", Unauthentic, func(_ *testing.T, w *world, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
+		{"N15 plain reply", Unauthentic, func(_ *testing.T, w *association, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
 			return edited(w.reply(q), func(*ntp.Header) {})
 		}},
-		{"N15 plain reply of version 3", Unauthentic, func(_ *testing.T, w *world, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
+		{"N15 plain reply of version 3", Unauthentic, func(_ *testing.T, w *association, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
 			return edited(w.reply(q), func(h *ntp.Header) { h.Version = 3 })
 		}},
-		{"N15 plain reply with the unique identifier", Unauthentic, func(_ *testing.T, w *world, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
+		{"N15 plain reply with the unique identifier", Unauthentic, func(_ *testing.T, w *association, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
 			return ntp.AppendField(edited(w.reply(q), func(*ntp.Header) {}), ntp.FieldUniqueID, w.out.uid[:])
 		}},
-		{"N15 plain RATE with the unique identifier", Unauthentic, func(_ *testing.T, w *world, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
+		{"N15 plain RATE with the unique identifier", Unauthentic, func(_ *testing.T, w *association, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
 			return ntp.AppendField(edited(w.reply(q), kissWith("RATE")), ntp.FieldUniqueID, w.out.uid[:])
 		}},
-		{"N15 plain DENY", Unauthentic, func(_ *testing.T, w *world, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
+		{"N15 plain DENY", Unauthentic, func(_ *testing.T, w *association, _ *peer, _ Request, q ntp.Header, _ []byte) []byte {
 			return edited(w.reply(q), kissWith("DENY"))
 		}},
-		{"N15 wrong S2C key", Unauthentic, func(t *testing.T, w *world, p *peer, r Request, q ntp.Header, _ []byte) []byte {
+		{"N15 wrong S2C key", Unauthentic, func(t *testing.T, w *association, p *peer, r Request, q ntp.Header, _ []byte) []byte {
 			forger, _ := p.open(t, r.Packet)
 			forger.Keys.S2C = bytes.Repeat([]byte{9}, 32)
 			h := w.reply(q)
 			out, _ := forger.AppendResponse(h.AppendTo(nil), p.keys, p.sealer, p.rnd, len(r.Packet))
 			return out
 		}},
-		{"N15 tampered header", Unauthentic, func(t *testing.T, w *world, p *peer, r Request, q ntp.Header, _ []byte) []byte {
+		{"N15 tampered header", Unauthentic, func(t *testing.T, w *association, p *peer, r Request, q ntp.Header, _ []byte) []byte {
 			b := p.seal(t, r.Packet, w.reply(q))
 			b[40]++
 			return b
 		}},
-		{"N15 replay of an earlier good reply", WrongOrigin, func(_ *testing.T, _ *world, _ *peer, _ Request, _ ntp.Header, old []byte) []byte {
+		{"N15 replay of an earlier good reply", WrongOrigin, func(_ *testing.T, _ *association, _ *peer, _ Request, _ ntp.Header, old []byte) []byte {
 			return old
 		}},
 	} {
@@ -162,7 +162,7 @@ func TestN13_N15_Refused(t *testing.T) {
 			w, p := secured(t)
 			twin := plain(Config{Session: p2session(t)})
 			var old []byte
-			for _, a := range []*world{w, twin} {
+			for _, a := range []*association{w, twin} {
 				r, q := a.poll(t)
 				peerOf := p
 				if a == twin {
@@ -205,7 +205,7 @@ func TestN13_N15_Refused(t *testing.T) {
 	}
 }
 
-// newTwinPeer and p2session repeat the luck of secured, so that both associations start with equal cookies.
+// newTwinPeer and p2session repeat the random numbers of secured, so that both associations start with equal cookies.
 func newTwinPeer(t testing.TB) *peer {
 	p := newPeer(t)
 	p.session(t, 8, 1) // draws the same random numbers
@@ -327,7 +327,7 @@ func TestNTS_UnsynchronizedServerRefills(t *testing.T) {
 // lacked before the request.
 func TestN17_CookiesOnce(t *testing.T) {
 	w, p := secured(t)
-	luck := rand.New(rand.NewPCG(3, 4))
+	random := rand.New(rand.NewPCG(3, 4))
 	seen := map[string]bool{}
 	for range 1000 {
 		held := w.session.Cookies()
@@ -354,7 +354,7 @@ func TestN17_CookiesOnce(t *testing.T) {
 		if placeholders != 8-held {
 			t.Fatalf("%d placeholders with %d cookies in the jar", placeholders, held)
 		}
-		switch n := luck.IntN(10); {
+		switch n := random.IntN(10); {
 		case n == 0: // request lost
 			w.lapse()
 		case n == 1: // reply lost
@@ -437,7 +437,7 @@ func FuzzReceiveNTS(f *testing.F) {
 		}
 		after := *w.Source
 		if o.Verdict == KissNAK {
-			after.out.naked = false
+			after.out.nak = false
 		}
 		if before.out != after.out || before.rate != after.rate || before.reach != after.reach || before.kiss != after.kiss ||
 			!before.next.Equal(after.next) || before.last != after.last || cookies != w.session.Cookies() {

@@ -13,20 +13,29 @@ const (
 	burstGap = 2 * time.Second
 	// maxBurst caps the start burst at what chrony's iburst and the rate limiters of public servers allow.
 	maxBurst = 8
-	// jitterLow and jitterSpan: an interval is stretched by 1 to 5 %, so that clients that started together
-	// drift apart (C36; RFC 8633 §3.4; the same spread as ntpd-rs).
+	// jitterLow and jitterSpan: an interval is lengthened by 1 to 5 %, so that clients that started together
+	// do not stay together (C36; RFC 8633 §3.4; the same range as ntpd-rs).
 	jitterLow, jitterSpan = 0.01, 0.04
 	// decayAfter is how many good replies in a row undo one doubling that a RATE demanded.
 	decayAfter = 64
-	// eagerPolls is how many unanswered polls are repeated at the shortest interval, to notice a dead server in
-	// minutes; after that the interval grows one step per slackPolls.
-	eagerPolls, slackPolls = 8, 4
+	// quickRetries is how many unanswered polls are repeated at the shortest interval, so that a server that stopped
+	// is noticed within minutes; after that the exponent grows by one for every retriesPerStep polls.
+	quickRetries, retriesPerStep = 8, 4
 )
 
-// pollRate decides the interval between polls.
+// pollRate decides the interval between polls:
+//
+//	next poll = latest poll + interval × (1.01 … 1.05)
+//	interval  = min(burstGap, 2^min)                                while the start burst lasts
+//	          = 2^desired                                           the wish of the system process
+//	          = 2^min                                               while 1 to quickRetries polls are unanswered
+//	          = 2^(min + (unanswered - quickRetries)/retriesPerStep) after that
+//
+// The exponent is never below floor, which a RATE kiss raises (RFC 5905 §7.4) and good replies lower again, and always
+// within the configured min … max.
 type pollRate struct {
 	min, max ntp.PollExp // configured limits
-	desired  ntp.PollExp // wish of the system process
+	desired  ntp.PollExp // by the system process
 	floor    ntp.PollExp // demanded by the server through RATE; min without
 	good     int         // good replies since the floor last moved
 
@@ -34,7 +43,7 @@ type pollRate struct {
 	burstTries int // requests still allowed for that
 
 	last   time.Time // of the latest poll; zero before the first
-	jitter uint32    // luck of the latest poll
+	jitter uint32    // random number drawn with the latest poll, uniform
 }
 
 func newPollRate(c Config) pollRate {
@@ -55,8 +64,8 @@ func (p *pollRate) bursting() bool { return p.burstGood > 0 && p.burstTries > 0 
 func (p *pollRate) exp(unanswered int) ntp.PollExp {
 	want := p.desired
 	switch {
-	case unanswered > eagerPolls:
-		grown := min((unanswered-eagerPolls)/slackPolls, int(ntp.MaxPollExp))
+	case unanswered > quickRetries:
+		grown := min((unanswered-quickRetries)/retriesPerStep, int(ntp.MaxPollExp))
 		want = p.min + ntp.PollExp(grown)
 	case unanswered > 0:
 		want = p.min
@@ -67,26 +76,26 @@ func (p *pollRate) exp(unanswered int) ntp.PollExp {
 // interval is the time from the latest poll to the next.
 func (p *pollRate) interval(unanswered int) time.Duration {
 	if p.bursting() {
-		return p.stretch(p.gap())
+		return p.jittered(p.gap())
 	}
-	return p.stretch(p.exp(unanswered).Duration())
+	return p.jittered(p.exp(unanswered).Duration())
 }
 
-// gap is the shortest time between two polls that we grant ourselves.
+// gap is the shortest time between two polls of a server that sent no RATE.
 func (p *pollRate) gap() time.Duration { return min(burstGap, p.min.Duration()) }
 
-// least is the shortest time between two polls that the server grants us.
+// least is the shortest time between two polls, by what the server asked for with RATE.
 func (p *pollRate) least() time.Duration {
 	if p.floor > p.min {
 		return p.floor.Duration()
 	}
-	return p.stretch(p.gap())
+	return p.jittered(p.gap())
 }
 
-// stretch adds the jitter drawn with the latest poll.
-func (p *pollRate) stretch(d time.Duration) time.Duration {
-	luck := float64(p.jitter) / math.MaxUint32
-	return d + time.Duration(float64(d)*(jitterLow+jitterSpan*luck))
+// jittered lengthens d by the jitter drawn with the latest poll.
+func (p *pollRate) jittered(d time.Duration) time.Duration {
+	share := float64(p.jitter) / math.MaxUint32 // 0 to 1
+	return d + time.Duration(float64(d)*(jitterLow+jitterSpan*share))
 }
 
 func (p *pollRate) polled(now time.Time) {
@@ -94,7 +103,7 @@ func (p *pollRate) polled(now time.Time) {
 	p.burstTries = max(p.burstTries-1, 0)
 }
 
-// answered counts a good reply; a floor set by RATE sinks by one step after many (ntpd-rs.md defect 13).
+// answered counts a good reply; a floor set by RATE is lowered by one step after decayAfter of them.
 func (p *pollRate) answered() {
 	p.burstGood = max(p.burstGood-1, 0)
 	if p.burstTries == 0 && p.burstGood > 0 { // the tries were spent before the server could be reached
@@ -107,7 +116,7 @@ func (p *pollRate) answered() {
 	}
 }
 
-// rated obeys a RATE: the burst is over and the interval that provoked it at least doubles, whatever the packet's
+// rated handles a RATE: the burst ends and the interval that was in force at least doubles, whatever the packet's
 // poll field says (C14, C16).
 func (p *pollRate) rated(used ntp.PollExp) {
 	p.burstGood = 0

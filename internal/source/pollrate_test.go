@@ -10,7 +10,7 @@ import (
 )
 
 // gaps runs n good exchanges and returns the times between polls.
-func gaps(t *testing.T, w *world, n int) []time.Duration {
+func gaps(t *testing.T, w *association, n int) []time.Duration {
 	var out []time.Duration
 	last := time.Time{}
 	for range n {
@@ -145,13 +145,13 @@ func TestPollRate_LostRepliesAreRepeatedQuickly(t *testing.T) {
 	w := plain(Config{})
 	w.Advise(w.now, ntp.Advice{Poll: 10})
 	w.accept(t)
-	for n := 1; n <= goneAfter; n++ {
+	for n := 1; n <= unreachableAfter; n++ {
 		w.poll(t)
 		w.lapse()
-		if d := w.Next().Sub(w.now); n < goneAfter && d > 17*time.Second {
+		if d := w.Next().Sub(w.now); n < unreachableAfter && d > 17*time.Second {
 			t.Fatalf("after %d lost polls the next is in %v", n, d)
 		}
-		if need := w.Status().Need; (need == NeedReplace) != (n == goneAfter) {
+		if need := w.Status().Need; (need == NeedReplace) != (n == unreachableAfter) {
 			t.Fatalf("after %d lost polls the need is %s", n, need)
 		}
 	}
@@ -245,7 +245,7 @@ func TestStillborn_ThreePollsWithoutBurst(t *testing.T) {
 func TestStretch_Bounds(t *testing.T) {
 	for _, j := range []uint32{0, 1, math.MaxUint32} {
 		p := pollRate{jitter: j}
-		if d := p.stretch(time.Second); d < 1010*time.Millisecond || d > 1050*time.Millisecond {
+		if d := p.jittered(time.Second); d < 1010*time.Millisecond || d > 1050*time.Millisecond {
 			t.Errorf("jitter %d: %v", j, d)
 		}
 	}

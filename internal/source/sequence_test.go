@@ -14,7 +14,7 @@ const maxHistory = 80
 
 // history is an association that a script happens to, and what must be true of it.
 type history struct {
-	*world
+	*association
 	t      *testing.T
 	peer   *peer // nil: plain NTP
 	script []byte
@@ -279,7 +279,7 @@ func FuzzAssociation(f *testing.F) {
 			h.peer = newPeer(t)
 			c.Session = h.peer.session(t, 8, h.seed)
 		}
-		h.world = plain(c)
+		h.association = plain(c)
 		for n := 0; n < maxHistory && (n == 0 || len(h.script) > 0); n++ {
 			h.event()
 		}

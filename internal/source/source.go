@@ -37,34 +37,49 @@ type Config struct {
 	Delay                         time.Duration // before the first poll, ≥ 0; drawn at random by the caller (C36)
 }
 
-// Source is one association. It is not safe for concurrent use; its task owns it.
+// Source is one client association (RFC 5905 §9, §13): it decides when to send a request, builds it, and finds among the
+// datagrams that arrive the reply that belongs to it. It does no I/O; its task (internal/assoc) owns it, sends what
+// Poll returns and hands over what arrives. It is not safe for concurrent use.
+//
+// One request is outstanding at a time, in this order of states:
+//
+//	Poll       a request with 64 random bits as transmit timestamp is open until its deadline, 5 s later
+//	Sent       t1 becomes the transmit stamp of the kernel, if there is one
+//	Receive    address → deadline → origin timestamp → header → NTS → kiss code → sanity (RFC 5905 §8; RFC 8915 §5.7)
+//	           a good reply closes the request and gives a Measurement; an authenticated refusal closes it as unanswered;
+//	           after any other refusal it stays open, because whoever sent that datagram proved nothing
+//	Lapse      the deadline passed, or the next Poll came: unanswered
+//
+// Each end updates reach (the eight-bit register), rate (the next poll's time) and kiss. Status().Need says what the
+// supervisor must do then: a key exchange when cookies run out or a NAK was confirmed, another address after eight
+// unanswered polls, an end after a confirmed DENY.
 type Source struct {
 	cfg     Config
-	session *nts.Session // nil: plain NTP
-	proven  *nts.Session // had a good reply, so that its server's time is not held against its certificate any more
-	out     exchange     // the latest request
+	session *nts.Session // seals the next request; nil: plain NTP
+	proven  *nts.Session // the session that had a good reply: certificate validity is checked before that only (Receive)
+	out     sentRequest  // the latest request
 	packet  []byte       // bytes of the latest request
 	next    time.Time    // of the next poll
 	rate    pollRate
 	reach   reach
-	kiss    kissMemory
+	kiss    kissState
 	last    Verdict // how the latest finished request ended
 }
 
-// exchange is the one request that may be answered; a later request replaces it.
-type exchange struct {
+// sentRequest is the one request that may be answered; a later request replaces it.
+type sentRequest struct {
 	id       uint64
 	open     bool          // a reply still counts
 	origin   ntp.Timestamp // 64 random bits in the transmit field, never zero
 	uid      [uidLen]byte  // with a session only
-	session  *nts.Session  // that sealed the request: it stays the judge of the reply after a swap
+	session  *nts.Session  // that sealed the request: it opens the reply, too, even after a SwapSession
 	t1       ntp.Stamp     // when the request really left; never on the wire (CVE-2020-13817)
 	epoch    uint64        // of the clock at t1
 	sent     time.Time
 	deadline time.Time
 	poll     ntp.PollExp // interval in force when it was sent
 
-	rated, denied, naked bool // kiss codes this request was answered with; each counts once
+	rated, denied, nak bool // RATE, DENY or RSTR, NTSN were received for this request; each counts once
 }
 
 // Request is a packet to be sent.
@@ -104,26 +119,26 @@ func New(c Config, now time.Time) *Source {
 // nothing is sent, the poll counts as unanswered, and the Status asks for a key exchange.
 func (s *Source) Poll(now time.Time, t1 ntp.Stamp, epoch uint64, rnd io.Reader) (Request, error) {
 	s.Lapse(now)
-	var luck [8 + 4 + uidLen]byte
-	if _, err := io.ReadFull(rnd, luck[:]); err != nil {
-		s.next = now.Add(s.rate.interval(s.reach.silent()))
+	var random [8 + 4 + uidLen]byte
+	if _, err := io.ReadFull(rnd, random[:]); err != nil {
+		s.next = now.Add(s.rate.interval(s.reach.unansweredSent()))
 		return Request{}, fmt.Errorf("draw request: %w", err)
 	}
-	s.rate.jitter = binary.BigEndian.Uint32(luck[8:])
+	s.rate.jitter = binary.BigEndian.Uint32(random[8:])
 	s.rate.polled(now)
 	s.reach.polled()
-	s.next = now.Add(s.rate.interval(s.reach.silent()))
+	s.next = now.Add(s.rate.interval(s.reach.unansweredSent()))
 
-	x := exchange{
+	x := sentRequest{
 		id: s.out.id + 1, open: true, session: s.session, t1: t1, epoch: epoch,
-		origin: ntp.Timestamp(binary.BigEndian.Uint64(luck[:])), uid: [uidLen]byte(luck[12:]),
-		sent: now, deadline: now.Add(replyWindow), poll: s.rate.exp(s.reach.silent()),
+		origin: ntp.Timestamp(binary.BigEndian.Uint64(random[:])), uid: [uidLen]byte(random[12:]),
+		sent: now, deadline: now.Add(replyWindow), poll: s.rate.exp(s.reach.unansweredSent()),
 	}
 	if x.origin.IsZero() {
 		x.origin = 1 // a zero origin must never match (CVE-2015-8138)
 	}
 	if err := s.build(&x, rnd); err != nil {
-		s.out = exchange{id: x.id}
+		s.out = sentRequest{id: x.id}
 		s.reach.missed()
 		return Request{}, err
 	}
@@ -132,7 +147,7 @@ func (s *Source) Poll(now time.Time, t1 ntp.Stamp, epoch uint64, rnd io.Reader) 
 }
 
 // build writes the request: every field is zero that does not have to be otherwise (C01).
-func (s *Source) build(x *exchange, rnd io.Reader) error {
+func (s *Source) build(x *sentRequest, rnd io.Reader) error {
 	h := ntp.Header{
 		Version: s.cfg.Version, Mode: ntp.ModeClient,
 		Poll: int8(x.poll), Precision: minimalPrecision, Transmit: x.origin,
@@ -176,7 +191,7 @@ func (s *Source) Receive(now time.Time, pkt []byte, from netip.AddrPort, rx ntp.
 		case nts.Authentic:
 			authentic = true
 		case nts.NAK:
-			s.out.naked = true
+			s.out.nak = true
 			return Outcome{Verdict: KissNAK, Kiss: ntp.KissNTSN}
 		case nts.WrongUID:
 			return Outcome{Verdict: WrongUID}
@@ -225,7 +240,7 @@ func (s *Source) answered() {
 	quick := s.rate.bursting()
 	s.reach.answered()
 	s.rate.answered()
-	s.kiss = kissMemory{}
+	s.kiss = kissState{}
 	if quick != s.rate.bursting() { // the burst is over, or comes late
 		s.next = s.rate.last.Add(s.rate.interval(0))
 	}
@@ -241,8 +256,8 @@ func (s *Source) Lapse(now time.Time) {
 	}
 }
 
-// Unsent ends the open request, if any, because it could not be sent. It counts as unanswered, but says nothing about
-// the server and did not bother it: the interval does not grow and kiss codes are not confirmed by it (C31, L05).
+// Unsent ends the open request, if any, because it could not be sent. It counts as unanswered, but not against the
+// server, which never saw it: the interval does not grow and kiss codes are not confirmed by it (C31, L05).
 func (s *Source) Unsent(now time.Time) {
 	if !s.out.open {
 		return
@@ -252,32 +267,31 @@ func (s *Source) Unsent(now time.Time) {
 	s.reach.missed()
 	s.reach.unsent++
 	if !s.kiss.denied {
-		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.silent())))
+		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())))
 	}
 }
 
-// end closes the open request as unanswered, for the reason v, and draws the conclusions from its kiss codes.
-// The next poll comes sooner, so that a dead server is noticed in minutes even from the longest interval; one
-// that told us to go away is not pressed.
+// end closes the open request as unanswered, for the reason v, and counts its kiss codes. The next poll comes sooner,
+// so that a server that stopped is noticed within minutes even from the longest interval; after a DENY it does not.
 func (s *Source) end(now time.Time, v Verdict) {
 	s.out.open = false
 	s.last = v
 	s.reach.missed()
-	s.kiss.lost(&s.out)
+	s.kiss.unanswered(&s.out)
 	if !s.kiss.denied {
-		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.silent())))
+		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())))
 	}
 }
 
-// Advise takes the wishes of the system process. They bend to the limits of the configuration and to what the
-// server asked for by RATE.
+// Advise takes the wishes of the system process. The limits of the configuration and what the server asked for by
+// RATE take precedence.
 func (s *Source) Advise(now time.Time, a ntp.Advice) {
 	s.rate.advise(a.Poll)
 	if a.PollNow {
 		s.PollSoon(now)
 		return
 	}
-	s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.silent())))
+	s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())))
 }
 
 // PollSoon brings the next poll forward as far as the rate rules allow.
@@ -302,12 +316,12 @@ func (s *Source) pullIn(now, t time.Time) {
 func (s *Source) Next() time.Time { return s.next }
 
 // SwapSession puts a fresh NTS session into use from the next request on; identity, reach and interval stay.
-// A request under way is still judged by the session that sealed it. Keys that replace forgotten ones, or come
-// after the server was given up, get as many polls as a new server; more cookies alone do not prove it alive.
+// The reply to a request under way is still opened with the session that sealed it. Keys that replace forgotten ones,
+// or come after the server counted as unreachable, get as many polls as a new server; cookies alone do not reset the count.
 func (s *Source) SwapSession(n *nts.Session) {
-	if s.kiss.rekey || s.reach.gone() {
-		s.reach.lost = 0
+	if s.kiss.rekey || s.reach.unreachable() {
+		s.reach.misses = 0
 	}
 	s.session = n
-	s.kiss = kissMemory{}
+	s.kiss = kissState{}
 }

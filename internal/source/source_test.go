@@ -23,14 +23,14 @@ var (
 // dice is a reproducible source of randomness.
 func dice(seed byte) io.Reader { return rand.NewChaCha8([32]byte{seed}) }
 
-// world is an association with its server, its time and its luck.
-type world struct {
+// association is a Source with its server, its time and its random numbers.
+type association struct {
 	*Source
 	now time.Time
 	rnd io.Reader
 }
 
-func plain(c Config) *world {
+func plain(c Config) *association {
 	if c.Server == (netip.AddrPort{}) {
 		c.Server = server
 	}
@@ -38,14 +38,14 @@ func plain(c Config) *world {
 	if c.PollMax == 0 {
 		c.PollMin, c.PollMax, c.PollInitial = 4, 10, 4
 	}
-	return &world{Source: New(c, begin), now: begin, rnd: dice(1)}
+	return &association{Source: New(c, begin), now: begin, rnd: dice(1)}
 }
 
 // at is the reading of a perfect clock.
-func (w *world) at() ntp.Timestamp { return clock.Add(w.now.Sub(begin)) }
+func (w *association) at() ntp.Timestamp { return clock.Add(w.now.Sub(begin)) }
 
 // poll waits for the next poll and sends it; it returns the header of the request.
-func (w *world) poll(t testing.TB) (Request, ntp.Header) {
+func (w *association) poll(t testing.TB) (Request, ntp.Header) {
 	t.Helper()
 	if next := w.Next(); next.After(w.now) {
 		w.now = next
@@ -62,7 +62,7 @@ func (w *world) poll(t testing.TB) (Request, ntp.Header) {
 }
 
 // reply is a good answer to the request with header q, 10 ms later, from a server whose clock is right.
-func (w *world) reply(q ntp.Header) ntp.Header {
+func (w *association) reply(q ntp.Header) ntp.Header {
 	return ntp.Header{
 		Version: q.Version, Mode: ntp.ModeServer, Stratum: 2, Poll: q.Poll, Precision: -20,
 		RootDelay: 0x100, RootDispersion: 0x80, RefID: ntp.RefIDFromString("GPS"), Reference: w.at().Add(-time.Minute),
@@ -71,19 +71,19 @@ func (w *world) reply(q ntp.Header) ntp.Header {
 }
 
 // receive hands in a datagram from the server.
-func (w *world) receive(b []byte) Outcome {
+func (w *association) receive(b []byte) Outcome {
 	w.now = w.now.Add(10 * time.Millisecond)
 	return w.Receive(w.now, b, server, ntp.Stamp{Time: w.at()})
 }
 
 // lapse lets the reply window pass.
-func (w *world) lapse() {
+func (w *association) lapse() {
 	w.now = w.now.Add(replyWindow + time.Millisecond)
 	w.Lapse(w.now)
 }
 
 // accept runs one good exchange.
-func (w *world) accept(t testing.TB) Outcome {
+func (w *association) accept(t testing.TB) Outcome {
 	t.Helper()
 	_, q := w.poll(t)
 	h := w.reply(q)
@@ -95,7 +95,7 @@ func (w *world) accept(t testing.TB) Outcome {
 }
 
 // refuse demands that a datagram is refused with a verdict and changes nothing at all.
-func (w *world) refuse(t testing.TB, want Verdict, b []byte) {
+func (w *association) refuse(t testing.TB, want Verdict, b []byte) {
 	t.Helper()
 	before := *w.Source
 	o := w.receive(b)

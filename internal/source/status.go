@@ -7,7 +7,7 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
-// fewCookies is the stock at which a new key exchange starts while polling goes on (design.md 3).
+// fewCookies is the stock at which a new key exchange starts while polling goes on.
 const fewCookies = 2
 
 // Need is what the association wants from its supervisor.
@@ -18,7 +18,7 @@ const (
 	NeedNothing     Need = iota
 	NeedReplace          // unreachable: look for another address, with fresh keys if it takes keys
 	NeedKeyExchange      // few cookies left while replies are missing, or the server forgot our keys
-	NeedStop             // the server denied us: leave it alone for hours
+	NeedStop             // the server denied us: no more requests for hours
 	NeedReject           // the server's time contradicts its certificate: the same (N25)
 )
 
@@ -59,7 +59,7 @@ type Status struct {
 func (s *Source) Status() Status {
 	st := Status{
 		ID: s.cfg.ID, Server: s.cfg.Server, Reach: s.reach.register, Unanswered: s.reach.unanswered,
-		Poll: s.rate.exp(s.reach.silent()), NTS: s.session != nil, Need: s.need(), LastVerdict: s.last,
+		Poll: s.rate.exp(s.reach.unansweredSent()), NTS: s.session != nil, Need: s.need(), LastVerdict: s.last,
 	}
 	if s.session != nil {
 		st.Cookies = s.session.Cookies()
@@ -75,9 +75,9 @@ func (s *Source) need() Need {
 		return NeedStop
 	case s.kiss.rekey:
 		return NeedKeyExchange
-	case s.reach.gone():
+	case s.reach.unreachable():
 		return NeedReplace
-	case s.session != nil && s.reach.lost > 0 && s.session.Cookies() <= fewCookies:
+	case s.session != nil && s.reach.misses > 0 && s.session.Cookies() <= fewCookies:
 		return NeedKeyExchange
 	}
 	return NeedNothing
