@@ -48,6 +48,12 @@ func New(c Config) *Resolver {
 	hostsFile := &net.Resolver{PreferGo: true, Dial: noNameServer}
 	r := &Resolver{own: c.Own, timeout: c.Timeout}
 	r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+		if isLocalhost(host) { // never a question to the DNS (RFC 6761 §6.3); containers often have no line for it
+			if addrs, err := hostsFile.LookupNetIP(ctx, "ip", strings.TrimSuffix(host, ".")); err == nil {
+				return addrs, nil
+			}
+			return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+		}
 		// Go looks up a rooted name in the DNS only; the operator's hosts file must win for it, too.
 		if name, rooted := strings.CutSuffix(host, "."); rooted {
 			if addrs, err := hostsFile.LookupNetIP(ctx, "ip", name); err == nil {

@@ -212,6 +212,21 @@ func TestLookup_RealNameServer(t *testing.T) {
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines)
 }
 
+// TestLookup_LocalhostWithoutHostsFile: a name that RFC 6761 §6.3 ties to loopback, here one that no hosts file has,
+// needs neither a line in it nor a name server, which is not even asked.
+func TestLookup_LocalhostWithoutHostsFile(t *testing.T) {
+	r := New(Config{Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("a name server is asked")
+		return nil, errNoNameServer
+	}})
+	want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:4460"), netip.MustParseAddrPort("[::1]:4460")}
+	for _, host := range []string{"demo.localhost", "Demo.LOCALHOST."} {
+		if a, err := r.Lookup(context.Background(), host, 4460); err != nil || !slices.Equal(a.Addrs, want) {
+			t.Errorf("%s: %v, %v", host, a.Addrs, err)
+		}
+	}
+}
+
 // TestLookup_Localhost asks the machine itself: a server name that a key exchange gave is absolute.
 func TestLookup_Localhost(t *testing.T) {
 	for _, host := range []string{"localhost", "localhost."} {
