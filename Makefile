@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
 # The suite's commands. `build`, `demo` and `test` need neither network (Go modules aside) nor root.
 SHELL      := /bin/bash
 GO         ?= go
@@ -5,22 +6,30 @@ BIN        := bin
 COMMIT     := $(shell git rev-parse --short HEAD 2>/dev/null || echo -)
 COMMITDATE := $(shell git log -1 --format=%cd --date=format:%Y-%m-%d 2>/dev/null || echo 2026-11-25)
 # Our own entry in front of the Go runtime's, where there is one: internal/rlimit names limits that are too low for it.
-ENTRY      := $(if $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E ntp-daemon/internal/rlimit.entry)
-LDFLAGS    := -s -w $(ENTRY) -X ntp-daemon/internal/version.Commit=$(COMMIT) -X ntp-daemon/internal/version.CommitDate=$(COMMITDATE)
-BUILD      := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
+ENTRY       = $(if $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E ntp-daemon/internal/rlimit.entry)
+LDFLAGS     = -s -w $(ENTRY) -X ntp-daemon/internal/version.Commit=$(COMMIT) -X ntp-daemon/internal/version.CommitDate=$(COMMITDATE)
+BUILD       = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
 COMMANDS   := ntp-daemon nts-pool-ke ntp-ctl ntp-metrics-exporter
+PROGRAMS    = $(COMMANDS:%=$(BIN)/%)
+SOURCES    := go.mod go.sum $(shell find cmd internal -type f ! -name '*_test.go' ! -path '*/testdata/*')
 HAVE_CC    := $(shell command -v gcc >/dev/null 2>&1 || command -v cc >/dev/null 2>&1 && echo yes)
-TESTRUN    := $(GO) run ./tools/testrun
+# Built with what `make build` compiles: go run would compile for itself.
+TESTRUN    := build/testrun
 # Programs that read our code, pinned in a module of their own: none of their modules is one of ours.
 LINT       := $(GO) tool -modfile=tools/lint/go.mod
 PREFIX     ?= /usr/local
 DESTDIR    ?=
+SYSCONFDIR ?= /etc
 
-.PHONY: build demo test scorecard vet lint cross test-clock vmtest interop peers sid mutate soak fuzz cover keys bench-server man install clean
+.PHONY: build demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate soak fuzz cover keys bench-server man install clean
 
+# The first build compiles Go's standard library, too, which takes a minute or two: it says how far it is.
 build:
 	@mkdir -p $(BIN)
-	@for c in $(COMMANDS); do $(BUILD) -o $(BIN)/$$c ./cmd/$$c || exit 1; done
+	@set -o pipefail; for c in $(COMMANDS); do echo "build $(BIN)/$$c"; \
+		$(BUILD) -v -o $(BIN)/$$c ./cmd/$$c 2>&1 | \
+			awk '/^[^ :]+$$/ { if (++n % 25 == 0) { print "  " n " packages compiled"; fflush() }; next } { print }' && \
+		touch $(BIN)/$$c || exit 1; done
 
 # The main job, visibly working: server, pool and client on loopback ports, a virtual clock that starts wrong.
 demo: build
@@ -32,15 +41,27 @@ vet:
 lint:
 	$(LINT) staticcheck ./...
 
-# Everything: with the race detector where a C compiler exists, and once as it ships.
-test: vet cross
-	@mkdir -p build && rm -f build/tests.json
+# What a change is tried with: vet and every test, with the race detector where a C compiler exists. What needs root is
+# skipped for others. PACKAGES takes a part: make test PACKAGES=./internal/ntp/...
+PACKAGES ?= ./...
+test: $(TESTRUN)
+	@rm -f build/tests.json
 ifeq ($(HAVE_CC),yes)
-	CGO_ENABLED=1 $(TESTRUN) -record build/tests.json -- -race -timeout 15m ./...
+	CGO_ENABLED=1 $(TESTRUN) -record build/tests.json -- -vet=all -race -timeout 15m $(PACKAGES)
 else
 	@echo "no C compiler: the race detector is not available, running without it"
+	CGO_ENABLED=0 $(TESTRUN) -record build/tests.json -- -vet=all -timeout 15m $(PACKAGES)
 endif
-	CGO_ENABLED=0 $(TESTRUN) -record build/tests.json -- -timeout 15m ./...
+
+$(TESTRUN): tools/testrun/main.go
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $@ ./tools/testrun
+
+# Everything, as CI runs it: also builds for other systems, and the tests once more as the programs ship, without cgo.
+test-all: export NTPD_TEST_ALL = 1
+test-all: test vet lint cross
+ifeq ($(HAVE_CC),yes)
+	CGO_ENABLED=0 $(TESTRUN) -record build/tests.json -- -timeout 15m $(PACKAGES)
+endif
 
 # Every platform that the suite must at least build for.
 cross:
@@ -63,10 +84,10 @@ peers:
 sid:
 	@scripts/sid.sh
 
-interop: build peers
-	@scripts/sid.sh; rc=$$?; sid=; case $$rc in 0) sid=$(CURDIR)/build/sid ;; \
+interop: build peers $(TESTRUN)
+	@scripts/sid.sh; rc=$$?; sid=; case $$rc in 0) sid="$(CURDIR)/build/sid" ;; \
 	75) echo "interop: sid cannot be reached, its programs are not tested in this run" ;; *) exit $$rc ;; esac; \
-	NTPD_PEERS=$(CURDIR)/build/peers NTPD_SID=$$sid $(TESTRUN) -- -count=1 -parallel 8 -timeout 15m -run Interop ./internal/interop/...
+	NTPD_PEERS="$(CURDIR)/build/peers" NTPD_SID="$$sid" $(TESTRUN) -- -count=1 -parallel 8 -timeout 15m -run Interop ./internal/interop/...
 
 FUZZTIME ?= 10s
 fuzz:
@@ -95,16 +116,26 @@ keys:
 bench-server:
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/server/... ./internal/udp/... ./internal/nts/...
 
-# Programs, manual pages, units, users of the units and sample configurations; nothing is enabled or started.
-install: build
-	@for c in $(COMMANDS); do install -D -m 0755 $(BIN)/$$c $(DESTDIR)$(PREFIX)/bin/$$c || exit 1; done
-	@for s in 5 8; do install -d $(DESTDIR)$(PREFIX)/share/man/man$$s && \
-		install -m 0644 docs/man/*.$$s $(DESTDIR)$(PREFIX)/share/man/man$$s || exit 1; done
-	@install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples
-	@for u in configs/systemd/*.service; do sed 's|/usr/local/|$(PREFIX)/|g' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} && \
-		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
-	@install -D -m 0644 configs/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/ntp-daemon.conf
-	@install -m 0644 configs/client.toml configs/server.toml configs/pool.toml $(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples
+# `make install` needs no Go when the programs are newer than their sources: root often has none in its PATH.
+$(PROGRAMS): $(SOURCES)
+	@command -v $(GO) >/dev/null || { \
+		echo "make install: $@ is missing or older than its sources, and there is no $(GO) in this PATH: run make build first, as the user who has it"; exit 1; }
+	@$(MAKE) --no-print-directory build
+
+# Programs, manual pages, units, users and folders of the units, sample configurations, and a first /etc/ntp-daemon/ntp.toml
+# where there is none; nothing is enabled or started.
+install: $(PROGRAMS)
+	@for c in $(COMMANDS); do install -D -m 0755 $(BIN)/$$c "$(DESTDIR)$(PREFIX)/bin/$$c" || exit 1; done
+	@for s in 5 8; do install -d "$(DESTDIR)$(PREFIX)/share/man/man$$s" && \
+		install -m 0644 docs/man/*.$$s "$(DESTDIR)$(PREFIX)/share/man/man$$s" || exit 1; done
+	@install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples"
+	@for u in configs/systemd/*.service; do sed 's|/usr/local/|$(PREFIX)/|g' $$u > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}" && \
+		chmod 0644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}" || exit 1; done
+	@install -D -m 0644 configs/systemd/sysusers.conf "$(DESTDIR)$(PREFIX)/lib/sysusers.d/ntp-daemon.conf"
+	@install -m 0644 configs/client.toml configs/server.toml configs/pool.toml "$(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples"
+	@install -m 0644 LICENSE-APACHE LICENSE-MIT "$(DESTDIR)$(PREFIX)/share/doc/ntp-daemon"
+	@conf="$(DESTDIR)$(SYSCONFDIR)/ntp-daemon/ntp.toml"; if [ -e "$$conf" ]; then echo "$$conf is left as it is"; else \
+		install -D -m 0644 configs/ntp.toml "$$conf" && echo "$$conf is new: look at its sources"; fi
 
 # The manual pages must please mandoc; pages that are not installed here cannot be found, which is no fault.
 man:
@@ -115,5 +146,5 @@ clean:
 	rm -rf $(BIN) build
 
 # Runs everything and writes docs/scorecard.md.
-scorecard: test
+scorecard: test-all
 	$(GO) run ./tools/scorecard

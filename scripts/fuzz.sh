@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
 # Runs every fuzz target of the tree for the given time each; a crasher is left in testdata/fuzz and fails the run.
 # FUZZCPU=300 repeats each target until it has had that many seconds of processor time, which on a shared machine is
 # not the time on the wall. FUZZSHARD=1/2 takes every second target. The table at the end is for the closing note.

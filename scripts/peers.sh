@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
 # Unpacks Debian's chrony and ntpsec into build/peers: the two packages conflict, so they are never installed.
 # On a fresh machine it needs root, for the libraries that the two daemons load.
 set -euo pipefail

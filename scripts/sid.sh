@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
 # Unpacks Debian sid's chrony, ntpsec and ntpd-rs, with the libraries that they load, into build/sid/root. Nothing is
 # installed; the programs run on this machine's kernel with sid's own loader (build/sid/run). The machine's package
 # lists are left alone: sid has a set of its own in build/sid/apt.

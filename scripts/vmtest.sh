@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
 # Runs the suite in two small virtual machines whose clocks may be set at will (docs/testing.md). The processor is
 # emulated, so neither root nor /dev/kvm is needed once Debian's packages are there.
 #   VMTEST_RUN   scenarios of tools/vminit, comma separated; default: all

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
 // ntp-ctl looks at and looks after ntp-daemon.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
 // ntp-daemon keeps the clock of this machine right and serves time to others, with and without NTS.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
 // ntp-metrics-exporter serves the metrics of ntp-daemon to Prometheus.
 package main
 

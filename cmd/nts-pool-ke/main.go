@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
 // nts-pool-ke is the key exchange front end of an NTS pool: users get cookies of one of its time sources.
 package main
 

@@ -452,7 +452,7 @@ func TestListen_WithoutMultipath(t *testing.T) {
 	}})
 	done := make(chan error)
 	go func() { done <- loop.Serve(ctx, ln) }()
-	c, err := Dialer().DialContext(ctx, "tcp", ln.Addr().String())
+	c, err := Dial(ctx, "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -465,5 +465,26 @@ func TestListen_WithoutMultipath(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDial_Localhost: a name that RFC 6761 §6.3 ties to loopback is not looked up, and both families are tried.
+func TestDial_Localhost(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ln, err := Listen(t.Context(), listen)
+		if err != nil {
+			t.Logf("%s: %v", listen, err) // no IPv6 here
+			continue
+		}
+		defer ln.Close()
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		c, err := Dial(t.Context(), "tcp", net.JoinHostPort("no-hosts-file-has.LOCALHOST.", port))
+		if err != nil {
+			t.Fatalf("%s: %v", listen, err)
+		}
+		if c.RemoteAddr().String() != ln.Addr().String() {
+			t.Errorf("reached %v, want %v", c.RemoteAddr(), ln.Addr())
+		}
+		c.Close()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -32,8 +33,12 @@ var ErrInUse = errors.New("another process serves this socket")
 
 // Listen makes the socket with the given permissions. It is created under a umask that never lets it be wider
 // than that, so no chmod by path is needed (reliability row X04). A stale socket is replaced; a file, a link or
-// a socket that somebody serves is refused (X03).
+// a socket that somebody serves is refused (X03). The folder is made if only that is missing: /run is empty after each
+// boot, and a daemon that was started by hand has no unit that makes its folder.
 func Listen(path string, mode fs.FileMode) (net.Listener, error) {
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("observation socket %s: %w; create the folder or change observation-path", path, err)
+	}
 	if err := removeStale(path); err != nil {
 		return nil, fmt.Errorf("observation socket %s: %w", path, err)
 	}

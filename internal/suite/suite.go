@@ -45,7 +45,8 @@ func build(name string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, name)
-	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
+	// As `make build` does: what is compiled for one is compiled for the other.
+	args, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-o", path}, "CGO_ENABLED=0"
 	switch {
 	case Race:
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"

@@ -103,7 +103,7 @@ func Exchange(ctx context.Context, c ClientConfig) (Result, error) {
 func connect(ctx context.Context, c *ClientConfig) (*tls.Conn, error) {
 	dial := c.Dial
 	if dial == nil {
-		dial = accept.Dialer().DialContext
+		dial = accept.Dial
 	}
 	raw, err := dial(ctx, "tcp", net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port))))
 	if err != nil {

@@ -98,7 +98,7 @@ func New(c Config) *Client {
 		c.AnswerTimeout = answerTimeout
 	}
 	if c.Dial == nil {
-		c.Dial = accept.Dialer().DialContext
+		c.Dial = accept.Dial
 	}
 	if len(c.Dialects) == 0 {
 		c.Dialects = []record.Dialect{record.IANA, record.Token4000, record.Cert4000}
