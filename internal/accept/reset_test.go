@@ -18,7 +18,7 @@ func pair(t *testing.T) (*Conn, *net.TCPConn) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	peer, err := Dialer().DialContext(t.Context(), "tcp", ln.Addr().String())
+	peer, err := Dial(t.Context(), "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
