@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -123,8 +124,16 @@ func TestX03_SocketPath(t *testing.T) {
 	if err != nil || st.Mode().Perm() != 0o640 {
 		t.Errorf("mode %v, %v; want 0640", st.Mode(), err)
 	}
-	if _, err := Listen(filepath.Join(dir, "missing", "s"), 0o600); err == nil {
-		t.Error("missing directory accepted")
+	ln3, err := Listen(filepath.Join(dir, "run", "s"), 0o600)
+	if err != nil {
+		t.Fatalf("the last folder, as /run is after a boot: %v", err)
+	}
+	defer ln3.Close()
+	if st, err := os.Stat(filepath.Join(dir, "run")); err != nil || st.Mode().Perm()&^0o755 != 0 {
+		t.Errorf("folder: %v, %v", st, err)
+	}
+	if _, err := Listen(filepath.Join(dir, "missing", "run", "s"), 0o600); err == nil || !strings.Contains(err.Error(), "create the folder or change observation-path") {
+		t.Errorf("two folders missing: %v", err)
 	}
 }
 
