@@ -130,20 +130,14 @@ type Decision struct {
 	Wait time.Duration
 }
 
-// Report is one source's tracker as status output shows it.
-type Report struct {
-	Known          bool
-	Samples        int
-	Updated        ntp.Local     // time of the last sample
-	Offset         time.Duration // true time minus steered clock, as this source has it, at Updated or the newest change of the clock
-	Uncertainty    time.Duration // one sigma of Offset
-	Frequency      float64       // s/s, relative to the bare oscillator
-	FreqSigma      float64       // s/s, one sigma
-	Delay          time.Duration // shortest recent round trip
-	Jitter         time.Duration // one sigma of a single sample's offset
-	Wander         float64       // s/s per sqrt(s)
-	RootDelay      time.Duration // claimed by the source
-	RootDispersion time.Duration // claimed by the source
+// SourceEstimate is what the samples of one source say together.
+type SourceEstimate struct {
+	Known       bool          // Offset and Uncertainty have meaning
+	Offset      time.Duration // true time minus steered clock, as this source has it, at the last sample or the newest change of the clock
+	Uncertainty time.Duration // one sigma of Offset
+	Frequency   float64       // s/s, relative to the bare oscillator
+	Delay       time.Duration // shortest recent round trip
+	Jitter      time.Duration // one sigma of a single sample's offset
 }
 
 // New returns a discipline without sources. Settings out of range are replaced (row K08). Call Applied with
@@ -224,18 +218,16 @@ func (d *Discipline) Forget(id ntp.SourceID) {
 	}
 }
 
-// Report describes one source; Known is false for one that has no sample.
-func (d *Discipline) Report(id ntp.SourceID) Report {
+// Source returns the estimate of one source; zero before its first sample.
+func (d *Discipline) Source(id ntp.SourceID) SourceEstimate {
 	i, known := d.find(id)
 	if !known || d.trackers[i].samples == 0 {
-		return Report{}
+		return SourceEstimate{}
 	}
 	t := d.trackers[i]
-	r := Report{
-		Known: t.fresh > 0, Samples: t.samples, Updated: t.last.At,
-		Frequency: t.s.y, FreqSigma: math.Sqrt(t.s.pyy), Wander: math.Sqrt(t.intensity),
+	r := SourceEstimate{
+		Known: t.fresh > 0, Frequency: t.s.y,
 		Delay: t.noise.floor, Jitter: toDuration(math.Sqrt(t.noise.typical(t.last.Precision))),
-		RootDelay: t.last.RootDelay, RootDispersion: t.last.RootDispersion,
 	}
 	if r.Known {
 		at := t.s.predict(d.clock.Local, t.intensity) // the newest entry holds only from its own time on

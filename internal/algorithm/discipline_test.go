@@ -27,7 +27,7 @@ func TestApplied_Ours(t *testing.T) {
 	if after := d.Decide(at).Estimate.Offset; after.Abs() > 10 {
 		t.Errorf("%v left after the step", after)
 	}
-	if r := d.Report(1); !r.Known || r.Offset.Abs() > 50*us || r.Samples != 10 {
+	if r := d.Source(1); !r.Known || r.Offset.Abs() > 50*us || d.trackers[0].samples != 10 {
 		t.Errorf("report %+v", r)
 	}
 }
@@ -45,7 +45,7 @@ func TestApplied_Foreign(t *testing.T) {
 	if dec := d.Decide(at); dec.Selected != 0 || dec.Estimate.Known || dec.Judgements[0].Reason != ReasonNoSample {
 		t.Errorf("still selected: %+v", dec)
 	}
-	if r := d.Report(1); r.Known || math.Abs(r.Frequency-p.freq) > 1e-6 {
+	if r := d.Source(1); r.Known || math.Abs(r.Frequency-p.freq) > 1e-6 {
 		t.Errorf("report %+v", r)
 	}
 	d.Absorb(p.at(at.Add(sec)))
@@ -156,7 +156,7 @@ func TestApplied_OthersFrequencyIsNotLearned(t *testing.T) {
 		d.Applied(l.Last())
 	}
 	d.Absorb(newPath(2, 100*us, us).at(at))
-	if y := d.Report(2).Frequency; math.Abs(y-p.freq) > 1e-6 {
+	if y := d.Source(2).Frequency; math.Abs(y-p.freq) > 1e-6 {
 		t.Errorf("a new source starts at %v s/s", y)
 	}
 }

@@ -393,18 +393,19 @@ func (l *logBook) lines(text string) (out []string) {
 
 // rig is everything around a supervisor.
 type rig struct {
-	net    *network
-	names  *names
-	ke     *exchanges
-	desk   *desk
-	log    *logBook
-	inbox  chan Message
-	claims *Claims
-	nextID ntp.SourceID
-	idMu   sync.Mutex
-	cancel context.CancelFunc
-	ctx    context.Context
-	wg     sync.WaitGroup
+	net      *network
+	names    *names
+	ke       *exchanges
+	desk     *desk
+	log      *logBook
+	inbox    chan Message
+	claims   *Claims
+	statuses *Statuses
+	nextID   ntp.SourceID
+	idMu     sync.Mutex
+	cancel   context.CancelFunc
+	ctx      context.Context
+	wg       sync.WaitGroup
 
 	time      func() time.Time // what the clock shows, nil: the bubble's
 	bootstrap *Bootstrap
@@ -420,7 +421,7 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 			desk:   &desk{advice: map[ntp.SourceID]chan<- ntp.Advice{}},
 			log:    &logBook{},
 			inbox:  make(chan Message, 4),
-			claims: NewClaims(),
+			claims: NewClaims(), statuses: NewStatuses(),
 		}
 		r.ctx, r.cancel = context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -439,6 +440,9 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 		}
 		if len(r.claims.inUse) != 0 {
 			t.Errorf("addresses still claimed: %v", r.claims.inUse)
+		}
+		if len(r.statuses.of) != 0 {
+			t.Errorf("associations still shown: %v", r.statuses.of)
 		}
 	})
 }
@@ -472,7 +476,7 @@ func withPolls(spec Spec) Spec {
 func (r *rig) deps() Deps {
 	return Deps{
 		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Dial: r.net.dial, Rand: newDice(1),
-		Log: zerolog.New(r.log), Inbox: r.inbox, Claims: r.claims,
+		Log: zerolog.New(r.log), Inbox: r.inbox, Claims: r.claims, Statuses: r.statuses,
 		Time: r.time, Bootstrap: r.bootstrap,
 		NextID: func() ntp.SourceID {
 			r.idMu.Lock()

@@ -62,11 +62,13 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 			Delay: time.Duration(luck(s.d.Rand) * float64(maxStartDelay)),
 		}, time.Now()),
 	}
+	s.d.Statuses.set(m.id, t.src.Status()) // before anybody hears of the source
 	s.tasks.Go(func() {
 		defer close(m.done)
+		defer s.d.Statuses.remove(m.id)
 		defer s.surrender()
 		t.post(ctx, Message{
-			Event:  system.Added{ID: m.id, Name: s.spec.Name(), Address: addr, NTS: session != nil},
+			Event:  system.Added{ID: m.id, Name: s.spec.Name(), Address: addr},
 			Advice: t.advice,
 		})
 		t.run(ctx)

@@ -110,6 +110,7 @@ type Deps struct {
 	Inbox    chan<- Message // never closed; the reader must drain it until Supervise has returned or ctx ended
 	NextID   func() ntp.SourceID
 	Claims   *Claims          // shared by all supervisors of a process; nil: none
+	Statuses *Statuses        // shared like Claims; nil: nobody looks
 	Time     func() time.Time // what the clock shows, for certificate validity; nil: time.Now
 
 	Bootstrap *Bootstrap // shared like Claims; nil: the clock is believed from the start
@@ -132,6 +133,9 @@ func (d Deps) withDefaults() Deps {
 	}
 	if d.Claims == nil {
 		d.Claims = NewClaims()
+	}
+	if d.Statuses == nil {
+		d.Statuses = NewStatuses()
 	}
 	return d
 }

@@ -36,8 +36,11 @@ func TestServer_MeasuresWithinEightSeconds(t *testing.T) {
 			t.Errorf("offset %v, delay %v, epoch %d", off, m.Delay(), m.Epoch)
 		}
 		st := of[system.Status](r.desk)
-		if last := st[len(st)-1]; last.Reach != 0b1111 || last.Unusable {
+		if last := st[len(st)-1]; !last.Reachable || last.Unusable {
 			t.Errorf("status %+v", last)
+		}
+		if st, running := r.statuses.Get(1); !running || st.Reach != 0b1111 || st.NTS {
+			t.Errorf("status %+v, running %v", st, running)
 		}
 		want := `{"level":"info","target":"ntpd::daemon::system","source_id":"SourceId(1)","addr":"192.0.2.1:123","spawner":"SpawnerId(1)","message":"new source"}` + "\n"
 		if got := r.log.lines("new source"); len(got) != 1 || got[0] != want {
@@ -439,7 +442,7 @@ func TestNTS_ServerLosesItsKeys(t *testing.T) {
 		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(30 * time.Minute)
 		added := of[system.Added](r.desk)
-		if len(added) != 1 || !added[0].NTS || r.desk.measured(1) < 10 {
+		if st, _ := r.statuses.Get(1); len(added) != 1 || !st.NTS || r.desk.measured(1) < 10 {
 			t.Fatalf("added %+v, %d measurements", added, r.desk.measured(1))
 		}
 		if m := of[system.Measured](r.desk)[0]; !m.Authenticated {
@@ -507,7 +510,7 @@ func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
 			t.Errorf("%d exchanges after six lost polls", n)
 		}
 		for _, st := range of[system.Status](r.desk) {
-			if st.Cookies == 0 {
+			if st.Unusable {
 				t.Error("ran out of cookies")
 			}
 		}

@@ -177,14 +177,11 @@ func (t *task) receive(wait context.Context, conn Conn, req source.Request) (out
 	return t.src.Receive(time.Now(), t.buf[:n], from, rx), nil
 }
 
-// publish tells the timekeeper and the supervisor what changed, and reports whether polling is over.
+// publish shows the state, tells the timekeeper and the supervisor what changed for them, and reports whether polling is over.
 func (t *task) publish(ctx context.Context) (stopped bool) {
 	st := t.src.Status()
-	stopped = st.Need.Final()
-	status := system.Status{
-		ID: t.id, Reach: st.Reach, Unanswered: st.Unanswered, Poll: st.Poll, Cookies: st.Cookies,
-		Unusable: stopped || st.NTS && st.Cookies == 0, Fault: t.fault,
-	}
+	t.d.Statuses.set(t.id, st)
+	status := system.Status{ID: t.id, Poll: st.Poll, Reachable: st.Reachable(), Fault: t.fault, Unusable: st.Stuck()}
 	if status != t.shown {
 		t.shown = status
 		t.post(ctx, Message{Event: status})
@@ -197,7 +194,7 @@ func (t *task) publish(ctx context.Context) (stopped bool) {
 		case <-ctx.Done():
 		}
 	}
-	return stopped
+	return st.Need.Final()
 }
 
 // post hands an event to the timekeeper; it waits for room as long as ctx lasts.

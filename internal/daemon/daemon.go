@@ -30,18 +30,19 @@ type Daemon struct {
 	levelFixed bool          // by the command line: a reload leaves the log level alone
 	logFile    *logging.File // opened anew by a reload; nil without log-path
 
-	steers  bool
-	tk      *keeper
-	state   *stateKeeper
-	keys    *keyring // nil without a server
-	servers []*listener
-	ke      []*keListener
-	observe *observer // nil without a socket
-	unlock  func()
-	claims  *assoc.Claims
-	boot    *assoc.Bootstrap
-	notify  *notifier
-	truth   func() *observe.VirtualTruth // only with a virtual clock
+	steers   bool
+	tk       *keeper
+	state    *stateKeeper
+	keys     *keyring // nil without a server
+	servers  []*listener
+	ke       []*keListener
+	observe  *observer // nil without a socket
+	unlock   func()
+	claims   *assoc.Claims
+	statuses *assoc.Statuses
+	boot     *assoc.Bootstrap
+	notify   *notifier
+	truth    func() *observe.VirtualTruth // only with a virtual clock
 
 	view    atomic.Pointer[ntp.View]
 	report  atomic.Pointer[system.Report]
@@ -53,7 +54,7 @@ type Daemon struct {
 // New opens the clock, the state directory, the sockets, certificates and keys of cfg. On error nothing stays open
 // and the clock is as it was.
 func New(cfg *config.Config, deps Deps) (*Daemon, error) {
-	d := &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims()}
+	d := &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims(), statuses: assoc.NewStatuses()}
 	d.notify = newNotifier(&d.deps)
 	// What can fail without touching anything comes first, the clock last.
 	for _, open := range []func() error{d.openState, d.openServers, d.openObserver, d.openTimekeeper} {

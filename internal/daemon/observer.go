@@ -10,6 +10,7 @@ import (
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/server"
+	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/version"
 )
@@ -56,7 +57,10 @@ func (o *observer) snapshot() *observe.Snapshot {
 		Suite:   o.suite(view, &rep, now),
 	}
 	for i := range rep.Sources {
-		s.Sources = append(s.Sources, sourceSnapshot(&rep.Sources[i]))
+		// One whose association has just ended is on its way out of the report, too.
+		if st, running := d.statuses.Get(rep.Sources[i].ID); running {
+			s.Sources = append(s.Sources, sourceSnapshot(&rep.Sources[i], &st))
+		}
 	}
 	for _, l := range d.servers {
 		s.Servers = append(s.Servers, observe.Server{Address: l.address.String(), Stats: l.stats(), Dropped: l.dropped()})
@@ -81,18 +85,19 @@ func systemSnapshot(v *ntp.View, rep *system.Report) observe.System {
 	return s
 }
 
-func sourceSnapshot(r *system.SourceRow) observe.Source {
+// sourceSnapshot is the one place where what system process and association know of a source becomes what readers see.
+func sourceSnapshot(r *system.SourceRow, st *source.Status) observe.Source {
+	e, claims := &r.Estimate, &r.Last
 	s := observe.Source{
-		Offset: r.Offset.Seconds(), Uncertainty: r.Uncertainty.Seconds(), Delay: r.Delay.Seconds(),
-		RemoteDelay: r.RootDelay.Seconds(), RemoteUncertainty: r.RootDispersion.Seconds(),
-		LastUpdate: observe.At(r.Updated), UnansweredPolls: uint32(min(max(r.Unanswered, 0), 8)),
-		PollInterval: int8(r.Poll), Name: r.Name, Address: r.Address.String(), ID: uint64(r.ID),
-		Measured: r.Known, Role: r.Role.String(), Reason: r.Reason, Stratum: uint8(r.Stratum),
-		ReferenceID: refText(r.Stratum, r.RefID), Reach: r.Reach, Version: r.Version, Frequency: r.Frequency,
+		Offset: e.Offset.Seconds(), Uncertainty: e.Uncertainty.Seconds(), Delay: e.Delay.Seconds(),
+		RemoteDelay: claims.RootDelay.Seconds(), RemoteUncertainty: claims.RootDispersion.Seconds(),
+		LastUpdate: observe.At(r.Updated), UnansweredPolls: uint32(min(max(st.Unanswered, 0), 8)),
+		PollInterval: int8(st.Poll), Name: r.Name, Address: r.Address.String(), ID: uint64(r.ID),
+		Measured: e.Known, Role: r.Role.String(), Reason: r.Reason, Stratum: uint8(claims.Stratum),
+		ReferenceID: refText(claims.Stratum, claims.RefID), Reach: st.Reach, Version: claims.Version, Frequency: e.Frequency,
 	}
-	if r.NTS {
-		n := r.Cookies
-		s.NTSCookies = &n
+	if st.NTS {
+		s.NTSCookies = &st.Cookies
 	}
 	return s
 }

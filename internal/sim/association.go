@@ -105,10 +105,7 @@ func (a *association) arrive(reply []byte) {
 // report passes the association's state on.
 func (a *association) report() {
 	s := a.src.Status()
-	a.c.handle(system.Status{
-		ID: s.ID, Reach: s.Reach, Unanswered: s.Unanswered, Poll: s.Poll, Cookies: s.Cookies,
-		Unusable: s.Need.Final(),
-	})
+	a.c.handle(system.Status{ID: a.id, Poll: s.Poll, Reachable: s.Reachable(), Unusable: s.Need.Final()})
 }
 
 // startDelay spreads first polls a little, as the supervisor does.

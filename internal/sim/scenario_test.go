@@ -622,8 +622,8 @@ func TestSync_NTS(t *testing.T) {
 	}
 	w.RunFor(5 * time.Hour)
 	w.Require(t, Limits{SyncBefore: time.Minute, MaxOffset: ms, MaxSteps: 1, Uncovered: -1})
-	if r := c.Report().Sources[0]; !r.NTS || r.Cookies < 5 || r.Unanswered > 2 {
-		t.Errorf("source row %+v", r)
+	if st := c.assocs[0].src.Status(); !st.NTS || st.Cookies < 5 || st.Unanswered > 2 {
+		t.Errorf("association %+v", st)
 	}
 	if c.assocs[0].Verdicts[source.KissNAK] != 0 {
 		t.Error("a cookie was refused")

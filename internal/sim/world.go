@@ -209,7 +209,7 @@ func (w *World) Connect(c *Client, s *node, p Path, cfg source.Config) ntp.Sourc
 	cfg.Delay = startDelay * time.Duration(1+len(c.assocs)%8)
 	a.src = source.New(cfg, c.now())
 	c.assocs = append(c.assocs, a)
-	c.handle(system.Added{ID: a.id, Name: s.addr.String(), Address: s.addr, NTS: cfg.Session != nil})
+	c.handle(system.Added{ID: a.id, Name: s.addr.String(), Address: s.addr})
 	a.arm()
 	return a.id
 }

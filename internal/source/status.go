@@ -2,7 +2,6 @@ package source
 
 import (
 	"fmt"
-	"net/netip"
 
 	"ntp-daemon/internal/ntp"
 )
@@ -42,23 +41,27 @@ func (n Need) String() string {
 // Final reports whether the association is over: its supervisor must end it.
 func (n Need) Final() bool { return n == NeedStop || n == NeedReject }
 
-// Status is what operators and the supervisor see of an association.
+// Status is the state of an association: what operators and the supervisor see of it.
 type Status struct {
-	ID          ntp.SourceID
-	Server      netip.AddrPort
 	Reach       uint8       // latest poll in the lowest bit
 	Unanswered  int         // polls since the last good reply
 	Poll        ntp.PollExp // interval in force
 	NTS         bool
-	Cookies     int // in the jar; 0 without NTS
+	Cookies     int // in the jar, 0…8; 0 without NTS
 	Need        Need
 	LastVerdict Verdict // how the latest finished request ended: Accepted, NoReply, …
 }
 
+// Stuck reports whether no request can leave: the server ended the association, or the last cookie is gone.
+func (s *Status) Stuck() bool { return s.Need.Final() || s.NTS && s.Cookies == 0 }
+
+// Reachable reports whether one of the last eight polls had a good reply.
+func (s *Status) Reachable() bool { return s.Reach != 0 }
+
 // Status returns the present state.
 func (s *Source) Status() Status {
 	st := Status{
-		ID: s.cfg.ID, Server: s.cfg.Server, Reach: s.reach.register, Unanswered: s.reach.unanswered,
+		Reach: s.reach.register, Unanswered: s.reach.unanswered,
 		Poll: s.rate.exp(s.reach.unansweredSent()), NTS: s.session != nil, Need: s.need(), LastVerdict: s.last,
 	}
 	if s.session != nil {

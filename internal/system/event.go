@@ -23,7 +23,6 @@ type Added struct {
 	ID      ntp.SourceID
 	Name    string // host:port as configured
 	Address netip.AddrPort
-	NTS     bool
 }
 
 // Removed announces that a source is gone.
@@ -35,13 +34,12 @@ type Removed struct {
 // Measured is an accepted exchange that Ledger.Place has placed.
 type Measured struct{ ntp.Measurement }
 
-// Status is the state of an association after a poll was sent, answered or lapsed.
+// Status is the part of an association's state that decisions depend on, told when it changed. What only readers want
+// to know, such as reach and cookies, goes past the system process (source.Status).
 type Status struct {
-	ID         ntp.SourceID
-	Reach      uint8 // last eight polls, newest in bit 0
-	Unanswered int   // polls since the last answer
-	Poll       ntp.PollExp
-	Cookies    int // NTS cookies in the jar; meaningless without NTS
+	ID        ntp.SourceID
+	Poll      ntp.PollExp // interval in force
+	Reachable bool        // one of the last eight polls had a good reply
 	// Fault says why the latest poll gave no measurement: no reply, or what was wrong with it. Empty if it gave one.
 	Fault    string
 	Unusable bool // the association has stopped or waits for new keys. What it measured counts until it is stale

@@ -2,7 +2,6 @@ package system
 
 import (
 	"math"
-	"net/netip"
 	"time"
 
 	"ntp-daemon/internal/algorithm"
@@ -63,31 +62,14 @@ func (s State) String() string {
 	return "unsynchronised"
 }
 
-// SourceRow is one line of the source table.
+// SourceRow is what the system process knows of one source, each part as its owner declares it.
 type SourceRow struct {
-	ID             ntp.SourceID
-	Name           string
-	Address        netip.AddrPort
-	NTS            bool
-	Role           Role
-	Reason         string // why not selected; empty when selected
-	Stratum        ntp.Stratum
-	Leap           ntp.LeapIndicator
-	RefID          ntp.RefID
-	Version        uint8
-	Reach          uint8
-	Unanswered     int
-	Poll           ntp.PollExp
-	Cookies        int
-	Known          bool          // at least one sample: the fields below have meaning
-	Offset         time.Duration // positive: our clock is slow
-	Uncertainty    time.Duration // one sigma
-	Delay          time.Duration // shortest recent round trip
-	Jitter         time.Duration // one sigma of a single sample
-	Frequency      float64       // s/s, relative to the bare oscillator
-	RootDelay      time.Duration // claimed by the source
-	RootDispersion time.Duration // claimed by the source
-	Updated        ntp.Timestamp // clock reading at the last sample
+	Added
+	Role     Role
+	Reason   string                   // why not selected; empty when selected
+	Last     ntp.Measurement          // newest sample, with what the source claims of itself; zero before the first
+	Updated  ntp.Timestamp            // clock reading at that sample
+	Estimate algorithm.SourceEstimate // what follows from all samples
 }
 
 // Report is the state of the system process for the snapshot.
@@ -141,15 +123,7 @@ func (s *System) Report() Report {
 }
 
 func (s *System) row(src *source, peer bool) SourceRow {
-	a := s.disc.Report(src.ID)
-	row := SourceRow{
-		ID: src.ID, Name: src.Name, Address: src.Address, NTS: src.NTS,
-		Stratum: src.last.Stratum, Leap: src.last.Leap, RefID: src.last.RefID, Version: src.last.Version,
-		Reach: src.status.Reach, Unanswered: src.status.Unanswered, Poll: src.status.Poll,
-		Cookies: src.status.Cookies, Known: a.Known,
-		Offset: a.Offset, Uncertainty: a.Uncertainty, Delay: a.Delay, Jitter: a.Jitter, Frequency: a.Frequency,
-		RootDelay: src.last.RootDelay, RootDispersion: src.last.RootDispersion, Updated: src.updated,
-	}
+	row := SourceRow{Added: src.Added, Last: src.last, Updated: src.updated, Estimate: s.disc.Source(src.ID)}
 	row.Role, row.Reason = src.role()
 	if peer && s.state == Synchronized {
 		row.Role = RolePeer
@@ -164,7 +138,7 @@ func (src *source) role() (Role, string) {
 		return RoleExcluded, "association stopped"
 	case src.bar != barNone:
 		return RoleExcluded, src.bar.String()
-	case src.status.Fault != "" && src.status.Reach == 0:
+	case src.status.Fault != "" && !src.status.Reachable:
 		return RoleExcluded, src.status.Fault
 	case !src.judging:
 		return RoleExcluded, algorithm.ReasonNoSample.String()

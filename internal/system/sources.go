@@ -102,7 +102,7 @@ func (s *System) peer() *source {
 		if !src.judging || src.judged.Verdict != algorithm.Selected {
 			continue
 		}
-		r := s.disc.Report(src.ID)
+		r := s.disc.Source(src.ID)
 		d := src.distance(int64(r.Delay), int64(r.Uncertainty))
 		if best == nil || src.last.Stratum < best.last.Stratum ||
 			src.last.Stratum == best.last.Stratum && d < bestDistance {

@@ -159,7 +159,7 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 		s.remove(e.ID)
 	case Status:
 		if src := s.find(e.ID); src != nil {
-			if e.Fault != src.status.Fault && e.Fault != "" && e.Reach == 0 {
+			if e.Fault != src.status.Fault && e.Fault != "" && !e.Reachable {
 				fx.note(src.faulty.level(now.Mono, Warn), TargetSystem, "source %v (%s) cannot be followed: %s", src.ID, src.Name, e.Fault)
 			}
 			src.status, src.reported = e, true

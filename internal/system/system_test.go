@@ -506,8 +506,8 @@ func TestC25_EarlyLiarTeachesNothing(t *testing.T) {
 	b.add(2, 3)
 	b.poll(1, nil, 2, 3)
 	for _, row := range b.sys.Report().Sources[1:] {
-		if row.Frequency < -1e-6 || row.Frequency > 1e-6 {
-			t.Errorf("source %v starts at %v s/s", row.ID, row.Frequency)
+		if row.Estimate.Frequency < -1e-6 || row.Estimate.Frequency > 1e-6 {
+			t.Errorf("source %v starts at %v s/s", row.ID, row.Estimate.Frequency)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (s *System) localView(now Now) ntp.View {
 // than clients would accept is not synchronised, however well that is known.
 func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp.View {
 	e := &s.decision.Estimate
-	r := s.disc.Report(peer.ID)
+	r := s.disc.Source(peer.ID)
 	sigma := time.Duration(boundSigmas * math.Sqrt(e.VarOffset) * 1e9)
 	v := ntp.View{
 		Leap: s.leap.armed, Stratum: peer.last.Stratum + 1,

@@ -1,0 +1,53 @@
+package daemon
+
+import (
+	"encoding/json"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/system"
+)
+
+// TestSourceSnapshot: every fact of a source arrives under its name and in its unit, and the words of the roles are
+// those that readers compare with.
+func TestSourceSnapshot(t *testing.T) {
+	row := system.SourceRow{
+		Added: system.Added{ID: 7, Name: "ntp.example:4460", Address: netip.MustParseAddrPort("192.0.2.1:123")},
+		Role:  system.RolePeer,
+		Last: ntp.Measurement{Stratum: 2, RefID: 0x7f000001, Version: 4,
+			RootDelay: 3 * time.Millisecond, RootDispersion: 4 * time.Millisecond},
+		Updated: 1 << 32,
+		Estimate: algorithm.SourceEstimate{Known: true, Offset: -time.Millisecond, Uncertainty: time.Microsecond,
+			Frequency: 1e-6, Delay: 2 * time.Millisecond},
+	}
+	st := source.Status{Reach: 0o17, Unanswered: 9, Poll: 6, NTS: true, Cookies: 5}
+	cookies := 5
+	want := observe.Source{
+		Offset: -0.001, Uncertainty: 1e-6, Delay: 0.002, RemoteDelay: 0.003, RemoteUncertainty: 0.004,
+		LastUpdate: observe.Time{Timestamp: 1 << 32}, UnansweredPolls: 8, PollInterval: 6, NTSCookies: &cookies,
+		Name: "ntp.example:4460", Address: "192.0.2.1:123", ID: 7,
+		Measured: true, Role: observe.RolePeer, Stratum: 2, ReferenceID: "127.0.0.1", Reach: 0o17, Version: 4, Frequency: 1e-6,
+	}
+	if d := cmp.Diff(want, sourceSnapshot(&row, &st)); d != "" {
+		t.Error(d)
+	}
+	st.NTS = false
+	if b, _ := json.Marshal(sourceSnapshot(&row, &st)); !json.Valid(b) || sourceSnapshot(&row, &st).NTSCookies != nil {
+		t.Errorf("a plain source has cookies: %s", b)
+	}
+	for role, word := range map[system.Role]string{
+		system.RoleExcluded: observe.RoleExcluded, system.RoleCandidate: observe.RoleCandidate,
+		system.RoleFalseticker: observe.RoleFalseticker, system.RoleSelected: observe.RoleSelected, system.RolePeer: observe.RolePeer,
+	} {
+		if role.String() != word {
+			t.Errorf("role %q is shown as %q", role, word)
+		}
+	}
+}
