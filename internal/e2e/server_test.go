@@ -122,7 +122,7 @@ func TestS05_OneForAll(t *testing.T) {
 			s.IP("addr", "add", map[*site]string{srv: "fd09::1/64", other: "fd09::2/64"}[s], "dev", s.wire(), "nodad")
 		}
 		srv.up(srv.start("server", strings.Replace(plainServer("server", ""), "0.0.0.0:123", listen, 1)))
-		wire := other.wire()
+		wire, unicasts := other.wire(), uint64(0)
 		for _, row := range []struct {
 			network, to string
 			want        int
@@ -157,6 +157,11 @@ func TestS05_OneForAll(t *testing.T) {
 			if answers != row.want {
 				t.Errorf("listening on %s, asked at %s: %d answers, want %d", listen, row.to, answers, row.want)
 			}
+			unicasts += uint64(row.want)
+		}
+		stats := suite.Snapshot(srv.socket("server")).Servers[0].Stats
+		if stats.Accepted != unicasts || stats.Ignored == 0 || stats.SendErrors != 0 { // no answer that only the kernel stopped
+			t.Errorf("listening on %s: %+v, want %d accepted", listen, stats, unicasts)
 		}
 	}
 }
