@@ -115,7 +115,7 @@ func TestN21_WycheproofCMAC(t *testing.T) {
 		key := unhex(t, v.Key)
 		if !slices.Contains([]int{128, 192, 256}, w.TestGroups[g].KeySize) {
 			for _, a := range supported {
-				if _, err := New(a, slices.Concat(key, key)); err == nil && a != GCMSIV128 {
+				if a != GCMSIV128 && new(Cipher).Rekey(a, slices.Concat(key, key)) == nil {
 					t.Errorf("%v takes a key of twice %d bytes", a, len(key))
 				}
 			}
