@@ -15,7 +15,7 @@ type Conn struct {
 	loop   *Loop
 	remote netip.Addr
 	since  time.Time
-	awake  atomic.Bool // a byte was read, so it cannot be evicted any more
+	spoke  atomic.Bool // a byte was read, so it cannot be evicted any more
 
 	// guarded by loop.mu
 	permit  bool
@@ -29,8 +29,8 @@ func (c *Conn) Remote() netip.Addr { return c.remote }
 // Read reads from the connection. With the first byte the connection stops being idle.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 && !c.awake.Load() {
-		c.awake.Store(true)
+	if n > 0 && !c.spoke.Load() {
+		c.spoke.Store(true)
 		c.loop.mu.Lock()
 		if c.idle != nil {
 			c.loop.idle.Remove(c.idle)

@@ -42,8 +42,8 @@ func classify(err error) remedy {
 	return pause
 }
 
-// scarce reports whether the machine is short of what each open connection holds.
-func scarce(err error) bool {
+// outOfResources reports whether the machine is short of what each open connection holds.
+func outOfResources(err error) bool {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		if errors.Is(err, errno) {
 			return true

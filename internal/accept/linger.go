@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// What the peer gets for its own end of the connection after the last answer (nts-pool.md E3): time for a round trip,
+// What the peer gets for its own end of the connection after the last answer: time for a round trip,
 // and bytes for any request that was under way.
 const (
 	lingerTime  = 250 * time.Millisecond
 	lingerBytes = 128 << 10
 )
 
-// Linger ends a connection of ours in good order, without closing it: it says goodbye (for TLS, close_notify), ends
+// Linger ends a connection of ours in good order, without closing it: it calls closeNotify (RFC 8446 §6.1), ends
 // our stream and reads what the peer still sends until its end, because closing a socket with unread bytes would reset
 // the connection and could destroy the answer on its way. It takes no longer than 250 ms and not past end; a zero end
 // is no limit.
-func Linger(raw net.Conn, goodbye func() error, end time.Time) {
-	// crypto/tls gives its goodbye five seconds of its own, whatever deadline is set; a peer that does not read gets
+func Linger(raw net.Conn, closeNotify func() error, end time.Time) {
+	// crypto/tls gives close_notify five seconds of its own, whatever deadline is set; a peer that does not read gets
 	// no more than the others (row KS23).
 	stuck := time.AfterFunc(lingerTime, func() { _ = raw.Close() })
-	err := goodbye()
+	err := closeNotify()
 	stuck.Stop()
 	if err != nil {
 		return

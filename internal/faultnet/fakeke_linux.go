@@ -26,8 +26,8 @@ import (
 // kePort is where scripted key exchange servers listen.
 const kePort = 4460
 
-// patience ends every scripted connection, so that a test never hangs on one.
-const patience = 30 * time.Second
+// scriptTimeout ends every scripted connection, so that a test never hangs on one.
+const scriptTimeout = 30 * time.Second
 
 // KEConn is a client's connection to a scripted key exchange server.
 type KEConn struct {
@@ -96,7 +96,7 @@ func serveKE(t testing.TB, n *suite.Namespace, address string, play func(raw net
 			k.mu.Unlock()
 			wg.Go(func() {
 				defer raw.Close()
-				_ = raw.SetDeadline(time.Now().Add(patience))
+				_ = raw.SetDeadline(time.Now().Add(scriptTimeout))
 				stop := make(chan struct{})
 				defer close(stop)
 				go func() {

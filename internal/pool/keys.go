@@ -17,7 +17,7 @@ var ErrKeysWiped = errors.New("user keys are wiped")
 type UserKeys struct {
 	keys  nts.Keys
 	bound string // backend that has them or may have them; empty before the first send
-	gone  bool
+	wiped bool
 }
 
 // NewUserKeys takes charge of the keys, wiping included.
@@ -33,7 +33,7 @@ func (u UserKeys) Format(f fmt.State, _ rune) {
 // the program, never of a peer.
 func (u *UserKeys) For(backend string) (nts.Keys, error) {
 	switch {
-	case u.gone:
+	case u.wiped:
 		return nts.Keys{}, ErrKeysWiped
 	case u.bound != "" && u.bound != backend:
 		return nts.Keys{}, fmt.Errorf("user keys were sent to %q and must not go to %q", u.bound, backend)
@@ -48,5 +48,5 @@ func (u *UserKeys) Bound() bool { return u.bound != "" }
 // Wipe overwrites the keys. For fails from then on.
 func (u *UserKeys) Wipe() {
 	u.keys.Wipe()
-	u.gone = true
+	u.wiped = true
 }

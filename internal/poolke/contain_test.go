@@ -13,7 +13,7 @@ import (
 // A panic in a handshake costs that user and no more: the place among those who compute is given back. With
 // one processor to spare a single lost place would be the end of all handshakes.
 func TestPanicInHandshake(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("a.example", healthy, nil)
 	var calls atomic.Int64
 	certificate := w.cfg.Certificate
@@ -27,10 +27,10 @@ func TestPanicInHandshake(t *testing.T) {
 		}
 	}
 	w.start()
-	if _, err := w.exchange([]aead.Algorithm{15}); err == nil {
+	if _, err := w.keyExchange([]aead.Algorithm{15}); err == nil {
 		t.Fatal("no panic happened")
 	}
-	if _, err := w.exchange([]aead.Algorithm{15}); err != nil {
+	if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
 		t.Errorf("after the panic: %v", err)
 	}
 }
@@ -38,7 +38,7 @@ func TestPanicInHandshake(t *testing.T) {
 // D3-27 and D3-35: the names that a time source may hand out are those of the list in use, although nothing
 // else about the time source changed.
 func TestD3_35_ReloadChangesNames(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("a.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
 		if req.Kind == record.Support {
 			return healthy(c, n, req, hung)
@@ -47,7 +47,7 @@ func TestD3_35_ReloadChangesNames(t *testing.T) {
 	}, nil)
 	w.cfg.Backends[0].Names = []string{"ntp.example"}
 	w.start()
-	if r, err := w.exchange([]aead.Algorithm{15}); err != nil || r.Server != "ntp.example" {
+	if r, err := w.keyExchange([]aead.Algorithm{15}); err != nil || r.Server != "ntp.example" {
 		t.Fatalf("%v, %v", r.Server, err)
 	}
 	c := w.cfg
@@ -56,7 +56,7 @@ func TestD3_35_ReloadChangesNames(t *testing.T) {
 	if err := w.pool.Swap(c); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := w.exchange([]aead.Algorithm{15}); err == nil {
+	if r, err := w.keyExchange([]aead.Algorithm{15}); err == nil {
 		t.Errorf("the name %q is not on the list any more", r.Server)
 	}
 }

@@ -24,9 +24,19 @@ const goneGrace = 250 * time.Millisecond
 // errNoServer: the list is empty.
 var errNoServer = errors.New("there are no time sources")
 
-// exchange serves one user's request with one time source. Time sources are asked what they can do,
-// one after the other, until one fits; the keys then go to that one and to no other.
-type exchange struct {
+// userExchange gets one user's request served by one time source (draft-venhoek-nts-pool). The candidates come from
+// pool.Directory.Pick; with each, in turn, these steps are taken:
+//
+//	supports    what can it do? asked of the time source, or remembered for Config.SupportTTL
+//	negotiate   nts.Negotiate of the user's offer and that list; nothing in common: the next candidate
+//	take        the user's keys are exported from his TLS session, once, and bound to this time source
+//	FixedKey    the keys go out, cookies for them come back, and Directory.Answer builds the user's answer
+//
+// Until take a failure leads to the next candidate; after it the exchange ends with this time source, in an answer or
+// in error 2, because two holders of the same keys could pose as each other to the user. While others are left, a
+// candidate may use half of the time that remains for supports. If nobody delivers, the outcome is the one that says
+// most: NoAlgorithm, then NoProtocol, then NoServer.
+type userExchange struct {
 	p     *Pool
 	snap  *snapshot
 	req   *record.Request
@@ -37,50 +47,45 @@ type exchange struct {
 	protocol uint16 // shared with a time source that shares no algorithm with the user
 }
 
-func newExchange(p *Pool, snap *snapshot, req *record.Request, user *tls.ConnectionState) *exchange {
-	x := &exchange{p: p, snap: snap, req: req, user: user}
-	x.offer = nts.Offer{Algorithms: req.Algorithms, CompliantGCMSIV: req.CompliantExport}
-	for _, id := range req.Protocols {
-		x.offer.Protocols = append(x.offer.Protocols, uint16(id))
-	}
-	return x
+func newUserExchange(p *Pool, snap *snapshot, req *record.Request, user *tls.ConnectionState) *userExchange {
+	return &userExchange{p: p, snap: snap, req: req, user: user, offer: ke.OfferOf(req)}
 }
 
 // bound reports whether a time source may have seen the keys.
-func (x *exchange) bound() bool { return x.keys != nil && x.keys.Bound() }
+func (x *userExchange) bound() bool { return x.keys != nil && x.keys.Bound() }
 
 // wipe destroys the keys.
-func (x *exchange) wipe() {
+func (x *userExchange) wipe() {
 	if x.keys != nil {
 		x.keys.Wipe()
 	}
 }
 
-// gone reports whether the user has left; nothing else cancels the context of an exchange.
-func gone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+// userGone reports whether the user has left; nothing else cancels the context of an exchange.
+func userGone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
-// order is the list of candidates: not denied, in rotation, those in trouble last.
-func (x *exchange) order() []*upstream {
+// order is the list of candidates: not denied, in rotation, those whose breaker is open last.
+func (x *userExchange) order() []*upstream {
 	denied := pool.NewDenied(x.req.Deny)
 	x.p.mu.Lock()
 	candidates := x.snap.directory.Pick(x.p.turn.Add(1)-1, denied, &x.p.aliases)
 	x.p.mu.Unlock()
 	now := time.Now()
-	var healthy, troubled []*upstream
+	var healthy, open []*upstream
 	for _, i := range candidates.Order {
 		if u := x.snap.upstreams[i]; u.open(now) {
-			troubled = append(troubled, u)
+			open = append(open, u)
 		} else {
 			healthy = append(healthy, u)
 		}
 	}
-	return append(healthy, troubled...)
+	return append(healthy, open...)
 }
 
 // run tries the candidates until one delivers or one has the keys, or the user leaves, which cancels ctx. Of the
 // reasons for failing the one that says most wins: a time source that lacks the user's algorithm proves more than a
 // dead one.
-func (x *exchange) run(ctx context.Context) (answer []byte, out Outcome, err error) {
+func (x *userExchange) run(ctx context.Context) (answer []byte, out Outcome, err error) {
 	order := x.order()
 	worst, cause := NoServer, errNoServer
 	for i, u := range order {
@@ -98,7 +103,7 @@ func (x *exchange) run(ctx context.Context) (answer []byte, out Outcome, err err
 			worst = out
 		}
 	}
-	if gone(ctx) {
+	if userGone(ctx) {
 		return nil, UserGone, ctx.Err()
 	}
 	switch worst {
@@ -113,19 +118,19 @@ func (x *exchange) run(ctx context.Context) (answer []byte, out Outcome, err err
 }
 
 // try asks one time source what it can do and, if that fits, has it serve the user.
-func (x *exchange) try(ctx context.Context, u *upstream, left int) ([]byte, Outcome, error) {
+func (x *userExchange) try(ctx context.Context, u *upstream, left int) ([]byte, Outcome, error) {
 	log := &x.p.log
 	log.Info().Msgf("checking supported algorithms for '%s'", u.backend)
-	asking, cancel, fair := x.share(ctx, left)
+	asking, cancel, timeoutCounts := x.share(ctx, left)
 	until, _ := asking.Deadline()
-	patient, stop := patience(asking, until)
-	s, asked, err := u.supports(patient, func() { log.Info().Msg("established connection to the server") })
+	outliving, stop := outliveUser(asking, until)
+	s, asked, err := u.supports(outliving, func() { log.Info().Msg("established connection to the server") })
 	stop()
 	cancel()
 	if err != nil {
 		log.Debug().Str("server", u.backend.String()).Str("e", printable.Text(err.Error())).Msg("time source is not usable")
-		if asked && !gone(ctx) && (fair || !outOfTime(err)) {
-			x.blame(u, err)
+		if asked && !userGone(ctx) && (timeoutCounts || !outOfTime(err)) {
+			x.recordFailure(u, err)
 		}
 		return nil, NoServer, err
 	}
@@ -144,25 +149,25 @@ func (x *exchange) try(ctx context.Context, u *upstream, left int) ([]byte, Outc
 }
 
 // share limits one candidate to half of what is left while there are others, so that one time source
-// that hangs does not use up the user's time. fair says that the limit was long enough to blame the
+// that hangs does not use up the user's time. timeoutCounts says that the limit was long enough to blame the
 // time source for missing it; else it was the user who came late.
-func (x *exchange) share(ctx context.Context, left int) (context.Context, context.CancelFunc, bool) {
+func (x *userExchange) share(ctx context.Context, left int) (context.Context, context.CancelFunc, bool) {
 	deadline, _ := ctx.Deadline()
 	limit := time.Until(deadline)
 	if left > 1 {
 		limit /= 2
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	return ctx, cancel, x.fair(limit)
+	return ctx, cancel, x.countsTimeout(limit)
 }
 
-// fair reports whether a time source that needed longer than limit may be blamed for it.
-func (x *exchange) fair(limit time.Duration) bool {
+// countsTimeout reports whether a time source that needed longer than limit may be blamed for it.
+func (x *userExchange) countsTimeout(limit time.Duration) bool {
 	return limit >= min(x.snap.cfg.AnswerTimeout, x.snap.cfg.Timeout/4)
 }
 
 // accepts is what a time source can do of what this pool lets users have.
-func (x *exchange) accepts(s *member.Support) nts.Offer {
+func (x *userExchange) accepts(s *member.Support) nts.Offer {
 	offer := nts.Offer{Algorithms: s.Algorithms}
 	for _, id := range s.Protocols {
 		for _, allowed := range x.snap.cfg.Protocols {
@@ -176,18 +181,18 @@ func (x *exchange) accepts(s *member.Support) nts.Offer {
 
 // fetch sends the keys to the time source and makes its cookies the user's answer. Once take has
 // been called there is no way back to another time source.
-func (x *exchange) fetch(ctx context.Context, u *upstream, s *member.Support, choice nts.Choice) ([]byte, Outcome, error) {
+func (x *userExchange) fetch(ctx context.Context, u *upstream, s *member.Support, choice nts.Choice) ([]byte, Outcome, error) {
 	deadline, _ := ctx.Deadline()
-	fair := x.fair(time.Until(deadline))
-	patient, cancel := patience(ctx, deadline)
+	timeoutCounts := x.countsTimeout(time.Until(deadline))
+	outliving, cancel := outliveUser(ctx, deadline)
 	defer cancel()
-	resp, err := u.member.FixedKey(patient, *s, record.Protocol(choice.Protocol), func() (nts.Keys, error) {
-		if gone(ctx) {
+	resp, err := u.member.FixedKey(outliving, *s, record.Protocol(choice.Protocol), func() (nts.Keys, error) {
+		if userGone(ctx) {
 			return nts.Keys{}, ctx.Err() // no keys go out for nobody
 		}
 		return x.take(u, choice)
 	})
-	if err != nil && gone(ctx) {
+	if err != nil && userGone(ctx) {
 		return nil, UserGone, err // which says nothing about the time source
 	}
 	if err == nil {
@@ -195,8 +200,8 @@ func (x *exchange) fetch(ctx context.Context, u *upstream, s *member.Support, ch
 		resp, err = x.snap.directory.Answer(u.backend, choice, resp)
 	}
 	if err != nil {
-		if fair || !outOfTime(err) {
-			x.blame(u, err)
+		if timeoutCounts || !outOfTime(err) {
+			x.recordFailure(u, err)
 		}
 		if !x.bound() {
 			return nil, NoServer, err
@@ -213,15 +218,15 @@ func (x *exchange) fetch(ctx context.Context, u *upstream, s *member.Support, ch
 	return resp.Append(nil), Served, nil
 }
 
-// patience is a context that outlives the user by goneGrace, but not the deadline.
-func patience(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
-	patient, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+// outliveUser is a context that outlives the user by goneGrace, but not the deadline.
+func outliveUser(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	outliving, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(goneGrace, cancel) })
-	return patient, func() { stop(); cancel() }
+	return outliving, func() { stop(); cancel() }
 }
 
 // take exports the user's keys, the first time, and binds them to the time source.
-func (x *exchange) take(u *upstream, choice nts.Choice) (nts.Keys, error) {
+func (x *userExchange) take(u *upstream, choice nts.Choice) (nts.Keys, error) {
 	if x.keys == nil {
 		x.p.log.Info().Msg("fetching cookies from the NTS KE server")
 		keys, err := ke.ExportKeys(x.user, record.Protocol(choice.Protocol), choice.Algorithm, choice.Algorithm)
@@ -233,8 +238,8 @@ func (x *exchange) take(u *upstream, choice nts.Choice) (nts.Keys, error) {
 	return x.keys.For(u.backend.String())
 }
 
-// blame counts a failure of a time source and says so once when it is taken out of rotation.
-func (x *exchange) blame(u *upstream, err error) {
+// recordFailure counts a failure of a time source and says so once when it is taken out of rotation.
+func (x *userExchange) recordFailure(u *upstream, err error) {
 	if u.fail(time.Now()) {
 		x.p.log.Warn().Str("server", u.backend.String()).Str("e", printable.Text(err.Error())).
 			Msg("time source fails repeatedly, others are preferred for a while")

@@ -17,9 +17,9 @@ import (
 
 // afterKeys sends one user to a pool whose first time source answers keys as given and whose second
 // is healthy. It returns what the user saw and requires that nobody else got his keys.
-func afterKeys(t *testing.T, s script) (answer []byte, w *world) {
+func afterKeys(t *testing.T, s script) (answer []byte, w *testPool) {
 	t.Helper()
-	w = newWorld(t)
+	w = newTestPool(t)
 	bad, good := w.fake("bad.example", s, nil), w.fake("good.example", healthy, nil)
 	w.cfg.AnswerTimeout = 500 * time.Millisecond
 	w.start()
@@ -96,7 +96,7 @@ func TestP02_P03_ToleratedAnswers(t *testing.T) {
 		{"P03: keep-alive in both numbers, unknown, token, 1024", append(unhex("00080000 40000000 05550003 010203 000e0002 6869 04000000"), cookies(aead.SIVCMAC256, nil)...)},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			w := newWorld(t)
+			w := newTestPool(t)
 			w.fake("ts.example", fixed(func(<-chan struct{}) []byte { return tt.answer }), nil)
 			w.start()
 			answer, _ := w.ask(request15)
@@ -127,7 +127,7 @@ func TestP05_AfterKeys(t *testing.T) {
 
 // P05 (a): a kept connection that dies under the keys is replaced once, at the same time source.
 func TestP05_ResendToTheSameMember(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	f := w.fake("ts.example", func(c, n int, req *record.Request, _ <-chan struct{}) ([]byte, bool) {
 		if c == 0 && n > 0 {
 			return nil, false
@@ -162,33 +162,33 @@ func TestP05_P06_BeforeKeys(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		story string
-		add   func(w *world) *fakeTS
+		add   func(w *testPool) *fakeTS
 	}{
-		{"dead", func(w *world) *fakeTS { w.dead("bad.example"); return nil }},
-		{"hangs", func(w *world) *fakeTS { return w.fake("bad.example", support(nil, true), nil) }},
-		{"closes", func(w *world) *fakeTS { return w.fake("bad.example", support(nil, false), nil) }},
-		{"half answers", func(w *world) *fakeTS { return w.fake("bad.example", support(unhex("c0010008 000f"), false), nil) }},
-		{"refuses", func(w *world) *fakeTS { return w.fake("bad.example", support(error1, false), nil) }},
-		{"warns", func(w *world) *fakeTS {
+		{"dead", func(w *testPool) *fakeTS { w.dead("bad.example"); return nil }},
+		{"hangs", func(w *testPool) *fakeTS { return w.fake("bad.example", support(nil, true), nil) }},
+		{"closes", func(w *testPool) *fakeTS { return w.fake("bad.example", support(nil, false), nil) }},
+		{"half answers", func(w *testPool) *fakeTS { return w.fake("bad.example", support(unhex("c0010008 000f"), false), nil) }},
+		{"refuses", func(w *testPool) *fakeTS { return w.fake("bad.example", support(error1, false), nil) }},
+		{"warns", func(w *testPool) *fakeTS {
 			return w.fake("bad.example", support(unhex("80030002 0001 80000000"), false), nil)
 		}},
-		{"P06: other name", func(w *world) *fakeTS {
+		{"P06: other name", func(w *testPool) *fakeTS {
 			return w.fake("bad.example", support(nil, false), func(c *tls.Config) { c.Certificates[0] = w.ca.Leaf("worse.example") })
 		}},
-		{"P06: foreign authority", func(w *world) *fakeTS {
+		{"P06: foreign authority", func(w *testPool) *fakeTS {
 			return w.fake("bad.example", support(nil, false), func(c *tls.Config) { c.Certificates[0] = foreign.Leaf("bad.example") })
 		}},
-		{"TLS 1.2", func(w *world) *fakeTS {
+		{"TLS 1.2", func(w *testPool) *fakeTS {
 			return w.fake("bad.example", support(nil, false), func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 })
 		}},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			w := newWorld(t)
+			w := newTestPool(t)
 			w.cfg.AnswerTimeout, w.cfg.Timeout = 300*time.Millisecond, 2*time.Second
 			bad := tt.add(w)
 			w.fake("good.example", healthy, nil)
 			w.start()
-			r, err := w.exchange([]aead.Algorithm{15})
+			r, err := w.keyExchange([]aead.Algorithm{15})
 			if err != nil || r.Server != "good.example" {
 				t.Errorf("got %q, %v", r.Server, err)
 			}
@@ -205,15 +205,15 @@ func TestP05_P06_BeforeKeys(t *testing.T) {
 
 // P06 and P09: with nobody left, the user sees error 2.
 func TestP06_P09_NobodyLeft(t *testing.T) {
-	for story, add := range map[string]func(w *world){
-		"P09: empty list": func(*world) {},
-		"all dead":        func(w *world) { w.dead("a.example"); w.dead("b.example") },
-		"P06: certificate of another": func(w *world) {
+	for story, add := range map[string]func(w *testPool){
+		"P09: empty list": func(*testPool) {},
+		"all dead":        func(w *testPool) { w.dead("a.example"); w.dead("b.example") },
+		"P06: certificate of another": func(w *testPool) {
 			w.fake("a.example", healthy, func(c *tls.Config) { c.Certificates[0] = w.ca.Leaf("b.example") })
 		},
 	} {
 		t.Run(story, func(t *testing.T) {
-			w := newWorld(t)
+			w := newTestPool(t)
 			add(w)
 			w.start()
 			if answer, _ := w.ask(request15); !bytes.Equal(answer, error2) {
@@ -229,7 +229,7 @@ func TestP06_P09_NobodyLeft(t *testing.T) {
 
 // D3-20: time sources that swallow everything; the user's budget is the limit and he is told.
 func TestD3_20_BudgetExceeded(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	hang := func(_, _ int, _ *record.Request, hung <-chan struct{}) ([]byte, bool) { <-hung; return nil, false }
 	for i := range 4 {
 		w.fake(fmt.Sprintf("hole%d.example", i), hang, nil)
@@ -245,7 +245,7 @@ func TestD3_20_BudgetExceeded(t *testing.T) {
 
 // A time source that fails three users is asked last for a while, and is back after a success.
 func TestBreakerSparesUsers(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.dead("dead.example")
 	w.fake("good.example", healthy, nil)
 	w.start()
@@ -253,7 +253,7 @@ func TestBreakerSparesUsers(t *testing.T) {
 		return strings.Count(w.log.String(), fmt.Sprintf("checking supported algorithms for 'dead.example:%d'", w.cfg.Backends[0].Port))
 	}
 	for range 20 {
-		if _, err := w.exchange([]aead.Algorithm{15}); err != nil {
+		if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -267,7 +267,7 @@ func TestBreakerSparesUsers(t *testing.T) {
 
 // A user who arrives with no time left must not get a healthy time source into trouble.
 func TestSlowUserIsNotBlamedOnTheTimeSource(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	slow := func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
 		time.Sleep(100 * time.Millisecond)
 		return healthy(c, n, req, hung)
@@ -284,7 +284,7 @@ func TestSlowUserIsNotBlamedOnTheTimeSource(t *testing.T) {
 	if w.pool.snap.Load().upstreams[0].open(time.Now()) {
 		t.Error("users who dawdled opened the breaker")
 	}
-	if _, err := w.exchange([]aead.Algorithm{15}); err != nil {
+	if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
 		t.Error(err)
 	}
 }

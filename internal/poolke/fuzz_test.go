@@ -127,24 +127,24 @@ func (u *tapedUser) CloseWrite() error                      { return nil }
 func (u *tapedUser) SetReadDeadline(time.Time) error        { return nil }
 func (u *tapedUser) SetWriteDeadline(time.Time) error       { return nil }
 
-// stage is what the runs of FuzzPoolSession have in common.
-type stage struct {
+// fuzzSetup is what the runs of FuzzPoolSession have in common.
+type fuzzSetup struct {
 	cfg     Config
 	members [2]*tls.Config // of ts0.example, which knows us by token, and ts1.example, by certificate
 	users   [2]tls.ConnectionState
 }
 
-const stageToken = "a token for the fuzzer"
+const fuzzToken = "a token for the fuzzer"
 
-func newStage(f *testing.F) *stage {
+func newFuzzSetup(f *testing.F) *fuzzSetup {
 	f.Helper()
 	ca := testca.New(f)
 	cert := ca.Leaf("pool.example")
-	s := &stage{cfg: Config{
+	s := &fuzzSetup{cfg: Config{
 		Certificate: &cert, Roots: ca.Pool(),
 		Timeout: time.Minute, ConnectTimeout: time.Minute, AnswerTimeout: time.Minute, RequestTimeout: time.Minute,
 		Backends: []pool.Backend{
-			{Domain: "ts0.example", Port: 1, Era: pool.EraIANA, Tokens: []secret.Bytes{secret.Bytes(stageToken)}},
+			{Domain: "ts0.example", Port: 1, Era: pool.EraIANA, Tokens: []secret.Bytes{secret.Bytes(fuzzToken)}},
 			{Domain: "ts1.example", Port: 2, Era: pool.EraCertificate},
 		},
 	}}
@@ -167,22 +167,22 @@ func newStage(f *testing.F) *stage {
 	return s
 }
 
-// play is one run: a pool, two time sources whose answers come from the script, users one after the other.
-type play struct {
-	*stage
+// fuzzRun is one run: a pool, two time sources whose answers come from the script, users one after the other.
+type fuzzRun struct {
+	*fuzzSetup
 	t    *testing.T
 	pool *Pool
 	wg   sync.WaitGroup
 
-	mu     sync.Mutex
-	script []byte
-	conns  []net.Conn
-	asked  int              // requests that reached a time source
-	keys   map[string][]int // hex of the keys in a Fixed Key request to the time sources that got them
-	leaks  string           // a rule that a request to a time source broke
+	mu        sync.Mutex
+	script    []byte
+	conns     []net.Conn
+	asked     int              // requests that reached a time source
+	keys      map[string][]int // hex of the keys in a Fixed Key request to the time sources that got them
+	violation string           // a rule that a request to a time source broke
 }
 
-func (p *play) take() byte {
+func (p *fuzzRun) take() byte {
 	if len(p.script) == 0 {
 		return 0
 	}
@@ -192,7 +192,7 @@ func (p *play) take() byte {
 }
 
 // dial connects to a time source, which is known by its port.
-func (p *play) dial(_ context.Context, _, address string) (net.Conn, error) {
+func (p *fuzzRun) dial(_ context.Context, _, address string) (net.Conn, error) {
 	near, far := memPipe()
 	who := 0
 	if strings.HasSuffix(address, ":2") {
@@ -210,7 +210,7 @@ func (p *play) dial(_ context.Context, _, address string) (net.Conn, error) {
 }
 
 // member serves one connection of a time source.
-func (p *play) member(who int, raw net.Conn) {
+func (p *fuzzRun) member(who int, raw net.Conn) {
 	conn := tls.Server(raw, p.members[who])
 	defer conn.Close()
 	r := ke.NewReader(conn, record.RequestLimits)
@@ -233,15 +233,15 @@ func (p *play) member(who int, raw net.Conn) {
 }
 
 // answer notes a request and takes its answer from the script.
-func (p *play) answer(who int, msg []byte) (answer []byte, keep bool) {
+func (p *fuzzRun) answer(who int, msg []byte) (answer []byte, keep bool) {
 	p.asked++
 	req, fault := record.ParseRequest(msg, record.Rules{})
 	dialect := []record.Dialect{record.IANA, record.Cert4000}[who]
 	switch {
 	case fault != record.None, req.Kind == record.Plain, req.Dialect != dialect:
-		p.leaks = "bad request " + hex.EncodeToString(msg)
-	case (who == 0) != (string(req.Token) == stageToken), who == 1 && req.Token != nil:
-		p.leaks = "token"
+		p.violation = "bad request " + hex.EncodeToString(msg)
+	case (who == 0) != (string(req.Token) == fuzzToken), who == 1 && req.Token != nil:
+		p.violation = "token"
 	}
 	op := p.take()
 	good := p.healthy(&req, op>>3)
@@ -269,7 +269,7 @@ func (p *play) answer(who int, msg []byte) (answer []byte, keep bool) {
 }
 
 // healthy is the right answer to a request, in one of several ways.
-func (p *play) healthy(req *record.Request, way byte) []byte {
+func (p *fuzzRun) healthy(req *record.Request, way byte) []byte {
 	if req.Kind != record.FixedKey {
 		r := record.SupportResponse{Dialect: req.Dialect, KeepAlive: true, Protocols: []record.Protocol{record.NTPv4}}
 		r.Algorithms = [][]aead.Algorithm{
@@ -296,7 +296,7 @@ func (p *play) healthy(req *record.Request, way byte) []byte {
 }
 
 // number tells the time sources apart by what only they are asked in.
-func (p *play) number(req *record.Request) int {
+func (p *fuzzRun) number(req *record.Request) int {
 	if req.Dialect == record.Cert4000 {
 		return 1
 	}
@@ -304,9 +304,9 @@ func (p *play) number(req *record.Request) int {
 }
 
 // user has one user served and judges what he got.
-func (p *play) user(nth int, request []byte) {
+func (p *fuzzRun) user(nth int, request []byte) {
 	u := &tapedUser{in: request, state: p.users[nth]}
-	s := &session{p: p.pool, snap: p.pool.snap.Load(), gated: p.pool.gate.Conn(u), conn: u, end: time.Now().Add(time.Minute),
+	s := &userSession{p: p.pool, snap: p.pool.snap.Load(), gated: p.pool.gate.Conn(u), conn: u, end: time.Now().Add(time.Minute),
 		watch: func(func()) func() error { return func() error { return nil } }}
 	p.mu.Lock()
 	before := p.asked
@@ -314,8 +314,8 @@ func (p *play) user(nth int, request []byte) {
 	out, err := s.serve(context.Background())
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.leaks != "" {
-		p.t.Fatalf("to a time source: %s", p.leaks)
+	if p.violation != "" {
+		p.t.Fatalf("to a time source: %s", p.violation)
 	}
 	if len(u.written) > 1 || s.wrote != (len(u.written) == 1) {
 		p.t.Fatalf("%d writes, noted %v", len(u.written), s.wrote)
@@ -340,7 +340,7 @@ func (p *play) user(nth int, request []byte) {
 }
 
 // refusal is what a bad request deserves: one error, or nothing for half a request; and no time source hears of it.
-func (p *play) refusal(u *tapedUser, fault record.Fault, out Outcome, err error, asked int) {
+func (p *fuzzRun) refusal(u *tapedUser, fault record.Fault, out Outcome, err error, asked int) {
 	p.t.Helper()
 	var want [][]byte
 	if fault != record.Truncated {
@@ -352,7 +352,7 @@ func (p *play) refusal(u *tapedUser, fault record.Fault, out Outcome, err error,
 }
 
 // judge checks the answer to a good request.
-func (p *play) judge(u *tapedUser, req *record.Request, out Outcome, err error, nth int) {
+func (p *fuzzRun) judge(u *tapedUser, req *record.Request, out Outcome, err error, nth int) {
 	p.t.Helper()
 	msg := u.written[0]
 	var mine []string // keys of this user that went to a time source
@@ -368,7 +368,7 @@ func (p *play) judge(u *tapedUser, req *record.Request, out Outcome, err error, 
 				p.t.Fatalf("keys went to time sources %v", who)
 			}
 		}
-		if bytes.Contains(msg, k.C2S) || bytes.Contains(msg, k.S2C) || bytes.Contains(msg, []byte(stageToken)) {
+		if bytes.Contains(msg, k.C2S) || bytes.Contains(msg, k.S2C) || bytes.Contains(msg, []byte(fuzzToken)) {
 			p.t.Fatalf("a secret in the answer %x", msg)
 		}
 	}
@@ -410,7 +410,7 @@ func (p *play) judge(u *tapedUser, req *record.Request, out Outcome, err error, 
 
 // served checks an answer with cookies: within the offer, from a time source that has the keys, with a name that is
 // not the pool's own.
-func (p *play) served(msg []byte, req *record.Request, sent int) {
+func (p *fuzzRun) served(msg []byte, req *record.Request, sent int) {
 	p.t.Helper()
 	r, fault := record.ParseResponse(msg, record.Offer{Protocols: req.Protocols, Algorithms: req.Algorithms})
 	if fault != record.None || sent != 1 || r.KeepAlive || r.Port == 0 || r.Server == "" || r.Odd != 0 {
@@ -428,7 +428,7 @@ func (p *play) served(msg []byte, req *record.Request, sent int) {
 // user's keys reach at most one of them; each user gets one message, which says what came of it; nothing that a time
 // source sent goes through unread.
 func FuzzPoolSession(f *testing.F) {
-	s := newStage(f)
+	s := newFuzzSetup(f)
 	plain := [][]byte{
 		request15, unhex("80010002 0000 80040006 001e000f0011 04000000 80000000"), unhex("80010002 0000 80040002 0011 80000000"),
 		unhex("80010002 8001 80000000"), unhex("80010002 0000 80040002 001e 80000000"), deny("ts0.example"), deny("ts0.example", "ts1.example"), unhex("80010002 0000 80040002 0063 80000000"),
@@ -447,7 +447,7 @@ func FuzzPoolSession(f *testing.F) {
 		f.Add(unhex(bad), []byte{0, 0}, uint8(0))
 	}
 	f.Fuzz(func(t *testing.T, user, script []byte, mode uint8) {
-		p := &play{stage: s, t: t, script: script, keys: map[string][]int{}}
+		p := &fuzzRun{fuzzSetup: s, t: t, script: script, keys: map[string][]int{}}
 		pool, err := New(s.cfg, Deps{Log: zerolog.Nop(), Dial: p.dial})
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 )
 
 // sendAndReset is a user who sends his request, waits for the word and resets the connection.
-func (w *world) sendAndReset(word <-chan struct{}) {
+func (w *testPool) sendAndReset(word <-chan struct{}) {
 	w.t.Helper()
 	conn := w.connect()
 	if _, err := conn.Write(request15); err != nil {
@@ -28,7 +28,7 @@ func (w *world) sendAndReset(word <-chan struct{}) {
 }
 
 // requireGone waits until n users are counted as gone and makes sure that no time source is blamed for them.
-func (w *world) requireGone(n uint64) {
+func (w *testPool) requireGone(n uint64) {
 	w.t.Helper()
 	w.requireCount(UserGone, n)
 	u := w.pool.snap.Load().upstreams[0]
@@ -46,7 +46,7 @@ func (w *world) requireGone(n uint64) {
 // exported, nobody is blamed, and those who waited for the same lists get theirs.
 func TestD3_43_ResetBeforeKeys(t *testing.T) {
 	const leavers = breakerFailures + 1
-	w := newWorld(t)
+	w := newTestPool(t)
 	asked := make(chan struct{})
 	f := w.fake("ts.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
 		if c < leavers {
@@ -66,7 +66,7 @@ func TestD3_43_ResetBeforeKeys(t *testing.T) {
 		}
 		w.requireGone(uint64(i + 1))
 	}
-	go func() { _, err := w.exchange([]aead.Algorithm{15}); waiting <- err }()
+	go func() { _, err := w.keyExchange([]aead.Algorithm{15}); waiting <- err }()
 	w.requireGone(leavers)
 	if err := <-waiting; err != nil {
 		t.Errorf("the next user: %v", err)
@@ -80,7 +80,7 @@ func TestD3_43_ResetBeforeKeys(t *testing.T) {
 // D3-43 after the keys went out: the answer that comes in a moment goes to nobody, and its connection serves the
 // next user, with his own cookies.
 func TestD3_43_ResetAfterKeys(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	f := w.fake("ts.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
 		if req.Kind == record.Support {
@@ -97,7 +97,7 @@ func TestD3_43_ResetAfterKeys(t *testing.T) {
 	w.sendAndReset(asked)
 	close(answer)
 	w.requireGone(1)
-	if r, err := w.exchange([]aead.Algorithm{15}); err != nil || r.Session.Cookies() != 8 {
+	if r, err := w.keyExchange([]aead.Algorithm{15}); err != nil || r.Session.Cookies() != 8 {
 		t.Errorf("the next user: %v", err)
 	}
 	if _, keys, conns := f.seen(); len(keys) != 2 || keys[0] == keys[1] || conns > 2 {
@@ -108,7 +108,7 @@ func TestD3_43_ResetAfterKeys(t *testing.T) {
 // D3-43 and D3-39: an answer to a user who left that does not come in a moment is not waited for, and never reaches
 // anybody: its connection is closed.
 func TestD3_43_LateAnswerForNobody(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	f := w.fake("ts.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
 		if c == 0 && req.Kind == record.FixedKey {
@@ -123,7 +123,7 @@ func TestD3_43_LateAnswerForNobody(t *testing.T) {
 	w.sendAndReset(asked)
 	w.requireGone(1)
 	close(answer)
-	if r, err := w.exchange([]aead.Algorithm{15}); err != nil || r.Session.Cookies() != 8 {
+	if r, err := w.keyExchange([]aead.Algorithm{15}); err != nil || r.Session.Cookies() != 8 {
 		t.Errorf("the next user: %v", err)
 	}
 	if _, _, conns := f.seen(); conns != 2 {
@@ -133,7 +133,7 @@ func TestD3_43_LateAnswerForNobody(t *testing.T) {
 
 // KS15: a user who ends his stream, TLS and TCP, while a time source is asked has not left.
 func TestKS15_HalfCloseDuringTheWait(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	w.fake("ts.example", fixed(func(<-chan struct{}) []byte {
 		close(asked)

@@ -43,8 +43,8 @@ type fakeTS struct {
 	open     []net.Conn
 }
 
-// world is what the tests of a pool share: one authority, the log, the pool.
-type world struct {
+// testPool is what the tests of a pool share: one authority, the log, the pool.
+type testPool struct {
 	t    *testing.T
 	ca   *testca.CA
 	log  syncBuffer
@@ -93,8 +93,8 @@ func (s *syncBuffer) lines(t *testing.T) []string {
 	return lines
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, ca: testca.New(t)}
+func newTestPool(t *testing.T) *testPool {
+	w := &testPool{t: t, ca: testca.New(t)}
 	cert := w.ca.Leaf("pool.example", "localhost")
 	w.cfg = Config{
 		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Certificate: &cert, Roots: w.ca.Pool(), PerPrefix: -1,
@@ -107,7 +107,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // fake adds a scripted time source called name to the pool's list. edit may change its TLS side.
-func (w *world) fake(name string, s script, edit func(*tls.Config)) *fakeTS {
+func (w *testPool) fake(name string, s script, edit func(*tls.Config)) *fakeTS {
 	w.t.Helper()
 	f := &fakeTS{name: name}
 	cert := w.ca.Leaf(name)
@@ -183,7 +183,7 @@ func (f *fakeTS) seen() (requests []record.Request, keys []string, conns int) {
 }
 
 // dead adds a time source whose port nobody listens on.
-func (w *world) dead(name string) {
+func (w *testPool) dead(name string) {
 	ln := w.listen()
 	w.list(name, ln.Addr().(*net.TCPAddr).AddrPort())
 	_ = ln.Close()
@@ -191,7 +191,7 @@ func (w *world) dead(name string) {
 
 // real adds our own key exchange server as time source, which knows the pool by token or, without
 // one, by certificate. The key set opens its cookies.
-func (w *world) real(name string, token string, edit func(*ke.ServerConfig)) (*ke.Server, *nts.KeySet) {
+func (w *testPool) real(name string, token string, edit func(*ke.ServerConfig)) (*ke.Server, *nts.KeySet) {
 	w.t.Helper()
 	master, err := nts.NewMasterKey(rand.Reader)
 	if err != nil {
@@ -224,7 +224,7 @@ func (w *world) real(name string, token string, edit func(*ke.ServerConfig)) (*k
 	return server, set
 }
 
-func (w *world) listen() net.Listener {
+func (w *testPool) listen() net.Listener {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -233,18 +233,18 @@ func (w *world) listen() net.Listener {
 }
 
 // list puts a time source on the pool's list.
-func (w *world) list(name string, addr netip.AddrPort) *pool.Backend {
+func (w *testPool) list(name string, addr netip.AddrPort) *pool.Backend {
 	w.cfg.Backends = append(w.cfg.Backends, pool.Backend{Domain: name, Port: addr.Port(), Addresses: []netip.Addr{addr.Addr()}})
 	return &w.cfg.Backends[len(w.cfg.Backends)-1]
 }
 
 // start runs the pool on what was listed.
-func (w *world) start() {
+func (w *testPool) start() {
 	w.t.Helper()
 	w.startWith(Deps{})
 }
 
-func (w *world) startWith(d Deps) {
+func (w *testPool) startWith(d Deps) {
 	w.t.Helper()
 	ready := make(chan netip.AddrPort, 1)
 	d.Log = zerolog.New(&w.log)
@@ -283,8 +283,8 @@ func (w *world) startWith(d Deps) {
 	w.addr = <-ready
 }
 
-// exchange is one run of our own client against the pool.
-func (w *world) exchange(algorithms []aead.Algorithm, deny ...string) (ke.Result, error) {
+// keyExchange is one run of our own client against the pool.
+func (w *testPool) keyExchange(algorithms []aead.Algorithm, deny ...string) (ke.Result, error) {
 	return ke.Exchange(w.t.Context(), ke.ClientConfig{
 		Address: "pool.example", Port: w.addr.Port(), Roots: w.ca.Pool(), Algorithms: algorithms, Denied: deny, Dial: w.dial,
 		Timeout: 20 * time.Second,
@@ -292,12 +292,12 @@ func (w *world) exchange(algorithms []aead.Algorithm, deny ...string) (ke.Result
 }
 
 // dial reaches the pool under any name.
-func (w *world) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (w *testPool) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", w.addr.String())
 }
 
 // connect opens a user's connection with finished TLS.
-func (w *world) connect() *tls.Conn {
+func (w *testPool) connect() *tls.Conn {
 	w.t.Helper()
 	raw, err := w.dial(w.t.Context(), "", "")
 	if err != nil {
@@ -314,7 +314,7 @@ func (w *world) connect() *tls.Conn {
 
 // ask sends raw bytes as a user and returns all that comes back, and the keys of the TLS session for
 // AEAD 15 in hex, C2S then S2C.
-func (w *world) ask(request []byte) (answer []byte, keys string) {
+func (w *testPool) ask(request []byte) (answer []byte, keys string) {
 	w.t.Helper()
 	conn := w.connect()
 	if _, err := conn.Write(request); err != nil {
@@ -334,7 +334,7 @@ func (w *world) ask(request []byte) (answer []byte, keys string) {
 
 // requireCount waits until the pool has counted n exchanges that ended so: it counts after the user
 // has his answer.
-func (w *world) requireCount(o Outcome, n uint64) {
+func (w *testPool) requireCount(o Outcome, n uint64) {
 	w.t.Helper()
 	eventually(w.t, func() bool { return w.pool.Counters()[o.String()] == n })
 	if got := w.pool.Counters(); got[o.String()] != n {

@@ -40,12 +40,12 @@ type Pool struct {
 	deps Deps
 	log  zerolog.Logger
 
-	snap  atomic.Pointer[snapshot]
-	tls   *tls.Config
-	gate  ke.Gate
-	turn  atomic.Uint64 // users so far, which turns the list
-	tally tally
-	quiet *logging.Limiter // for what strangers could fill the log with
+	snap     atomic.Pointer[snapshot]
+	tls      *tls.Config
+	gate     ke.Gate
+	turn     atomic.Uint64 // users so far, which turns the list
+	tally    tally
+	throttle *logging.Limiter // for what strangers could fill the log with
 
 	mu      sync.Mutex   // guards aliases
 	aliases pool.Aliases // learned from time sources' answers
@@ -53,7 +53,7 @@ type Pool struct {
 
 // New checks the configuration as a whole. Nothing is opened.
 func New(c Config, d Deps) (*Pool, error) {
-	p := &Pool{deps: d, gate: ke.NewGate(), quiet: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logTarget)}
+	p := &Pool{deps: d, gate: ke.NewGate(), throttle: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logTarget)}
 	if p.deps.Listen == nil {
 		p.deps.Listen = accept.Listen
 	}

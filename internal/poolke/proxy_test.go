@@ -126,9 +126,9 @@ func FuzzReadProxy(f *testing.F) {
 	})
 }
 
-// behind is a world whose pool takes PROXY headers from the loopback addresses that are given.
-func behind(t *testing.T, perPrefix int, peers ...string) *world {
-	w := newWorld(t)
+// behind is a test pool that takes PROXY headers from the loopback addresses that are given.
+func behind(t *testing.T, perPrefix int, peers ...string) *testPool {
+	w := newTestPool(t)
 	w.fake("one.example", healthy, nil)
 	w.cfg.PerPrefix = perPrefix
 	for _, p := range peers {
@@ -139,7 +139,7 @@ func behind(t *testing.T, perPrefix int, peers ...string) *world {
 }
 
 // through opens a connection that begins with the given bytes.
-func (w *world) through(header []byte) net.Conn {
+func (w *testPool) through(header []byte) net.Conn {
 	w.t.Helper()
 	raw, err := w.dial(w.t.Context(), "", "")
 	if err != nil {
@@ -154,7 +154,7 @@ func (w *world) through(header []byte) net.Conn {
 }
 
 // served runs TLS and one request behind the header and returns the answer.
-func (w *world) served(header []byte) ([]byte, error) {
+func (w *testPool) served(header []byte) ([]byte, error) {
 	w.t.Helper()
 	conn := tls.Client(w.through(header), ke.ClientTLS("pool.example", w.ca.Pool(), nil))
 	if err := conn.HandshakeContext(w.t.Context()); err != nil {
@@ -225,7 +225,7 @@ func TestP07_RefusedBeforeTLS(t *testing.T) {
 
 // TestP07_SilentBalancer: a header that does not come costs no longer than the limit for TLS.
 func TestP07_SilentBalancer(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.cfg.ProxyPeers = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	w.cfg.HandshakeTimeout = 100 * time.Millisecond
 	w.start()

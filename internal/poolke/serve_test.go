@@ -22,11 +22,11 @@ import (
 // The demo of the seed: the first time source of the list is dead, the second is ours and knows the
 // pool by its certificate. The lines and their order are those of seed.txt.
 func TestSeedLog(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.dead("localhost")
 	w.real("localhost", "", nil)
 	w.start()
-	if _, err := w.exchange([]aead.Algorithm{aead.SIVCMAC512, aead.SIVCMAC256}); err != nil {
+	if _, err := w.keyExchange([]aead.Algorithm{aead.SIVCMAC512, aead.SIVCMAC256}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -52,10 +52,10 @@ func TestP01_ThroughThePool(t *testing.T) {
 	for _, token := range []string{"", "0123456789abcdef"} {
 		for _, a := range []aead.Algorithm{aead.SIVCMAC256, aead.SIVCMAC384, aead.SIVCMAC512, aead.GCMSIV128} {
 			t.Run(fmt.Sprintf("%v, token %q", a, token), func(t *testing.T) {
-				w := newWorld(t)
+				w := newTestPool(t)
 				server, set := w.real("ts1.example", token, nil)
 				w.start()
-				r, err := w.exchange([]aead.Algorithm{a})
+				r, err := w.keyExchange([]aead.Algorithm{a})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -107,7 +107,7 @@ func requireAuthentic(t *testing.T, s *nts.Session, set *nts.KeySet) {
 
 // D3-48: what the user sees of record 1024, and that AEAD 30 without it is a last resort.
 func TestD3_48_Record1024(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.real("ts1.example", "0123456789abcdef", nil)
 	w.start()
 	for _, tt := range []struct {
@@ -137,7 +137,7 @@ func TestD3_48_Record1024(t *testing.T) {
 
 // The user gets exactly the records that E3 lists, in one TLS record.
 func TestAnswerOnTheWire(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("ts1.example", healthy, nil)
 	w.start()
 	want := "800100020000" + "80040002000f"
@@ -161,7 +161,7 @@ func TestAnswerOnTheWire(t *testing.T) {
 
 // A10-3 and E3-2: each user gets a time source that has an AEAD in common with him, in his order.
 func TestNegotiatesPerTimeSource(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	only := func(algorithms ...aead.Algorithm) func(*ke.ServerConfig) {
 		return func(c *ke.ServerConfig) { c.Algorithms = algorithms }
 	}
@@ -169,7 +169,7 @@ func TestNegotiatesPerTimeSource(t *testing.T) {
 	w.real("ts17.example", "t", only(aead.SIVCMAC512, aead.SIVCMAC256))
 	w.start()
 	for range 4 {
-		r, err := w.exchange([]aead.Algorithm{aead.SIVCMAC512})
+		r, err := w.keyExchange([]aead.Algorithm{aead.SIVCMAC512})
 		if err != nil || r.Server != "ts17.example" {
 			t.Errorf("user of 17: %v, %v", r.Server, err)
 		}
@@ -190,7 +190,7 @@ func TestNegotiatesPerTimeSource(t *testing.T) {
 
 // P04: sizes that a lying time source states lead to nothing.
 func TestP04_LyingKeySizes(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("liar.example", func(_, _ int, req *record.Request, _ <-chan struct{}) ([]byte, bool) {
 		if req.Kind == record.Support {
 			return unhex("c0010018 000f0000 00111fe1 ffff0020 001e0020 0010ffff 00200040 80000000"), false
@@ -210,7 +210,7 @@ func TestP04_LyingKeySizes(t *testing.T) {
 
 // D3-49: time sources of the three dialects, users with either Deny number and without; all work.
 func TestD3_49_Matrix(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.real("cert.example", "", nil)
 	w.real("token.example", "0123456789abcdef", nil)
 	w.fake("old.example", func(_, _ int, req *record.Request, _ <-chan struct{}) ([]byte, bool) {
@@ -256,11 +256,11 @@ func TestD3_49_Matrix(t *testing.T) {
 
 // The list rotates by one per user; what a time source can do is asked once and connections are kept.
 func TestRotationAndReuse(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	a, b := w.fake("a.example", healthy, nil), w.fake("b.example", healthy, nil)
 	w.start()
 	for i := range 10 {
-		r, err := w.exchange([]aead.Algorithm{15})
+		r, err := w.keyExchange([]aead.Algorithm{15})
 		if want := []string{"a.example", "b.example"}[i%2]; err != nil || r.Server != want {
 			t.Errorf("user %d: %q, %v", i, r.Server, err)
 		}
@@ -274,12 +274,12 @@ func TestRotationAndReuse(t *testing.T) {
 
 // Many users at once ask a new time source once.
 func TestOneUserAsksForAll(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	f := w.fake("a.example", healthy, nil)
 	w.start()
 	errs := make(chan error)
 	for range 20 {
-		go func() { _, err := w.exchange([]aead.Algorithm{15}); errs <- err }()
+		go func() { _, err := w.keyExchange([]aead.Algorithm{15}); errs <- err }()
 	}
 	for range 20 {
 		if err := <-errs; err != nil {
@@ -299,7 +299,7 @@ func TestOneUserAsksForAll(t *testing.T) {
 // P16: neither the log at its loudest nor any form of the configuration shows a token, a key, a
 // cookie or a denied name.
 func TestP16_NothingSecretIsShown(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	token := "token-of-the-pool-0123456789"
 	w.real("ts1.example", token, nil)
 	w.fake("ts2.example", fixed(func(<-chan struct{}) []byte { return error1 }), nil)
@@ -332,7 +332,7 @@ func TestP16_NothingSecretIsShown(t *testing.T) {
 
 // A pool that stops lets the user under way finish, takes no new one, and leaves nothing behind.
 func TestDrain(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	w.fake("a.example", fixed(func(hung <-chan struct{}) []byte {
 		close(asked)
@@ -341,7 +341,7 @@ func TestDrain(t *testing.T) {
 	}), nil)
 	w.start()
 	result := make(chan error)
-	go func() { _, err := w.exchange([]aead.Algorithm{15}); result <- err }()
+	go func() { _, err := w.keyExchange([]aead.Algorithm{15}); result <- err }()
 	<-asked
 	w.stop()
 	for { // until the listener is closed

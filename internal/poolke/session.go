@@ -24,7 +24,7 @@ func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 	snap := p.snap.Load()
 	end := time.Now().Add(snap.cfg.Timeout)
 	gated := p.gate.Conn(c)
-	s := &session{p: p, snap: snap, gated: gated, conn: tls.Server(gated, p.tls), watch: c.WatchReset, end: end}
+	s := &userSession{p: p, snap: snap, gated: gated, conn: tls.Server(gated, p.tls), watch: c.WatchReset, end: end}
 	outcome, err := s.proxied(c)
 	if err == nil {
 		outcome, err = s.serve(ctx)
@@ -62,8 +62,17 @@ type userConn interface {
 	CloseWrite() error
 }
 
-// session is one user's connection.
-type session struct {
+// userSession is one user's connection, owned by one goroutine. Its steps, each with its own time limit and all of
+// them over at end:
+//
+//	proxied     the load balancer's header, if there is one in front (HandshakeTimeout)
+//	handshake   TLS 1.3 and ALPN ntske/1 (HandshakeTimeout); failing, nothing is said
+//	request     one message (RequestTimeout); one that stays incomplete is not answered
+//	fetch       a userExchange (until shortly before end, so that its failure can still be told)
+//	write       the one message of ours: the answer, or an Error record (RFC 8915 §4.1.3)
+//
+// The first step that fails decides the Outcome. After our message the connection lingers (accept.Linger).
+type userSession struct {
 	p     *Pool
 	snap  *snapshot
 	gated *ke.GatedConn // under conn; shares the processors out while the handshake lasts
@@ -75,14 +84,14 @@ type session struct {
 
 // proxied reads the header of the balancer in front of us, if there is one, and applies the limits to the user that
 // it names.
-func (s *session) proxied(c *accept.Conn) (Outcome, error) {
+func (s *userSession) proxied(c *accept.Conn) (Outcome, error) {
 	if len(s.snap.cfg.ProxyPeers) == 0 {
 		return Served, nil
 	}
 	user, err := s.proxyHeader(c)
 	switch {
 	case err != nil:
-		s.p.quiet.Event(&s.p.log, zerolog.WarnLevel, time.Now(), "proxy").Stringer("peer", network(c.Remote())).
+		s.p.throttle.Event(&s.p.log, zerolog.WarnLevel, time.Now(), "proxy").Stringer("peer", network(c.Remote())).
 			Str("e", printable.Text(err.Error())).Msg("connection refused before TLS, see proxy-protocol")
 		return ProxyRefused, err
 	case user.IsValid() && !c.SetRemote(user.Addr()):
@@ -93,7 +102,7 @@ func (s *session) proxied(c *accept.Conn) (Outcome, error) {
 
 // proxyHeader reads the header. It reads past the accept loop's wrapper, to which a connection is idle, and may be
 // closed for a better one, until the user has spoken.
-func (s *session) proxyHeader(c *accept.Conn) (netip.AddrPort, error) {
+func (s *userSession) proxyHeader(c *accept.Conn) (netip.AddrPort, error) {
 	if !s.snap.cfg.trusts(c.Remote()) {
 		return netip.AddrPort{}, errors.New("peer is not among the trusted-peers")
 	}
@@ -112,7 +121,7 @@ func (s *session) proxyHeader(c *accept.Conn) (netip.AddrPort, error) {
 }
 
 // serve is the life of a session: TLS, request, answer.
-func (s *session) serve(ctx context.Context) (Outcome, error) {
+func (s *userSession) serve(ctx context.Context) (Outcome, error) {
 	if out, err := s.handshake(ctx); err != nil {
 		return out, err
 	}
@@ -139,13 +148,13 @@ func (s *session) serve(ctx context.Context) (Outcome, error) {
 
 // fetch gets the answer from the time sources. Meanwhile nobody reads from the user, who may have ended his stream
 // and is answered all the same (KS15); one who resets the connection ends the work (nts-pool.md D3-43).
-func (s *session) fetch(ctx context.Context, req *record.Request) ([]byte, Outcome, error) {
+func (s *userSession) fetch(ctx context.Context, req *record.Request) ([]byte, Outcome, error) {
 	ctx, cancel := context.WithDeadline(ctx, s.end.Add(-s.snap.cfg.reserve()))
 	defer cancel()
 	stop := s.watch(cancel)
 	defer func() { _ = stop() }() // after a panic as well
 	cs := s.conn.ConnectionState()
-	x := newExchange(s.p, s.snap, req, &cs)
+	x := newUserExchange(s.p, s.snap, req, &cs)
 	defer x.wipe()
 	answer, out, err := x.run(ctx)
 	if lost := stop(); lost != nil {
@@ -155,7 +164,7 @@ func (s *session) fetch(ctx context.Context, req *record.Request) ([]byte, Outco
 }
 
 // handshake completes TLS and insists on ALPN: without it not one byte of data is sent (KS11).
-func (s *session) handshake(ctx context.Context) (Outcome, error) {
+func (s *userSession) handshake(ctx context.Context) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(s.snap.cfg.HandshakeTimeout, time.Until(s.end)))
 	defer cancel()
 	defer s.gated.Done() // after a panic as well: a place that is lost is lost for every user
@@ -169,7 +178,7 @@ func (s *session) handshake(ctx context.Context) (Outcome, error) {
 }
 
 // request reads and parses the user's message. Errors of the message itself are record.Faults.
-func (s *session) request(reader *ke.Reader) (record.Request, Outcome, error) {
+func (s *userSession) request(reader *ke.Reader) (record.Request, Outcome, error) {
 	deadline := time.Now().Add(s.snap.cfg.RequestTimeout)
 	if deadline.After(s.end) {
 		deadline = s.end
@@ -198,7 +207,7 @@ func (s *session) request(reader *ke.Reader) (record.Request, Outcome, error) {
 }
 
 // refuse tells the user what the outcome says, if it says anything to the user, and passes the cause on.
-func (s *session) refuse(out Outcome, cause error) error {
+func (s *userSession) refuse(out Outcome, cause error) error {
 	code := record.CodeInternal
 	switch out {
 	case BadRequest:
@@ -214,7 +223,7 @@ func (s *session) refuse(out Outcome, cause error) error {
 }
 
 // write sends the one message of ours.
-func (s *session) write(msg []byte) error {
+func (s *userSession) write(msg []byte) error {
 	err := ke.WriteMessage(s.conn, s.end, msg)
 	s.wrote = err == nil
 	return err

@@ -30,7 +30,7 @@ func (p *Pool) snapshot(c Config, old *snapshot) (*snapshot, error) {
 	}
 	s := &snapshot{cfg: c, directory: directory}
 	var spare []*upstream
-	if old != nil && old.speaksAs(&c) {
+	if old != nil && old.sameSettings(&c) {
 		spare = append(spare, old.upstreams...)
 	}
 	for i := range directory.Len() {
@@ -39,8 +39,8 @@ func (p *Pool) snapshot(c Config, old *snapshot) (*snapshot, error) {
 	return s, nil
 }
 
-// speaksAs reports whether time sources see the same pool and are judged by the same roots and limits.
-func (s *snapshot) speaksAs(c *Config) bool {
+// sameSettings reports whether time sources see the same pool and are judged by the same roots and limits.
+func (s *snapshot) sameSettings(c *Config) bool {
 	same := s.cfg.Roots == c.Roots || s.cfg.Roots != nil && c.Roots != nil && s.cfg.Roots.Equal(c.Roots)
 	return same && s.cfg.Certificate.Leaf.Equal(c.Certificate.Leaf) &&
 		s.cfg.ConnectTimeout == c.ConnectTimeout && s.cfg.AnswerTimeout == c.AnswerTimeout && s.cfg.SupportTTL == c.SupportTTL

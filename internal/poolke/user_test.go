@@ -34,7 +34,7 @@ func deny(names ...string) []byte {
 
 // Requests that are wrong in themselves: nts-pool.md D3-3 to D3-8 and E9, KS05 to KS08.
 func TestD3_BadRequests(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	f := w.fake("ts.example", healthy, nil)
 	w.cfg.RequestTimeout = time.Second
 	w.start()
@@ -90,7 +90,7 @@ func TestD3_BadRequests(t *testing.T) {
 
 // Odd requests that are fine: D3-7, KS09, KS15, D3-16, D3-12.
 func TestD3_OddRequestsThatAreServed(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	f := w.fake("ts.example", healthy, nil)
 	w.start()
 	pad := append(unhex("80010002 0000 80040002 000f 055503e8"), make([]byte, 1000)...)
@@ -127,7 +127,7 @@ func TestD3_OddRequestsThatAreServed(t *testing.T) {
 
 // D3-41, D3-42 and KS11, KS12: what does not speak NTS-KE gets no byte of data.
 func TestD3_41_TLSOfUsers(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("ts.example", healthy, nil)
 	w.start()
 	for _, tt := range []struct {
@@ -179,7 +179,7 @@ func TestD3_41_TLSOfUsers(t *testing.T) {
 
 // D3-18: users who send nothing or very slowly are cut off by the limits of their stage.
 func TestD3_18_SlowUsers(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("ts.example", healthy, nil)
 	w.cfg.HandshakeTimeout, w.cfg.RequestTimeout = time.Second, 150*time.Millisecond // the second user completes his handshake
 	w.start()
@@ -209,7 +209,7 @@ func TestD3_18_SlowUsers(t *testing.T) {
 
 // P10 and D3-31: deny names and what comes of them.
 func TestP10_Deny(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("a.example", healthy, nil)
 	w.fake("b.example", healthy, nil)
 	w.start()
@@ -252,18 +252,18 @@ func TestP10_Deny(t *testing.T) {
 
 // D3-30: a user who denies the name that a time source gave itself denies the time source.
 func TestD3_30_DenyByAlias(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("a.example", fixed(func(<-chan struct{}) []byte {
 		return cookies(aead.SIVCMAC256, func(r *record.Response) { r.Server, r.Port = "NTP.alias.example.", 4123 })
 	}), nil)
 	w.fake("b.example", healthy, nil)
 	w.start()
-	first, err := w.exchange([]aead.Algorithm{15})
+	first, err := w.keyExchange([]aead.Algorithm{15})
 	if err != nil || first.Server != "NTP.alias.example." || first.Port != 4123 {
 		t.Fatalf("got %q port %d, %v", first.Server, first.Port, err)
 	}
 	for range 4 {
-		if r, err := w.exchange([]aead.Algorithm{15}, "ntp.alias.example"); err != nil || r.Server != "b.example" {
+		if r, err := w.keyExchange([]aead.Algorithm{15}, "ntp.alias.example"); err != nil || r.Server != "b.example" {
 			t.Errorf("got %q, %v", r.Server, err)
 		}
 	}
@@ -272,7 +272,7 @@ func TestD3_30_DenyByAlias(t *testing.T) {
 // P09: a reload under traffic loses no user; the new list is used, what did not change is kept, and a
 // faulty one changes nothing.
 func TestP09_ReloadDuringTraffic(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	a := w.fake("a.example", healthy, nil)
 	w.fake("b.example", healthy, nil)
 	both := slices.Clone(w.cfg.Backends)
@@ -302,7 +302,7 @@ func TestP09_ReloadDuringTraffic(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := w.exchange([]aead.Algorithm{15}); err != nil {
+				if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
 					errs <- err
 					return
 				}
@@ -345,10 +345,10 @@ func TestP09_ReloadDuringTraffic(t *testing.T) {
 
 // A reload replaces the certificate for users and time sources.
 func TestReloadCertificate(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	a := w.fake("a.example", healthy, nil)
 	w.start()
-	if _, err := w.exchange([]aead.Algorithm{15}); err != nil {
+	if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
 		t.Fatal(err)
 	}
 	renewed := w.ca.Leaf("pool.example")
@@ -360,7 +360,7 @@ func TestReloadCertificate(t *testing.T) {
 	if got := w.connect().ConnectionState().PeerCertificates[0]; !got.Equal(renewed.Leaf) {
 		t.Error("users see the old certificate")
 	}
-	if _, err := w.exchange([]aead.Algorithm{15}); err != nil {
+	if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, conns := a.seen(); conns != 2 {
@@ -390,14 +390,14 @@ func (l *flakyListener) Accept() (net.Conn, error) {
 
 // P08 and D3-19: accept errors end nothing.
 func TestP08_AcceptErrors(t *testing.T) {
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.fake("a.example", healthy, nil)
 	w.startWith(Deps{Listen: func(context.Context, string) (net.Listener, error) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		return &flakyListener{Listener: ln}, err
 	}})
 	for range 3 {
-		if _, err := w.exchange([]aead.Algorithm{15}); err != nil {
+		if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -485,7 +485,7 @@ func smallPool(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t)
+	w := newTestPool(t)
 	w.cfg.HandshakeTimeout = time.Second
 	w.start()
 	fmt.Printf("listening %s\n", w.addr)

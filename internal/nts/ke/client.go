@@ -120,14 +120,14 @@ func connect(ctx context.Context, c *ClientConfig) (*tls.Conn, error) {
 	return conn, nil
 }
 
-// secured is a connection after its handshake, as far as an exchange needs it; a *tls.Conn is one.
-type secured interface {
+// tlsConn is a connection after its handshake, as far as an exchange needs it; a *tls.Conn is one.
+type tlsConn interface {
 	net.Conn
 	ConnectionState() tls.ConnectionState
 }
 
 // ask sends the request and turns the answer into a session.
-func ask(conn secured, deadline time.Time, c *ClientConfig) (Result, error) {
+func ask(conn tlsConn, deadline time.Time, c *ClientConfig) (Result, error) {
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return Result{}, fmt.Errorf("set read deadline: %w", err)
 	}

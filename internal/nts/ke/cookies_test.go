@@ -19,7 +19,7 @@ func (noRandom) Read([]byte) (int, error) { return 0, errors.New("no randomness"
 // TestNoCookies: an answer whose cookies could not be sealed is an internal error, not a success with empty
 // cookies.
 func TestNoCookies(t *testing.T) {
-	s := startServer(t, func(x *site, c *ServerConfig) { withToken(x, c); c.Rand = noRandom{} })
+	s := startServer(t, func(x *testServer, c *ServerConfig) { withToken(x, c); c.Rand = noRandom{} })
 	for _, request := range []string{hexKS01, hexV11} {
 		if got, want := s.ask(request), record.AppendError(nil, record.CodeInternal); !bytes.Equal(got, want) {
 			t.Errorf("answer %x, want %x", got, want)
@@ -55,7 +55,7 @@ func TestShutdownWhileRequestArrives(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	conn := &slowDeadline{began: make(chan struct{})}
-	x := &session{s: NewServer(ServerConfig{}), conn: conn, reader: NewReader(conn, record.RequestLimits)}
+	x := &serverSession{s: NewServer(ServerConfig{}), conn: conn, reader: NewReader(conn, record.RequestLimits)}
 	if err := x.wait(ctx, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}

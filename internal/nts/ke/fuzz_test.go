@@ -26,9 +26,9 @@ import (
 	"ntp-daemon/internal/testca"
 )
 
-// tape is a connection behind its handshake whose peer is a string of bytes. It keeps what is written. Deadlines
-// mean nothing to it: the end of the tape is what the fuzzer says, at once.
-type tape struct {
+// scriptedConn is a connection behind its handshake whose peer is a string of bytes. It keeps what is written. Deadlines
+// mean nothing to it: the end of what is scripted is what the fuzzer says, at once.
+type scriptedConn struct {
 	net.Conn
 	in      []byte
 	chunk   int   // bytes per Read at most; 0: all
@@ -39,7 +39,7 @@ type tape struct {
 	onWrite func()
 }
 
-func (c *tape) Read(b []byte) (int, error) {
+func (c *scriptedConn) Read(b []byte) (int, error) {
 	if len(c.in) == 0 {
 		return 0, c.end
 	}
@@ -51,7 +51,7 @@ func (c *tape) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (c *tape) Write(b []byte) (int, error) {
+func (c *scriptedConn) Write(b []byte) (int, error) {
 	c.written = append(c.written, bytes.Clone(b))
 	if len(c.written) == c.fail {
 		return 0, io.ErrClosedPipe
@@ -62,11 +62,13 @@ func (c *tape) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (c *tape) SetDeadline(time.Time) error          { return nil }
-func (c *tape) SetReadDeadline(time.Time) error      { return nil }
-func (c *tape) SetWriteDeadline(time.Time) error     { return nil }
-func (c *tape) RemoteAddr() net.Addr                 { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4460} }
-func (c *tape) ConnectionState() tls.ConnectionState { return c.state }
+func (c *scriptedConn) SetDeadline(time.Time) error      { return nil }
+func (c *scriptedConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *scriptedConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *scriptedConn) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4460}
+}
+func (c *scriptedConn) ConnectionState() tls.ConnectionState { return c.state }
 
 // finished is the client's view of one real handshake, which yields keys as often as it is asked.
 func finished(f *testing.F) tls.ConnectionState {
@@ -147,7 +149,7 @@ const (
 type serverRun struct {
 	srv     *Server
 	set     *nts.KeySet
-	conn    *tape
+	conn    *scriptedConn
 	exports []nts.Keys
 	mode    uint8
 }
@@ -158,9 +160,9 @@ func fuzzKeys(p record.Protocol, a aead.Algorithm) nts.Keys {
 	return nts.Keys{Algorithm: a, C2S: bytes.Repeat([]byte{byte(p), 1}, n/2), S2C: bytes.Repeat([]byte{byte(p), 2}, n/2)}
 }
 
-// serve lets the server have the whole tape.
+// serve lets the server have everything scripted.
 func serve(set *nts.KeySet, in []byte, mode, chunk, fail uint8) *serverRun {
-	run := &serverRun{set: set, mode: mode, conn: &tape{in: in, chunk: int(chunk), fail: int(fail), end: io.EOF}}
+	run := &serverRun{set: set, mode: mode, conn: &scriptedConn{in: in, chunk: int(chunk), fail: int(fail), end: io.EOF}}
 	if mode&modeTimeout != 0 {
 		run.conn.end = os.ErrDeadlineExceeded
 	}
@@ -190,8 +192,8 @@ func serve(set *nts.KeySet, in []byte, mode, chunk, fail uint8) *serverRun {
 	if mode&modeStop != 0 {
 		run.conn.onWrite = cancel
 	}
-	x := &session{
-		s: run.srv, c: new(accept.Conn), conn: run.conn, leaf: leaf, goodbye: func() error { return nil },
+	x := &serverSession{
+		s: run.srv, c: new(accept.Conn), conn: run.conn, leaf: leaf, closeNotify: func() error { return nil },
 		reader: NewReader(run.conn, record.RequestLimits), sealer: nts.NewSealer(),
 	}
 	x.export = func(p record.Protocol, a aead.Algorithm) (nts.Keys, error) {
@@ -202,7 +204,7 @@ func serve(set *nts.KeySet, in []byte, mode, chunk, fail uint8) *serverRun {
 	if x.first(ctx, time.Now()) {
 		x.keep(ctx, time.Now())
 	}
-	x.writeFailed = true // nobody is there for a goodbye
+	x.writeFailed = true // nobody is there for close_notify
 	x.close()
 	return run
 }
@@ -412,7 +414,7 @@ func FuzzClientExchange(f *testing.F) {
 		f.Add(wire(f, s), uint8(3), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, chunk, mode uint8) {
-		conn := &tape{in: in, chunk: int(chunk), end: io.EOF, state: state}
+		conn := &scriptedConn{in: in, chunk: int(chunk), end: io.EOF, state: state}
 		if mode&1 != 0 {
 			conn.end = os.ErrDeadlineExceeded
 		}

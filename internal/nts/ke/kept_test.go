@@ -19,7 +19,7 @@ import (
 )
 
 // withToken makes "hi" the one token of the server.
-func withToken(_ *site, c *ServerConfig) {
+func withToken(_ *testServer, c *ServerConfig) {
 	c.Tokens = func() []secret.Bytes { return []secret.Bytes{secret.Bytes("first"), nil, secret.Bytes("hi")} }
 }
 
@@ -78,7 +78,7 @@ func TestPoolRequests_Dialects(t *testing.T) {
 		{"P17 V13 era A", hexV13, "", record.Cert4000, true, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := startServer(t, func(s *site, c *ServerConfig) {
+			s := startServer(t, func(s *testServer, c *ServerConfig) {
 				withToken(s, c)
 				c.PoolLeaves = func() [][]byte { return [][]byte{pool.Leaf.Raw} }
 				c.NTPServer = "ntp.test"
@@ -125,14 +125,14 @@ func TestPoolRequests_Dialects(t *testing.T) {
 // TestP11_Unprivileged: the code depends on the dialect, and nothing is granted.
 func TestP11_Unprivileged(t *testing.T) {
 	pool, stranger := testca.New(t).Leaf("pool.test"), testca.New(t).Leaf("pool.test")
-	configured := func(s *site, c *ServerConfig) {
+	configured := func(s *testServer, c *ServerConfig) {
 		withToken(s, c)
 		c.PoolLeaves = func() [][]byte { return [][]byte{pool.Leaf.Raw} }
 	}
 	wrong := strings.NewReplacer("0002 6869", "0002 6868")
 	for _, tc := range []struct {
 		name, request, answer string
-		edit                  func(*site, *ServerConfig)
+		edit                  func(*testServer, *ServerConfig)
 		cert                  *tls.Certificate
 	}{
 		{"P11 wrong token era C", wrong.Replace(hexV11), hexErr1, configured, nil},
@@ -147,8 +147,8 @@ func TestP11_Unprivileged(t *testing.T) {
 		{"empty allow-list, token", hexV11, hexErr1, nil, nil},
 		{"empty allow-list, certificate", hexV13, hexErr0, nil, &pool},
 		{"empty allow-list, empty token", strings.Replace(hexV5, "000e0002 6869", "000e0000", 1), hexErr1, nil, nil},
-		{"P17 old numbers off, V6", hexV6, hexErr0, func(s *site, c *ServerConfig) { configured(s, c); c.NoOldNumbers = true }, nil},
-		{"P17 old numbers off, V13", hexV13, hexErr0, func(s *site, c *ServerConfig) { configured(s, c); c.NoOldNumbers = true }, &pool},
+		{"P17 old numbers off, V6", hexV6, hexErr0, func(s *testServer, c *ServerConfig) { configured(s, c); c.NoOldNumbers = true }, nil},
+		{"P17 old numbers off, V13", hexV13, hexErr0, func(s *testServer, c *ServerConfig) { configured(s, c); c.NoOldNumbers = true }, &pool},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := startServer(t, tc.edit)
@@ -191,7 +191,7 @@ func TestP12_BadFixedKey(t *testing.T) {
 }
 
 // keepOpen starts a kept connection.
-func (s *site) keepOpen() (*tls.Conn, *Reader) {
+func (s *testServer) keepOpen() (*tls.Conn, *Reader) {
 	s.t.Helper()
 	conn := s.dial(nil)
 	reader := NewReader(conn, record.UpstreamLimits)
@@ -205,7 +205,7 @@ func (s *site) keepOpen() (*tls.Conn, *Reader) {
 func keeps(msg []byte) bool { return bytes.HasSuffix(msg, []byte{0, 8, 0, 0, 0x80, 0, 0, 0}) }
 
 // ended wants the connection closed in order.
-func (s *site) ended(r *Reader) {
+func (s *testServer) ended(r *Reader) {
 	s.t.Helper()
 	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		s.t.Errorf("not closed by close_notify: %v", err)
@@ -214,7 +214,7 @@ func (s *site) ended(r *Reader) {
 
 func TestP13_KeepAlive(t *testing.T) {
 	t.Run("P13 100 requests, then idle", func(t *testing.T) {
-		s := startServer(t, func(x *site, c *ServerConfig) {
+		s := startServer(t, func(x *testServer, c *ServerConfig) {
 			withToken(x, c)
 			c.IdleTimeout, c.Timeout = 400*time.Millisecond, 300*time.Millisecond
 		})
@@ -238,7 +238,7 @@ func TestP13_KeepAlive(t *testing.T) {
 		})
 	})
 	t.Run("P13 and D3-13 cap and one more", func(t *testing.T) {
-		s := startServer(t, func(x *site, c *ServerConfig) { withToken(x, c); c.LongLived, c.MaxConnections = 2, 3 })
+		s := startServer(t, func(x *testServer, c *ServerConfig) { withToken(x, c); c.LongLived, c.MaxConnections = 2, 3 })
 		first, _ := s.keepOpen()
 		_, _ = s.keepOpen()
 		if msg := s.ask(hexV5); keeps(msg) || len(msg) == 0 {
@@ -256,7 +256,7 @@ func TestP13_KeepAlive(t *testing.T) {
 		_, _ = s.keepOpen()
 	})
 	t.Run("no long-lived connections configured", func(t *testing.T) {
-		s := startServer(t, func(x *site, c *ServerConfig) { withToken(x, c); c.LongLived = -1 })
+		s := startServer(t, func(x *testServer, c *ServerConfig) { withToken(x, c); c.LongLived = -1 })
 		if msg := s.ask(hexV5); keeps(msg) || len(msg) == 0 {
 			t.Errorf("%x", msg)
 		}
@@ -297,7 +297,7 @@ func TestP13_KeepAlive(t *testing.T) {
 		s.ended(reader)
 	})
 	t.Run("maximum of requests", func(t *testing.T) {
-		s := startServer(t, func(x *site, c *ServerConfig) { withToken(x, c); c.MaxRequests = 3 })
+		s := startServer(t, func(x *testServer, c *ServerConfig) { withToken(x, c); c.MaxRequests = 3 })
 		conn, reader := s.keepOpen()
 		if msg := s.next(conn, reader, hexV5); !keeps(msg) {
 			t.Errorf("second: %x", msg)
@@ -308,7 +308,7 @@ func TestP13_KeepAlive(t *testing.T) {
 		s.ended(reader)
 	})
 	t.Run("maximum age", func(t *testing.T) {
-		s := startServer(t, func(x *site, c *ServerConfig) { withToken(x, c); c.MaxAge = 300 * time.Millisecond })
+		s := startServer(t, func(x *testServer, c *ServerConfig) { withToken(x, c); c.MaxAge = 300 * time.Millisecond })
 		_, reader := s.keepOpen()
 		s.ended(reader)
 		s.wait("expired", func(c Counters) bool { return c.Of(KeptExpired) == 1 })
@@ -329,7 +329,7 @@ func TestP13_KeepAlive(t *testing.T) {
 func TestB11_RevocationAndRotationWorkOnKeptConnections(t *testing.T) {
 	var tokens atomic.Pointer[[]secret.Bytes]
 	tokens.Store(&[]secret.Bytes{secret.Bytes("hi")})
-	s := startServer(t, func(_ *site, c *ServerConfig) { c.Tokens = func() []secret.Bytes { return *tokens.Load() } })
+	s := startServer(t, func(_ *testServer, c *ServerConfig) { c.Tokens = func() []secret.Bytes { return *tokens.Load() } })
 	conn, reader := s.keepOpen()
 	s.next(conn, reader, hexV11)
 	s.set.Store(testKeySet(t)) // D3-14: the next cookies use the new master key

@@ -121,7 +121,7 @@ func TestKC20_HostileServers(t *testing.T) {
 
 // TestKS23_KeyUpdateFlood: updates that ask for updates, without end and without a request.
 func TestKS23_KeyUpdateFlood(t *testing.T) {
-	s := startServer(t, func(_ *site, c *ServerConfig) { c.Timeout = 500 * time.Millisecond })
+	s := startServer(t, func(_ *testServer, c *ServerConfig) { c.Timeout = 500 * time.Millisecond })
 	var keys strings.Builder
 	conn := s.dial(func(c *tls.Config) { c.KeyLogWriter = &keys })
 	if conn.ConnectionState().CipherSuite != tls.TLS_AES_128_GCM_SHA256 {

@@ -65,7 +65,7 @@ type ServerConfig struct {
 	LongLived      int           // connections kept for pools; 0 is a tenth of MaxConnections, negative none
 
 	IdleTimeout time.Duration // kept connections: between requests; 0 is 300 s
-	MaxAge      time.Duration // kept connections; 0 is 1 h. Up to a tenth is added by lot, against stampedes
+	MaxAge      time.Duration // kept connections; 0 is 1 h. Up to a tenth is added at random, so that pools do not reconnect together
 	MaxRequests int           // kept connections; 0 is 100000
 
 	Log zerolog.Logger   // debug level only, apart from panics and accept errors
@@ -150,7 +150,7 @@ func (s *Server) handle(ctx context.Context, c *accept.Conn) {
 		s.done(c, outcome, err)
 		return
 	}
-	x := newSession(s, c, conn)
+	x := newServerSession(s, c, conn)
 	defer x.close()
 	if !x.first(ctx, start.Add(s.cfg.Timeout)) {
 		return

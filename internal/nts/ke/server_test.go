@@ -26,8 +26,8 @@ import (
 	"ntp-daemon/internal/testca"
 )
 
-// site is a running server and what a test needs to talk to it.
-type site struct {
+// testServer is a running server and what a test needs to talk to it.
+type testServer struct {
 	t    *testing.T
 	ca   *testca.CA
 	srv  *Server
@@ -57,9 +57,9 @@ func (l *lockedBuffer) String() string {
 }
 
 // startServer runs a server on loopback until the test ends or stop is called.
-func startServer(t *testing.T, edit func(*site, *ServerConfig)) *site {
+func startServer(t *testing.T, edit func(*testServer, *ServerConfig)) *testServer {
 	t.Helper()
-	s := &site{t: t, ca: testca.New(t), log: new(lockedBuffer)}
+	s := &testServer{t: t, ca: testca.New(t), log: new(lockedBuffer)}
 	s.set.Store(testKeySet(t))
 	leaf := s.ca.Leaf("time.test")
 	s.cert.Store(&leaf)
@@ -89,7 +89,7 @@ func startServer(t *testing.T, edit func(*site, *ServerConfig)) *site {
 }
 
 // dial opens a TLS connection; edit may change the client's side.
-func (s *site) dial(edit func(*tls.Config)) *tls.Conn {
+func (s *testServer) dial(edit func(*tls.Config)) *tls.Conn {
 	s.t.Helper()
 	conn, err := s.tryDial(edit)
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *site) dial(edit func(*tls.Config)) *tls.Conn {
 	return conn
 }
 
-func (s *site) tryDial(edit func(*tls.Config)) (*tls.Conn, error) {
+func (s *testServer) tryDial(edit func(*tls.Config)) (*tls.Conn, error) {
 	conf := ClientTLS("time.test", s.ca.Pool(), nil)
 	if edit != nil {
 		edit(conf)
@@ -114,9 +114,9 @@ func (s *site) tryDial(edit func(*tls.Config)) (*tls.Conn, error) {
 }
 
 // ask sends one request on a new connection and returns everything until close_notify.
-func (s *site) ask(hex string) []byte { s.t.Helper(); return s.askOn(s.dial(nil), hex) }
+func (s *testServer) ask(hex string) []byte { s.t.Helper(); return s.askOn(s.dial(nil), hex) }
 
-func (s *site) askOn(conn *tls.Conn, hex string) []byte {
+func (s *testServer) askOn(conn *tls.Conn, hex string) []byte {
 	s.t.Helper()
 	if _, err := conn.Write(wire(s.t, hex)); err != nil {
 		s.t.Fatal(err)
@@ -129,7 +129,7 @@ func (s *site) askOn(conn *tls.Conn, hex string) []byte {
 }
 
 // next sends one request on a kept connection and returns the one answer.
-func (s *site) next(conn *tls.Conn, r *Reader, hex string) []byte {
+func (s *testServer) next(conn *tls.Conn, r *Reader, hex string) []byte {
 	s.t.Helper()
 	if _, err := conn.Write(wire(s.t, hex)); err != nil {
 		s.t.Fatal(err)
@@ -142,7 +142,7 @@ func (s *site) next(conn *tls.Conn, r *Reader, hex string) []byte {
 }
 
 // wait polls until the counters are as wanted: outcomes are counted after the answer was sent.
-func (s *site) wait(what string, ok func(Counters) bool) {
+func (s *testServer) wait(what string, ok func(Counters) bool) {
 	s.t.Helper()
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if ok(s.srv.Counters()) {
@@ -178,7 +178,7 @@ func TestKS01_PlainExchange(t *testing.T) {
 		{"KS09 1024 bytes", hexNP + hexAE15 + "123403ec" + strings.Repeat("00", 1004) + hexEOM, aead.SIVCMAC256, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := startServer(t, func(_ *site, c *ServerConfig) { c.NTPServer, c.NTPPort = "ntp.test", 1123 })
+			s := startServer(t, func(_ *testServer, c *ServerConfig) { c.NTPServer, c.NTPPort = "ntp.test", 1123 })
 			conn := s.dial(nil)
 			msg := s.askOn(conn, tc.request)
 			r, fault := record.ParseResponse(msg, record.Offer{Protocols: []record.Protocol{0}, Algorithms: []aead.Algorithm{15, 17, 30}})
@@ -200,7 +200,7 @@ func TestKS01_PlainExchange(t *testing.T) {
 }
 
 // checkCookies wants eight different cookies that hold the keys.
-func (s *site) checkCookies(cookies [][]byte, want nts.Keys) {
+func (s *testServer) checkCookies(cookies [][]byte, want nts.Keys) {
 	s.t.Helper()
 	seen := map[string]bool{}
 	for _, cookie := range cookies {
@@ -273,7 +273,7 @@ func TestKS10_EndlessRequest(t *testing.T) {
 func TestKS11_ALPN(t *testing.T) {
 	pool := testca.New(t).Leaf("pool.test")
 	stranger := testca.New(t).Leaf("pool.test")
-	s := startServer(t, func(_ *site, c *ServerConfig) {
+	s := startServer(t, func(_ *testServer, c *ServerConfig) {
 		c.PoolLeaves = func() [][]byte { return [][]byte{pool.Leaf.Raw} }
 	})
 	for _, tc := range []struct {
@@ -316,7 +316,7 @@ func TestKS11_ALPN(t *testing.T) {
 }
 
 func TestKS12_NotTLS13(t *testing.T) {
-	s := startServer(t, func(s *site, c *ServerConfig) {
+	s := startServer(t, func(s *testServer, c *ServerConfig) {
 		c.Timeout, c.Log = time.Second, zerolog.New(s.log).Level(zerolog.InfoLevel)
 	})
 	for name, hello := range map[string]string{
@@ -349,7 +349,7 @@ func TestKS12_NotTLS13(t *testing.T) {
 
 // TestKS13_IdleConnections: a host full of silent connections, all from the address of the honest client.
 func TestKS13_IdleConnections(t *testing.T) {
-	s := startServer(t, func(_ *site, c *ServerConfig) { c.MaxConnections, c.Timeout = 64, time.Second })
+	s := startServer(t, func(_ *testServer, c *ServerConfig) { c.MaxConnections, c.Timeout = 64, time.Second })
 	var idle []net.Conn
 	for range 300 {
 		c, err := net.Dial("tcp", s.addr)
@@ -375,7 +375,7 @@ func TestKS13_IdleConnections(t *testing.T) {
 }
 
 func TestKS15_PeersThatDoNotRead(t *testing.T) {
-	s := startServer(t, func(_ *site, c *ServerConfig) { c.Timeout = 500 * time.Millisecond })
+	s := startServer(t, func(_ *testServer, c *ServerConfig) { c.Timeout = 500 * time.Millisecond })
 	t.Run("half-close after the request", func(t *testing.T) {
 		conn := s.dial(nil)
 		_, _ = conn.Write(wire(t, hexKS01))
@@ -406,7 +406,7 @@ func TestKS15_PeersThatDoNotRead(t *testing.T) {
 }
 
 func TestKS16_IncompleteRequest(t *testing.T) {
-	s := startServer(t, func(_ *site, c *ServerConfig) { c.Timeout = 300 * time.Millisecond })
+	s := startServer(t, func(_ *testServer, c *ServerConfig) { c.Timeout = 300 * time.Millisecond })
 	for _, request := range []string{"", hexNP, hexNP + hexAE15 + "8000"} {
 		began := time.Now()
 		if got := s.ask(request); !bytes.Equal(got, wire(t, hexErr1)) {
@@ -432,7 +432,7 @@ func TestKS16_IncompleteRequest(t *testing.T) {
 }
 
 func TestKS17_PrefixLimit(t *testing.T) {
-	s := startServer(t, func(_ *site, c *ServerConfig) { c.PerPrefix = 2 })
+	s := startServer(t, func(_ *testServer, c *ServerConfig) { c.PerPrefix = 2 })
 	a, b := s.dial(nil), s.dial(nil)
 	if _, err := s.tryDial(nil); err == nil {
 		t.Error("third connection of one address served")

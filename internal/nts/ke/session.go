@@ -18,35 +18,43 @@ import (
 // exporter derives the keys of this TLS session.
 type exporter func(p record.Protocol, a aead.Algorithm) (nts.Keys, error)
 
-// session is the server's side of one connection after the handshake. One goroutine owns it.
-type session struct {
-	s       *Server
-	c       *accept.Conn
-	conn    net.Conn     // the TLS connection; its state is out of reach on purpose, see export
-	goodbye func() error // sends close_notify
-	leaf    []byte       // the peer's certificate, DER
-	reader  *Reader
-	sealer  *nts.Sealer
-	reply   []byte
+// serverSession is the server's side of one connection after the handshake, owned by one goroutine. A client's
+// connection carries one request (RFC 8915 §4): first, close. One whose first request is a pool's and asks for Keep
+// Alive (draft-venhoek-nts-pool), if one of the places for kept connections is free, goes on:
+//
+//	first → keep: (wait → pace → request)… → close
+//
+// It ends after IdleTimeout without a request, at an age of MaxAge plus up to a tenth, after MaxRequests, with an error,
+// when the peer closes, or when the server stops, which makes the answer under way the last. From the moment that Keep
+// Alive is granted, no keys are exported from its TLS state; the pool brings its users' keys.
+type serverSession struct {
+	s           *Server
+	c           *accept.Conn
+	conn        net.Conn // the TLS connection; its state is out of reach on purpose, see export
+	closeNotify func() error
+	leaf        []byte // the peer's certificate, DER
+	reader      *Reader
+	sealer      *nts.Sealer
+	reply       []byte
 
 	// export is nil from the moment on that the connection is kept: a connection that ever carried Keep Alive
 	// must not yield keys of its own (nts-pool.md B1).
 	export exporter
 	// held says that this connection has one of the places for kept ones.
 	held bool
-	// writeFailed says that the peer did not take an answer, so it need not be told goodbye.
+	// writeFailed says that the peer did not take an answer, so it need not get close_notify.
 	writeFailed bool
 	// last says that the next answer is the last, so Keep Alive is not granted any more.
 	last bool
 }
 
-// newSession prepares for the first request.
-func newSession(s *Server, c *accept.Conn, conn *tls.Conn) *session {
+// newServerSession prepares for the first request.
+func newServerSession(s *Server, c *accept.Conn, conn *tls.Conn) *serverSession {
 	cs := conn.ConnectionState()
-	x := &session{
+	x := &serverSession{
 		s: s, c: c, conn: conn, leaf: leafOf(&cs), sealer: nts.NewSealer(),
-		goodbye: conn.CloseWrite,
-		reader:  NewReader(conn, record.RequestLimits),
+		closeNotify: conn.CloseWrite,
+		reader:      NewReader(conn, record.RequestLimits),
 	}
 	x.export = func(p record.Protocol, a aead.Algorithm) (nts.Keys, error) {
 		s.counts.exports.Add(1)
@@ -58,7 +66,7 @@ func newSession(s *Server, c *accept.Conn, conn *tls.Conn) *session {
 // first serves the one request that every connection has, and says whether to keep the connection. The
 // deadline is for writing as well, here and below: crypto/tls answers key updates while it reads, and a peer
 // that takes no answers would hold the connection for ever.
-func (x *session) first(ctx context.Context, deadline time.Time) bool {
+func (x *serverSession) first(ctx context.Context, deadline time.Time) bool {
 	if err := x.conn.SetDeadline(deadline); err != nil {
 		x.s.done(x.c, ClosedEarly, err)
 		return false
@@ -68,7 +76,7 @@ func (x *session) first(ctx context.Context, deadline time.Time) bool {
 
 // keep serves a pool until it is quiet for too long, goes away, errs, or the connection is too old. It owns
 // the connection; the end of ctx makes the answer under way the last.
-func (x *session) keep(ctx context.Context, born time.Time) {
+func (x *serverSession) keep(ctx context.Context, born time.Time) {
 	end := born.Add(x.s.cfg.MaxAge + x.jitter())
 	pace := pacer{window: time.Now()}
 	for nth := 2; ; nth++ {
@@ -97,7 +105,7 @@ func (x *session) keep(ctx context.Context, born time.Time) {
 }
 
 // jitter is up to a tenth of the age limit, so that the connections of a pool do not all end together.
-func (x *session) jitter() time.Duration {
+func (x *serverSession) jitter() time.Duration {
 	var b [1]byte
 	if _, err := io.ReadFull(x.s.cfg.Rand, b[:]); err != nil {
 		return 0
@@ -106,7 +114,7 @@ func (x *session) jitter() time.Duration {
 }
 
 // wait waits for the first byte of the next request. Idle time, age and the end of ctx end it with a timeout.
-func (x *session) wait(ctx context.Context, end time.Time) error {
+func (x *serverSession) wait(ctx context.Context, end time.Time) error {
 	deadline := time.Now().Add(x.s.cfg.IdleTimeout)
 	if end.Before(deadline) {
 		deadline = end
@@ -128,7 +136,7 @@ func (x *session) wait(ctx context.Context, end time.Time) error {
 }
 
 // request reads and answers one request, and says whether the connection goes on.
-func (x *session) request(ctx context.Context) bool {
+func (x *serverSession) request(ctx context.Context) bool {
 	msg, err := x.reader.Next()
 	if err != nil {
 		x.unreadable(err)
@@ -146,7 +154,7 @@ func (x *session) request(ctx context.Context) bool {
 
 // unreadable deals with a request that did not arrive. Whoever is still there is told: a timeout is a bad
 // request (RFC 8915 §4.1.3, reliability.md KS16).
-func (x *session) unreadable(err error) {
+func (x *serverSession) unreadable(err error) {
 	var fault record.Fault
 	outcome := ClosedEarly
 	switch {
@@ -162,7 +170,7 @@ func (x *session) unreadable(err error) {
 }
 
 // answer judges the message, leaves the answer in x.reply and says whether the connection goes on after it.
-func (x *session) answer(msg []byte) (keep bool, o Outcome, err error) {
+func (x *serverSession) answer(msg []byte) (keep bool, o Outcome, err error) {
 	req, fault := record.ParseRequest(msg, record.Rules{NoOldNumbers: x.s.cfg.NoOldNumbers})
 	if fault != record.None {
 		x.fail(fault.Code())
@@ -189,19 +197,24 @@ func (x *session) answer(msg []byte) (keep bool, o Outcome, err error) {
 }
 
 // fail makes the answer an error.
-func (x *session) fail(code record.ErrorCode) { x.reply = record.AppendError(x.reply[:0], code) }
+func (x *serverSession) fail(code record.ErrorCode) { x.reply = record.AppendError(x.reply[:0], code) }
+
+// OfferOf is what a client's request offers for the negotiation.
+func OfferOf(req *record.Request) nts.Offer {
+	o := nts.Offer{Algorithms: req.Algorithms, CompliantGCMSIV: req.CompliantExport}
+	for _, p := range req.Protocols {
+		o.Protocols = append(o.Protocols, uint16(p))
+	}
+	return o
+}
 
 // plain answers a client (RFC 8915 §4).
-func (x *session) plain(req *record.Request) (Outcome, error) {
+func (x *serverSession) plain(req *record.Request) (Outcome, error) {
 	if x.export == nil {
 		x.fail(record.CodeBadRequest)
 		return PlainOnKept, nil
 	}
-	client := nts.Offer{Algorithms: req.Algorithms, CompliantGCMSIV: req.CompliantExport}
-	for _, p := range req.Protocols {
-		client.Protocols = append(client.Protocols, uint16(p))
-	}
-	choice, agreement := nts.Negotiate(client, nts.Offer{
+	choice, agreement := nts.Negotiate(OfferOf(req), nts.Offer{
 		Protocols: []uint16{nts.ProtocolNTPv4}, Algorithms: x.s.cfg.Algorithms,
 	})
 	switch agreement {
@@ -225,7 +238,7 @@ func (x *session) plain(req *record.Request) (Outcome, error) {
 }
 
 // fixed answers a pool that brings the keys of its user.
-func (x *session) fixed(req *record.Request) (keep bool, o Outcome, err error) {
+func (x *serverSession) fixed(req *record.Request) (keep bool, o Outcome, err error) {
 	n := len(req.Keys) / 2
 	keys := nts.Keys{Algorithm: req.Algorithms[0], C2S: req.Keys[:n:n], S2C: req.Keys[n:]}
 	defer keys.Wipe() // they are in cookies now
@@ -239,7 +252,7 @@ func (x *session) fixed(req *record.Request) (keep bool, o Outcome, err error) {
 }
 
 // cookies completes an answer with cookies for the keys, sealed with the master keys of this moment.
-func (x *session) cookies(keys *nts.Keys, resp *record.Response, ok Outcome) (Outcome, error) {
+func (x *serverSession) cookies(keys *nts.Keys, resp *record.Response, ok Outcome) (Outcome, error) {
 	ks := x.s.cfg.KeySet()
 	if ks == nil {
 		x.fail(record.CodeInternal)
@@ -259,7 +272,7 @@ func (x *session) cookies(keys *nts.Keys, resp *record.Response, ok Outcome) (Ou
 }
 
 // support answers a pool that wants to know what we can do. Keys play no part in it.
-func (x *session) support(req *record.Request, keep bool) {
+func (x *serverSession) support(req *record.Request, keep bool) {
 	resp := record.SupportResponse{KeepAlive: keep, Dialect: req.Dialect}
 	if req.WantAlgorithms {
 		resp.Algorithms = x.s.poolAlgorithms(req.CompliantExport)
@@ -278,13 +291,13 @@ func (x *session) support(req *record.Request, keep bool) {
 	x.reply = resp.Append(x.reply[:0])
 }
 
-// poolAlgorithms is what pools are told about our algorithms. AEAD 30 is left out unless the pool says that it minds
+// poolAlgorithms is what pools are told about our algorithms. AEAD 30 is left out unless the pool says that it honours
 // record 1024: one that does not (nts-pool main, issue 613) would hand chrony users keys that never fit. A
 // fixed key request for it is served all the same.
-func (s *Server) poolAlgorithms(minds bool) []aead.Algorithm {
+func (s *Server) poolAlgorithms(compliantExport bool) []aead.Algorithm {
 	list := make([]aead.Algorithm, 0, len(s.cfg.Algorithms))
 	for _, a := range s.cfg.Algorithms {
-		if a != aead.GCMSIV128 || minds {
+		if a != aead.GCMSIV128 || compliantExport {
 			list = append(list, a)
 		}
 	}
@@ -293,7 +306,7 @@ func (s *Server) poolAlgorithms(minds bool) []aead.Algorithm {
 
 // mayKeep says whether the answer to a privileged request grants Keep Alive, which needs one of the places for
 // kept connections. From then on no keys are exported here.
-func (x *session) mayKeep(req *record.Request) bool {
+func (x *serverSession) mayKeep(req *record.Request) bool {
 	if !req.KeepAlive || x.last {
 		return false
 	}
@@ -310,7 +323,7 @@ func (x *session) mayKeep(req *record.Request) bool {
 }
 
 // close gives back what the connection held and ends it in good order; the accept loop closes it.
-func (x *session) close() {
+func (x *serverSession) close() {
 	if x.held {
 		<-x.s.longLived
 		x.s.counts.kept.Add(-1)
@@ -320,7 +333,7 @@ func (x *session) close() {
 		return
 	}
 	x.c.Yield()
-	accept.Linger(x.c.Conn, x.goodbye, time.Time{})
+	accept.Linger(x.c.Conn, x.closeNotify, time.Time{})
 }
 
 // pacer slows a peer down to maxRate requests per second.

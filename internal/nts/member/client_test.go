@@ -148,7 +148,7 @@ func unhex(s string) []byte {
 	return b
 }
 
-// The information requests of nts-pool.md D1 with record 1024, which says that the pool minds it; V7
+// The information requests of nts-pool.md D1 with record 1024, which says that the pool honours it; V7
 // also with the Keep Alive that E2 permits.
 var (
 	v5 = "000e00026869" + "800a0000" + "80090000" + "04000000" + "00080000" + "80000000"

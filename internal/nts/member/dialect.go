@@ -115,7 +115,7 @@ func (m *Client) askOn(ctx context.Context, c *conn, a attempt) (Support, dialec
 	}
 	req := record.Request{
 		Kind: record.Support, Dialect: a.dialect, Token: a.token, KeepAlive: true, WantAlgorithms: true,
-		// The pool minds record 1024 (nts.Negotiate), so time sources of ours may list AEAD 30 to it. Others
+		// The pool honours record 1024 (nts.Negotiate), so time sources of ours may list AEAD 30 to it. Others
 		// ignore the record.
 		CompliantExport: true,
 		// An old time source takes the protocol list for an unknown critical record.
