@@ -291,7 +291,7 @@ func TestL02_MissingFolder(t *testing.T) {
 }
 
 // secure asks for the time with NTS and says how the answer looked.
-func secure(t *testing.T, s *site, r *ke.Result) nts.Verdict {
+func secure(t *testing.T, s *site, r *ke.Result) nts.ResponseVerdict {
 	t.Helper()
 	uid := make([]byte, 32)
 	_, _ = rand.Read(uid)
@@ -367,7 +367,7 @@ func TestN19_RestartAndRotation(t *testing.T) {
 			turn++ // another turn meanwhile: this answer says nothing
 			continue
 		}
-		if want := map[bool]nts.Verdict{true: nts.Authentic, false: nts.NAK}[turn <= 2]; v != want {
+		if want := map[bool]nts.ResponseVerdict{true: nts.Authentic, false: nts.NAK}[turn <= 2]; v != want {
 			t.Errorf("after %d rotations with 2 stale keys: %v, want %v", turn, v, want)
 		}
 		turn++

@@ -286,7 +286,7 @@ func TestInterop_ChronyKeyRotation(t *testing.T) {
 	server = l.startServer()
 	server.Until("NAK, key exchange and authenticated answers", func() bool {
 		s, ke, v := l.server()
-		return v["naked"] >= 1 && ke["served"] == 1 && s.NTSAccepted >= wantSamples
+		return v["nak"] >= 1 && ke["served"] == 1 && s.NTSAccepted >= wantSamples
 	})
 	c.follows(true, "4")
 	done(t, row{1, "chronyd", "client of ntp-daemon", "NTS, AEAD 15", "keeps its cookies over a restart; after loss of the keys NAK, then one new key exchange"})

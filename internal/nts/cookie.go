@@ -38,7 +38,7 @@ func cookieSize(a aead.Algorithm) int {
 // Sealer seals and opens cookies and packets with cipher objects that it keeps, so that a packet costs no
 // allocation. It is not safe for concurrent use: every goroutine has its own.
 type Sealer struct {
-	seen     *KeySet       // whose keys masters holds
+	loaded   *KeySet       // whose keys masters holds
 	masters  []aead.Cipher // in the order of seen.keys
 	c2s, s2c aead.Cipher   // of the request at hand
 	plain    []byte        // decrypted fields, or fields to encrypt
@@ -68,7 +68,7 @@ func (s *Sealer) Seal(dst []byte, ks *KeySet, k *Keys, rnd io.Reader) []byte {
 
 // appendCookie appends one cookie with the given nonce of 16 bytes.
 func (s *Sealer) appendCookie(dst []byte, ks *KeySet, k *Keys, nonce []byte) []byte {
-	s.watch(ks)
+	s.loadKeys(ks)
 	at := len(dst)
 	dst = binary.BigEndian.AppendUint32(dst, ks.keys[0].id)
 	dst = append(dst, nonce...)
@@ -85,7 +85,7 @@ func (s *Sealer) Open(ks *KeySet, cookie []byte, into *Keys) bool {
 	if ks == nil || len(cookie) < minCookieSize || len(cookie) > maxCookieSize {
 		return false
 	}
-	s.watch(ks)
+	s.loadKeys(ks)
 	id := binary.BigEndian.Uint32(cookie)
 	for i := range ks.keys {
 		if ks.keys[i].id != id {
@@ -147,9 +147,9 @@ func (s *Sealer) openRequest(k *Keys, auth authenticator, ad []byte) bool {
 	return true
 }
 
-// watch makes the cipher objects of ks, once per rotation.
-func (s *Sealer) watch(ks *KeySet) {
-	if s.seen == ks {
+// loadKeys makes the cipher objects of ks, once per rotation.
+func (s *Sealer) loadKeys(ks *KeySet) {
+	if s.loaded == ks {
 		return
 	}
 	s.masters = make([]aead.Cipher, len(ks.keys))
@@ -158,7 +158,7 @@ func (s *Sealer) watch(ks *KeySet) {
 			panic("nts: " + err.Error()) // the size is that of the array
 		}
 	}
-	s.seen = ks
+	s.loaded = ks
 }
 
 // appendCookieField appends the header of a cookie field whose value of size bytes, a multiple of 4, follows.

@@ -13,7 +13,7 @@ import (
 // authenticator added, so that the code behind the cryptography is reached. No reply may be longer than its
 // request, and none may be valid that the key did not seal.
 func FuzzRequestOpen(f *testing.F) {
-	s := newSite(f, aead.SIVCMAC256)
+	s := newTestServer(f, aead.SIVCMAC256)
 	for _, k := range []int{0, 1, 7} {
 		f.Add(s.request(k)[48:], []byte{}, uint8(0), uint8(0x23))
 	}
@@ -26,7 +26,7 @@ func FuzzRequestOpen(f *testing.F) {
 		if len(trailer)+len(inner) > ntp.MaxPacket-300 {
 			return
 		}
-		s := newSite(t, algorithms[how>>1%4])
+		s := newTestServer(t, algorithms[how>>1%4])
 		pkt := append(header(), trailer...)
 		pkt[0] = first
 		if how&1 == 1 {
@@ -83,7 +83,7 @@ func verifies(a aead.Algorithm, key, pkt []byte) bool {
 // FuzzOpenResponse gives a client the trailer of a reply, raw or with the fields sealed by the right key. Only a
 // sealed reply may change the jar, which never holds more than eight cookies or one that cannot be sent.
 func FuzzOpenResponse(f *testing.F) {
-	s := newSite(f, aead.SIVCMAC256)
+	s := newTestServer(f, aead.SIVCMAC256)
 	uid := ntp.AppendField(nil, ntp.FieldUniqueID, testUID(1))
 	f.Add(uid, []byte{}, uint8(0), []byte("NTSN"))
 	f.Add(uid, innerField(nil, ntp.FieldCookie, make([]byte, 104)), uint8(1), []byte{0, 0, 0, 1})
@@ -94,7 +94,7 @@ func FuzzOpenResponse(f *testing.F) {
 		if len(trailer)+len(inner) > ntp.MaxPacket-200 {
 			return
 		}
-		s := newSite(t, algorithms[how>>1%4])
+		s := newTestServer(t, algorithms[how>>1%4])
 		c := s.session(t, 2)
 		pkt := append(replyHeader(header()), trailer...)
 		copy(pkt[12:16], refid)
@@ -129,7 +129,7 @@ func FuzzOpenResponse(f *testing.F) {
 
 // FuzzCookieOpen: no input but a cookie that the keys sealed opens, in neither layout.
 func FuzzCookieOpen(f *testing.F) {
-	other := newSite(f, aead.SIVCMAC256)
+	other := newTestServer(f, aead.SIVCMAC256)
 	other.ks = NewKeySet(masterKey(f, 77), 7)
 	f.Add(other.cookie(), uint16(0))
 	f.Add(make([]byte, 168), uint16(9))
@@ -140,7 +140,7 @@ func FuzzCookieOpen(f *testing.F) {
 	}
 	f.Add(append([]byte{0, 0, 0, 6, 0, 82}, make([]byte, 98)...), uint16(0))
 	f.Fuzz(func(t *testing.T, junk []byte, bit uint16) {
-		s := newSite(t, algorithms[len(junk)%4])
+		s := newTestServer(t, algorithms[len(junk)%4])
 		good := s.cookie()
 		var k Keys
 		if !s.seal.Open(s.ks, good, &k) || !sameKeys(k, s.keys) {

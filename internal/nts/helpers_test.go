@@ -37,8 +37,8 @@ func masterKey(t testing.TB, seed byte) MasterKey {
 	return m
 }
 
-// site is a server and its keys for one client.
-type site struct {
+// testServer is a server and its keys for one client.
+type testServer struct {
 	ks   *KeySet
 	seal *Sealer
 	keys Keys
@@ -46,21 +46,21 @@ type site struct {
 	req  Request
 }
 
-func newSite(t testing.TB, a aead.Algorithm) *site {
+func newTestServer(t testing.TB, a aead.Algorithm) *testServer {
 	t.Helper()
-	return &site{ks: NewKeySet(masterKey(t, 1), 7), seal: NewSealer(), keys: testKeys(a, 2), rnd: random(3)}
+	return &testServer{ks: NewKeySet(masterKey(t, 1), 7), seal: NewSealer(), keys: testKeys(a, 2), rnd: random(3)}
 }
 
-func (s *site) cookie() []byte { return s.seal.Seal(nil, s.ks, &s.keys, s.rnd) }
+func (s *testServer) cookie() []byte { return s.seal.Seal(nil, s.ks, &s.keys, s.rnd) }
 
-func (s *site) cookies(n int) (all [][]byte) {
+func (s *testServer) cookies(n int) (all [][]byte) {
 	for range n {
 		all = append(all, s.cookie())
 	}
 	return all
 }
 
-func (s *site) session(t testing.TB, cookies int) *Session {
+func (s *testServer) session(t testing.TB, cookies int) *Session {
 	t.Helper()
 	c, err := NewSession(SessionParams{Keys: s.keys, Cookies: s.cookies(cookies)})
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *site) session(t testing.TB, cookies int) *Session {
 }
 
 // open judges a packet as the server does.
-func (s *site) open(pkt []byte) RequestVerdict {
+func (s *testServer) open(pkt []byte) RequestVerdict {
 	var f ntp.Fields
 	if f.Trailer(pkt, pkt[0]>>3&7) != nil {
 		return Drop
@@ -79,7 +79,7 @@ func (s *site) open(pkt []byte) RequestVerdict {
 }
 
 // answer is the reply to a packet that open found valid; nil if none fits.
-func (s *site) answer(pkt []byte) []byte {
+func (s *testServer) answer(pkt []byte) []byte {
 	reply, ok := s.req.AppendResponse(replyHeader(pkt), s.ks, s.seal, s.rnd, len(pkt))
 	if !ok {
 		return nil
@@ -88,7 +88,7 @@ func (s *site) answer(pkt []byte) []byte {
 }
 
 // judge is what the client makes of a reply.
-func judge(t testing.TB, c *Session, reply, uid []byte) Verdict {
+func judge(t testing.TB, c *Session, reply, uid []byte) ResponseVerdict {
 	t.Helper()
 	var f ntp.Fields
 	if err := f.Trailer(reply, 4); err != nil {
@@ -119,7 +119,7 @@ func rawField(t ntp.FieldType, value []byte) []byte {
 }
 
 // sealed appends a right authenticator for what is before it.
-func (s *site) sealed(pkt, inner []byte) []byte {
+func (s *testServer) sealed(pkt, inner []byte) []byte {
 	c, err := newCipher(s.keys.Algorithm, s.keys.C2S)
 	if err != nil {
 		panic(err)
@@ -128,7 +128,7 @@ func (s *site) sealed(pkt, inner []byte) []byte {
 }
 
 // request is a right request with k placeholders.
-func (s *site) request(k int) []byte {
+func (s *testServer) request(k int) []byte {
 	pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 	cookie := s.cookie()
 	pkt = ntp.AppendField(pkt, ntp.FieldCookie, cookie)

@@ -35,13 +35,13 @@ func (MasterKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) 
 // keyEntry is one master key of a set.
 type keyEntry struct {
 	id      uint32 // in front of every cookie it sealed
-	foreign bool   // from ntpd-rs's key file: cookies in its layout may be about
+	foreign bool   // from ntpd-rs's key file: clients may still hold cookies in its layout
 	key     [MasterKeySize]byte
 }
 
-// entry gives a key its id, which is made from the key: nodes that share keys agree on ids without speaking to
-// each other, and a restart tells nobody how often keys have changed. Two keys of a set with one id do no harm,
-// both are tried.
+// entry gives a key its id, the first 32 bits of SHA-256 over a label and the key: nodes that share keys agree on ids
+// without a protocol, and ids do not show how often keys have changed, as a counter would. When two keys of a set have
+// the same id, Open tries both.
 func (m *MasterKey) entry() keyEntry {
 	h := sha256.New()
 	h.Write([]byte("ntp-daemon cookie key id"))
@@ -49,11 +49,18 @@ func (m *MasterKey) entry() keyEntry {
 	return keyEntry{id: binary.BigEndian.Uint32(h.Sum(nil)), key: m.key}
 }
 
-// KeySet is the master key that seals new cookies and the stale ones whose cookies are still accepted. It is
-// immutable: share it through an atomic pointer.
+// KeySet holds the server's master keys, with which it stores its clients' keys in cookies instead of in memory
+// (RFC 8915 §6; layout in cookie.go).
+//
+// Sealer.Seal uses keys[0] and writes its id in front of the cookie; Sealer.Open tries every key with that id. Rotate
+// puts a new key first and drops what is older than stale rotations. So a cookie opens for the next stale rotations and
+// not after one more, and a stolen key opens no cookie sealed after the next rotation (RFC 8915 §8.2).
+//
+// A KeySet is immutable: Rotate returns another one, which the keyring stores in the file first (Marshal) and then
+// publishes to the workers and the key exchange server through an atomic pointer.
 type KeySet struct {
 	keys  []keyEntry // current first, then from young to old; never empty
-	stale int
+	stale int        // old keys that Rotate keeps, 0 to maxKeys - 1
 }
 
 // NewKeySet returns a set of one key that will keep at most stale old keys after rotations (0 to 1023; other

@@ -17,7 +17,7 @@ var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 func TestCookie_Sizes(t *testing.T) {
 	for a, want := range map[aead.Algorithm]int{15: 104, 16: 136, 17: 168, 30: 72} {
-		s := newSite(t, a)
+		s := newTestServer(t, a)
 		if n := len(s.cookie()); n != want || cookieSize(a) != want {
 			t.Errorf("%v: %d bytes, want %d", a, n, want)
 		}
@@ -26,7 +26,7 @@ func TestCookie_Sizes(t *testing.T) {
 
 func TestCookie_RoundTripAndUntouchedOnFailure(t *testing.T) {
 	for _, a := range algorithms {
-		s := newSite(t, a)
+		s := newTestServer(t, a)
 		cookie := s.cookie()
 		var k Keys
 		if !s.seal.Open(s.ks, cookie, &k) || !sameKeys(k, s.keys) {
@@ -39,7 +39,7 @@ func TestCookie_RoundTripAndUntouchedOnFailure(t *testing.T) {
 			t.Errorf("%v: two cookies are the same", a)
 		}
 	}
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	if len(s.seal.Seal(nil, nil, &s.keys, s.rnd)) != 0 {
 		t.Error("sealed without a key set")
 	}
@@ -47,7 +47,7 @@ func TestCookie_RoundTripAndUntouchedOnFailure(t *testing.T) {
 
 func TestN19_RotationAndRestart(t *testing.T) {
 	const stale = 3
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	s.ks = NewKeySet(masterKey(t, 1), stale)
 	old := s.cookie()
 	for n := 1; n <= stale+2; n++ {
@@ -71,7 +71,7 @@ func TestN19_RotationAndRestart(t *testing.T) {
 			t.Errorf("after %d rotations a cookie of the restarted server does not open", n)
 		}
 	}
-	if s.open(func() []byte { s2 := newSite(t, aead.SIVCMAC256); return s2.request(0) }()) != SendNAK {
+	if s.open(func() []byte { s2 := newTestServer(t, aead.SIVCMAC256); return s2.request(0) }()) != SendNAK {
 		t.Error("request with a cookie from before the history: no NAK")
 	}
 	if len(NewKeySet(masterKey(t, 1), 0).Rotate(masterKey(t, 2)).keys) != 1 {

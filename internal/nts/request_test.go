@@ -46,7 +46,7 @@ func TestN01_AsManyCookiesAsFieldsAllEncryptedNotLonger(t *testing.T) {
 	for _, a := range algorithms {
 		for k := range 8 {
 			t.Run(fmt.Sprintf("%v, %d placeholders", a, k), func(t *testing.T) {
-				s := newSite(t, a)
+				s := newTestServer(t, a)
 				pkt := s.request(k)
 				if v := s.open(pkt); v != Valid {
 					t.Fatalf("verdict %v", v)
@@ -81,7 +81,7 @@ type counter struct{ n int }
 func (c *counter) Read(b []byte) (int, error) { c.n += len(b); return len(b), nil }
 
 func TestN02_ManyPlaceholdersCostNoMoreThanSeven(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	if v := s.open(s.request(7)); v != Valid {
 		t.Fatal(v)
 	}
@@ -106,7 +106,7 @@ func TestN02_ManyPlaceholdersCostNoMoreThanSeven(t *testing.T) {
 
 func TestN03_PlaceholderOfOtherLengthGetsNoCookie(t *testing.T) {
 	for _, delta := range []int{-4, 4, -100, 40} {
-		s := newSite(t, aead.SIVCMAC256)
+		s := newTestServer(t, aead.SIVCMAC256)
 		pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 		cookie := s.cookie()
 		pkt = ntp.AppendField(pkt, ntp.FieldCookie, cookie)
@@ -124,7 +124,7 @@ func TestN03_PlaceholderOfOtherLengthGetsNoCookie(t *testing.T) {
 
 // TestN03_EncryptedPlaceholdersCount: RFC 8915 §5.5 lets a client hide them.
 func TestN03_EncryptedPlaceholdersCount(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	cookie := s.cookie()
 	pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 	pkt = ntp.AppendField(pkt, ntp.FieldCookie, cookie)
@@ -144,7 +144,7 @@ func TestN03_EncryptedPlaceholdersCount(t *testing.T) {
 // story is a request made field by field and what may come of it.
 type story struct {
 	name string
-	make func(s *site) []byte
+	make func(s *testServer) []byte
 	want RequestVerdict
 }
 
@@ -152,7 +152,7 @@ func run(t *testing.T, stories []story) {
 	t.Helper()
 	for _, tt := range stories {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSite(t, aead.SIVCMAC256)
+			s := newTestServer(t, aead.SIVCMAC256)
 			if v := s.open(tt.make(s)); v != tt.want {
 				t.Errorf("verdict %v, want %v", v, tt.want)
 			}
@@ -163,27 +163,27 @@ func run(t *testing.T, stories []story) {
 func TestN04_CookieTwiceLateOrHidden(t *testing.T) {
 	uid := func() []byte { return ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1)) }
 	run(t, []story{
-		{"two cookies", func(s *site) []byte {
+		{"two cookies", func(s *testServer) []byte {
 			pkt := ntp.AppendField(uid(), ntp.FieldCookie, s.cookie())
 			return s.sealed(ntp.AppendField(pkt, ntp.FieldCookie, s.cookie()), nil)
 		}, Drop},
-		{"cookie after the authenticator", func(s *site) []byte {
+		{"cookie after the authenticator", func(s *testServer) []byte {
 			return ntp.AppendField(s.sealed(uid(), nil), ntp.FieldCookie, s.cookie())
 		}, Drop},
-		{"cookie only in the ciphertext", func(s *site) []byte {
+		{"cookie only in the ciphertext", func(s *testServer) []byte {
 			return s.sealed(uid(), innerField(nil, ntp.FieldCookie, s.cookie()))
 		}, Drop},
-		{"no authenticator", func(s *site) []byte { return ntp.AppendField(uid(), ntp.FieldCookie, s.cookie()) }, Drop},
-		{"placeholder only", func(s *site) []byte {
+		{"no authenticator", func(s *testServer) []byte { return ntp.AppendField(uid(), ntp.FieldCookie, s.cookie()) }, Drop},
+		{"placeholder only", func(s *testServer) []byte {
 			return ntp.AppendField(uid(), ntp.FieldCookiePlaceholder, make([]byte, 104))
 		}, Drop},
-		{"authenticator only", func(s *site) []byte { return s.sealed(header(), nil) }, Drop},
+		{"authenticator only", func(s *testServer) []byte { return s.sealed(header(), nil) }, Drop},
 	})
 }
 
 func TestN05_UniqueIdentifier(t *testing.T) {
-	with := func(ids ...[]byte) func(s *site) []byte {
-		return func(s *site) []byte {
+	with := func(ids ...[]byte) func(s *testServer) []byte {
+		return func(s *testServer) []byte {
 			pkt := header()
 			for _, id := range ids {
 				pkt = ntp.AppendField(pkt, ntp.FieldUniqueID, id)
@@ -197,13 +197,13 @@ func TestN05_UniqueIdentifier(t *testing.T) {
 		{"twice", with(testUID(1), testUID(1)), Drop},
 		{"32 bytes", with(testUID(1)), Valid},
 		{"1000 bytes", with(make([]byte, 1000)), Valid},
-		{"after the authenticator", func(s *site) []byte {
+		{"after the authenticator", func(s *testServer) []byte {
 			pkt := s.sealed(ntp.AppendField(header(), ntp.FieldCookie, s.cookie()), nil)
 			return ntp.AppendField(pkt, ntp.FieldUniqueID, testUID(1))
 		}, Drop},
 	})
 	t.Run("1000 bytes are echoed", func(t *testing.T) {
-		s := newSite(t, aead.SIVCMAC256)
+		s := newTestServer(t, aead.SIVCMAC256)
 		pkt := with(bytes.Repeat([]byte{7}, 1000))(s)
 		s.open(pkt)
 		reply := s.answer(pkt)
@@ -212,7 +212,7 @@ func TestN05_UniqueIdentifier(t *testing.T) {
 		}
 	})
 	t.Run("alone in a plain request", func(t *testing.T) {
-		s := newSite(t, aead.SIVCMAC256)
+		s := newTestServer(t, aead.SIVCMAC256)
 		pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 		if v := s.open(pkt); v != NotNTS || !bytes.Equal(s.req.UID, testUID(1)) {
 			t.Fatalf("verdict %v", v)
@@ -231,13 +231,13 @@ func TestN06_BadCookies(t *testing.T) {
 		pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 		return append(pkt, rawField(ntp.FieldCookie, cookie)...)
 	}
-	check := func(name string, s *site, pkt []byte) {
+	check := func(name string, s *testServer, pkt []byte) {
 		t.Helper()
 		if v := s.open(pkt); v != SendNAK && v != Drop {
 			t.Errorf("%s: %v", name, v)
 		}
 	}
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	for _, n := range []int{0, 4, 12, 20, 24, 36, 40, 68, 72, 100, 104, 108, 168, 172, 1000} {
 		check(fmt.Sprintf("%d bytes", n), s, s.sealed(with(make([]byte, n)), nil))
 	}
@@ -261,7 +261,7 @@ func TestN06_BadCookies(t *testing.T) {
 		t.Error("60 kB open")
 	}
 	t.Run("NTS off", func(t *testing.T) {
-		s := newSite(t, aead.SIVCMAC256)
+		s := newTestServer(t, aead.SIVCMAC256)
 		pkt := s.request(0)
 		s.ks = nil
 		if v := s.open(pkt); v != SendNAK {
@@ -274,7 +274,7 @@ func TestN06_BadCookies(t *testing.T) {
 }
 
 func TestN07_AuthenticatorLengths(t *testing.T) {
-	base := func(s *site) []byte {
+	base := func(s *testServer) []byte {
 		pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 		return ntp.AppendField(pkt, ntp.FieldCookie, s.cookie())
 	}
@@ -282,7 +282,7 @@ func TestN07_AuthenticatorLengths(t *testing.T) {
 		{0, 16}, {0xFFFF, 16}, {16, 0}, {16, 15}, {16, 0xFFFF}, {0xFFFF, 0xFFFF}, {0xFFF0, 16}, {0xFFFD, 3},
 		{0x8000, 0x8000}, {0, 0}, {1, 16}, {15, 16}, {17, 16}, {32, 16}, {16, 17}, {16, 32}, {0, 32},
 	} {
-		s := newSite(t, aead.SIVCMAC256)
+		s := newTestServer(t, aead.SIVCMAC256)
 		pkt := base(s)
 		at := len(pkt)
 		pkt = s.sealed(pkt, nil)
@@ -294,7 +294,7 @@ func TestN07_AuthenticatorLengths(t *testing.T) {
 	}
 	t.Run("empty nonce with a right tag", func(t *testing.T) {
 		// A peer that leaves the nonce out of S2V makes a tag that would verify.
-		s := newSite(t, aead.SIVCMAC256)
+		s := newTestServer(t, aead.SIVCMAC256)
 		pkt := base(s)
 		c, _ := newCipher(s.keys.Algorithm, s.keys.C2S)
 		body := append([]byte{0, 0, 0, 16}, c.Seal(nil, nil, nil, pkt)...)
@@ -304,7 +304,7 @@ func TestN07_AuthenticatorLengths(t *testing.T) {
 		}
 	})
 	t.Run("field of 8 bytes", func(t *testing.T) {
-		s := newSite(t, aead.SIVCMAC256)
+		s := newTestServer(t, aead.SIVCMAC256)
 		pkt := base(s)
 		if v := s.open(append(pkt, rawField(ntp.FieldAuthenticator, []byte{0, 16, 0, 16})...)); v != Drop {
 			t.Errorf("verdict %v", v)
@@ -338,7 +338,7 @@ func TestN08_ShortNonceNeedsPadding(t *testing.T) {
 		{aead.GCMSIV128, 12, 4, Valid},
 		{aead.GCMSIV128, 16, 0, SendNAK}, // not a nonce of this algorithm
 	} {
-		s := newSite(t, tt.algorithm)
+		s := newTestServer(t, tt.algorithm)
 		pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 		pkt = ntp.AppendField(pkt, ntp.FieldCookie, s.cookie())
 		nonce := draw(s.rnd, tt.nonce)
@@ -361,7 +361,7 @@ func TestN08_ShortNonceNeedsPadding(t *testing.T) {
 
 func TestN09_AnyFlippedBit(t *testing.T) {
 	for _, a := range algorithms {
-		s := newSite(t, a)
+		s := newTestServer(t, a)
 		for _, pkt := range [][]byte{s.request(0), s.request(1), s.request(7)} {
 			for bit := range len(pkt) * 8 {
 				flipped := flip(pkt, bit)
@@ -377,7 +377,7 @@ func TestN09_AnyFlippedBit(t *testing.T) {
 }
 
 func TestN10_FieldsAfterTheAuthenticatorAreIgnored(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	pkt := s.request(1)
 	want := len(pkt)
 	pkt = ntp.AppendField(pkt, ntp.FieldCookiePlaceholder, make([]byte, 104))
@@ -391,8 +391,8 @@ func TestN10_FieldsAfterTheAuthenticatorAreIgnored(t *testing.T) {
 }
 
 func TestN11_EncryptedFieldsMalformedOrNested(t *testing.T) {
-	with := func(inner []byte) func(s *site) []byte {
-		return func(s *site) []byte {
+	with := func(inner []byte) func(s *testServer) []byte {
+		return func(s *testServer) []byte {
 			pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 			return s.sealed(ntp.AppendField(pkt, ntp.FieldCookie, s.cookie()), inner)
 		}
@@ -409,7 +409,7 @@ func TestN11_EncryptedFieldsMalformedOrNested(t *testing.T) {
 }
 
 func TestN12_NAKFormat(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	pkt := s.request(0)
 	pkt = flip(pkt, len(pkt)*8-1)
 	if v := s.open(pkt); v != SendNAK {
@@ -433,7 +433,7 @@ func TestN12_NAKFormat(t *testing.T) {
 }
 
 func TestN22_CookieWithKeysOfAnotherSize(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	for _, tt := range []struct {
 		algorithm aead.Algorithm
 		size      int
@@ -450,7 +450,7 @@ func TestN22_CookieWithKeysOfAnotherSize(t *testing.T) {
 }
 
 func TestN23_NoNTSOutsideClientRequestsOfVersion4(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	for _, first := range []byte{0x1b, 0x21, 0x25, 0x24, 0x26, 0x2b, 0x13} { // v3, modes 1 5 4 6, v5, v2
 		pkt := ntp.AppendField(header(), ntp.FieldUniqueID, testUID(1))
 		pkt[0] = first
@@ -466,7 +466,7 @@ func TestN23_NoNTSOutsideClientRequestsOfVersion4(t *testing.T) {
 }
 
 func TestAppendResponse_Limit(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	pkt := s.request(7)
 	if v := s.open(pkt); v != Valid {
 		t.Fatal(v)
@@ -491,7 +491,7 @@ type noRandom struct{}
 func (noRandom) Read([]byte) (int, error) { return 0, fmt.Errorf("no random numbers") }
 
 func TestServer_WithoutRandomNumbers(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	pkt := s.request(0)
 	s.open(pkt)
 	if reply, ok := s.req.AppendResponse(replyHeader(pkt), s.ks, s.seal, noRandom{}, len(pkt)); ok || len(reply) != 48 {
@@ -508,7 +508,7 @@ func TestServer_WithoutRandomNumbers(t *testing.T) {
 // TestServer_DoesNotAllocate: clients take turns, so that no cipher object can be reused for the next packet.
 func TestServer_DoesNotAllocate(t *testing.T) {
 	for _, a := range []aead.Algorithm{aead.SIVCMAC256, aead.SIVCMAC512, aead.GCMSIV128} {
-		s := newSite(t, a)
+		s := newTestServer(t, a)
 		var packets [][]byte
 		for client := range byte(5) {
 			s.keys = testKeys(a, 10+client)
@@ -551,7 +551,7 @@ func BenchmarkServer(b *testing.B) {
 	for _, a := range []aead.Algorithm{aead.SIVCMAC256, aead.SIVCMAC512, aead.GCMSIV128} {
 		for _, k := range []int{0, 7} {
 			b.Run(fmt.Sprintf("%v/cookies=%d", a, k+1), func(b *testing.B) {
-				s := newSite(b, a)
+				s := newTestServer(b, a)
 				pkt := s.request(k)
 				var f ntp.Fields
 				head, dst := replyHeader(pkt), make([]byte, 0, ntp.MaxPacket)

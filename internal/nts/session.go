@@ -35,11 +35,23 @@ func (SessionParams) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidd
 // MarshalText hides keys and cookies from encoders.
 func (SessionParams) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// Session is the client side of one association: its keys and its cookies. It is not safe for concurrent use.
+// Session is the client side of NTS for one association (RFC 8915 §5.7): the two keys of a key exchange and the cookies
+// that a server needs to find those keys again. It is not safe for concurrent use.
+//
+//	AppendRequest  | unique identifier (32) | one cookie | placeholder × (8 - cookies held) | authenticator by C2S |
+//	OpenResponse   | unique identifier, the same | authenticator by S2C: encrypted cookie × (1 + placeholders) |
+//
+// Every request spends one cookie and asks for as many as bring the jar back to eight, so that a lost packet costs one
+// cookie and the next reply makes up for it; a cookie is never sent twice (RFC 8915 §9.1). When the jar is empty,
+// AppendRequest fails with ErrNoCookies and a new key exchange, thus a new Session, is needed. Only a response whose
+// authenticator opens with S2C changes a Session; a NAK changes nothing here, the caller decides (source.Source).
+//
+// A Session from a server that does not say how it derived the keys of AEAD 30 has a second pair, which replaces the
+// first after a NAK (SwitchAlternate).
 type Session struct {
 	algorithm aead.Algorithm
 	c2s, s2c  aead.Cipher
-	alternate *Keys
+	alternate *Keys // nil without one, or once it is in use
 	jar       jar
 	from, to  time.Time  // validity of the certificate, zero if not known
 	plain     []byte     // decrypted fields of a reply, reused
@@ -94,8 +106,8 @@ func (s *Session) Cookies() int { return s.jar.count }
 func (s *Session) Algorithm() aead.Algorithm { return s.algorithm }
 
 // Covers reports whether t is inside the validity of the certificate that the keys came under. A client checks the
-// time of the first response by it: a server whose time is outside was believed on the strength of a clock that is
-// wrong, theirs or ours (RFC 8915 §8.5, row N25).
+// time of the first response by it: if that time is outside, either the certificate was accepted by a wrong clock of
+// ours, or the server's clock is wrong (RFC 8915 §8.5, row N25).
 func (s *Session) Covers(t ntp.Timestamp) bool {
 	if s.from.IsZero() || s.to.IsZero() {
 		return true
@@ -146,20 +158,20 @@ func (s *Session) AppendRequest(dst []byte, uid []byte, rnd io.Reader) ([]byte, 
 	return appendAuthenticator(packet, &s.c2s, nonce[:n], nil), nil
 }
 
-// Verdict says what a reply is to an NTS client.
-type Verdict uint8
+// ResponseVerdict says what OpenResponse found a reply to be.
+type ResponseVerdict uint8
 
 // The verdicts of OpenResponse. Only Authentic changes the session.
 const (
-	Authentic   Verdict = iota // sealed with our S2C key for this request
-	NAK                        // NTSN kiss with our unique identifier: a hint, not proof
-	Unauthentic                // no authenticator, or one that does not verify
-	Malformed                  // fields that do not parse
-	WrongUID                   // answers another request
+	Authentic   ResponseVerdict = iota // sealed with our S2C key for this request
+	NAK                                // NTSN kiss with our unique identifier; not authenticated (RFC 8915 §5.7)
+	Unauthentic                        // no authenticator, or one that does not verify
+	Malformed                          // fields that do not parse
+	WrongUID                           // answers another request
 )
 
 // String names the verdict for logs and metrics.
-func (v Verdict) String() string {
+func (v ResponseVerdict) String() string {
 	switch v {
 	case Authentic:
 		return "authentic"
@@ -178,7 +190,7 @@ func (v Verdict) String() string {
 // OpenResponse judges the reply pkt, whose trailer f holds, to the request that carried uid. Authentic puts the
 // fresh cookies into the jar, at most 8 and only those usable; cookies outside the encrypted part are ignored
 // (row N16). The caller checks header and origin timestamp, for a NAK too, which anyone on the path can forge.
-func (s *Session) OpenResponse(pkt []byte, f *ntp.Fields, uid []byte) Verdict {
+func (s *Session) OpenResponse(pkt []byte, f *ntp.Fields, uid []byte) ResponseVerdict {
 	outer, at, ok := splitFields(f)
 	ids, id := count(outer, ntp.FieldUniqueID)
 	switch {

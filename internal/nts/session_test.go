@@ -77,7 +77,7 @@ func TestNewSession_BadKeys(t *testing.T) {
 }
 
 func TestAppendRequest_Refusals(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	c := s.session(t, 1)
 	if pkt, err := c.AppendRequest(header(), make([]byte, 31), s.rnd); !errors.Is(err, ErrUniqueID) || len(pkt) != 48 {
 		t.Errorf("short identifier: %v", err)
@@ -94,7 +94,7 @@ func TestAppendRequest_Refusals(t *testing.T) {
 }
 
 // exchange lets the session ask and the site answer.
-func exchange(t *testing.T, s *site, c *Session, uid []byte) (request, reply []byte) {
+func exchange(t *testing.T, s *testServer, c *Session, uid []byte) (request, reply []byte) {
 	t.Helper()
 	request, err := c.AppendRequest(header(), uid, s.rnd)
 	if err != nil {
@@ -109,7 +109,7 @@ func exchange(t *testing.T, s *site, c *Session, uid []byte) (request, reply []b
 func TestSession_RefillsTheJar(t *testing.T) {
 	for _, a := range algorithms {
 		for held := 1; held <= 8; held++ {
-			s := newSite(t, a)
+			s := newTestServer(t, a)
 			c := s.session(t, held)
 			_, reply := exchange(t, s, c, testUID(1))
 			if v := judge(t, c, reply, testUID(1)); v != Authentic {
@@ -125,7 +125,7 @@ func TestSession_RefillsTheJar(t *testing.T) {
 }
 
 func TestN13_NAKWithoutRightIdentifierIsIgnored(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	c := s.session(t, 8)
 	request, _ := exchange(t, s, c, testUID(1))
 	h, _ := ntp.ParseHeader(request)
@@ -133,7 +133,7 @@ func TestN13_NAKWithoutRightIdentifierIsIgnored(t *testing.T) {
 	before := fmt.Sprint(c.jar)
 	for name, tt := range map[string]struct {
 		pkt  []byte
-		want Verdict
+		want ResponseVerdict
 	}{
 		"right":            {nak, NAK},
 		"no identifier":    {nak[:48], Unauthentic},
@@ -155,7 +155,7 @@ func TestN13_NAKWithoutRightIdentifierIsIgnored(t *testing.T) {
 
 func TestN15_PlainForgedAndReplayedReplies(t *testing.T) {
 	for _, a := range algorithms {
-		s := newSite(t, a)
+		s := newTestServer(t, a)
 		c := s.session(t, 8)
 		_, first := exchange(t, s, c, testUID(1))
 		if v := judge(t, c, first, testUID(1)); v != Authentic {
@@ -163,7 +163,7 @@ func TestN15_PlainForgedAndReplayedReplies(t *testing.T) {
 		}
 		_, reply := exchange(t, s, c, testUID(2))
 		before := fmt.Sprint(c.jar)
-		unchanged := func(name string, pkt []byte, want Verdict) {
+		unchanged := func(name string, pkt []byte, want ResponseVerdict) {
 			t.Helper()
 			if v := judge(t, c, pkt, testUID(2)); v != want {
 				t.Errorf("%v: %s: %v, want %v", a, name, v, want)
@@ -175,7 +175,7 @@ func TestN15_PlainForgedAndReplayedReplies(t *testing.T) {
 		unchanged("plain reply", reply[:48], Unauthentic)
 		unchanged("identifier only", reply[:84], Unauthentic)
 		unchanged("replay of an earlier reply", first, WrongUID)
-		other := newSite(t, a)
+		other := newTestServer(t, a)
 		other.keys.S2C = testKeys(a, 99).S2C
 		other.req = s.req
 		other.req.Keys = other.keys
@@ -196,7 +196,7 @@ func TestN15_PlainForgedAndReplayedReplies(t *testing.T) {
 }
 
 // reply is a reply of the site with any encrypted and clear fields.
-func (s *site) reply(uid, clearFields, inner []byte) []byte {
+func (s *testServer) reply(uid, clearFields, inner []byte) []byte {
 	c, err := newCipher(s.keys.Algorithm, s.keys.S2C)
 	if err != nil {
 		panic(err)
@@ -215,7 +215,7 @@ func TestN16_CookiesInReplies(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		clear, inner []byte
-		want         Verdict
+		want         ResponseVerdict
 		cookies      int // held after, of 3 before the request
 	}{
 		{"none", nil, nil, Authentic, 2},
@@ -233,7 +233,7 @@ func TestN16_CookiesInReplies(t *testing.T) {
 		{"cut field", nil, cookieFields(1, 100)[:50], Malformed, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSite(t, aead.SIVCMAC256)
+			s := newTestServer(t, aead.SIVCMAC256)
 			c := s.session(t, 3)
 			if _, err := c.AppendRequest(header(), testUID(1), s.rnd); err != nil {
 				t.Fatal(err)
@@ -245,7 +245,7 @@ func TestN16_CookiesInReplies(t *testing.T) {
 		})
 	}
 	t.Run("4 kB cookie", func(t *testing.T) { // longer than any packet that is looked at
-		s := newSite(t, aead.SIVCMAC256)
+		s := newTestServer(t, aead.SIVCMAC256)
 		c := s.session(t, 3)
 		reply := s.reply(testUID(1), nil, cookieFields(1, 4096))
 		if _, err := ntp.ParseHeader(reply); err == nil {
@@ -258,7 +258,7 @@ func TestN16_CookiesInReplies(t *testing.T) {
 }
 
 func TestN17_NoCookieTwiceInThousandPolls(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	c := s.session(t, 8)
 	loss := random(9)
 	sent := map[string]bool{}
@@ -332,7 +332,7 @@ func TestN18_RequestSizes(t *testing.T) {
 }
 
 func TestN24_SmallestExchangeOfAEAD30(t *testing.T) {
-	s := newSite(t, aead.GCMSIV128)
+	s := newTestServer(t, aead.GCMSIV128)
 	request, reply := exchange(t, s, s.session(t, 8), testUID(1))
 	if len(request) > 200 || len(reply) > 200 {
 		t.Errorf("request %d, reply %d bytes", len(request), len(reply))
@@ -340,7 +340,7 @@ func TestN24_SmallestExchangeOfAEAD30(t *testing.T) {
 }
 
 func TestSwitchAlternate(t *testing.T) {
-	s := newSite(t, aead.GCMSIV128)
+	s := newTestServer(t, aead.GCMSIV128)
 	wrong := testKeys(aead.GCMSIV128, 50)
 	right := s.keys.clone()
 	c, err := NewSession(SessionParams{Keys: wrong, Alternate: &right, Cookies: s.cookies(8)})
@@ -404,7 +404,7 @@ func TestPackets_OfAnotherImplementation(t *testing.T) {
 }
 
 func TestNothingPrintsSecrets(t *testing.T) {
-	s := newSite(t, aead.SIVCMAC256)
+	s := newTestServer(t, aead.SIVCMAC256)
 	marked := bytes.Repeat([]byte{0xb7}, 32)
 	keys := Keys{Algorithm: 15, C2S: marked, S2C: marked}
 	params := SessionParams{Keys: keys, Cookies: [][]byte{bytes.Repeat([]byte{0xb7}, 100)}}

@@ -135,8 +135,8 @@ func (s prefixSet) contains(a netip.Addr) bool {
 	return lo < len(s) && s[lo].first.Compare(a) <= 0
 }
 
-// admitAddresses refuses what no honest client can have sent; from and to are unmapped. An unknown (wildcard)
-// destination proves nothing.
+// admitAddresses refuses addresses that no client's request can have; from and to are unmapped. An unknown (wildcard)
+// destination is not judged.
 func admitAddresses(from, to netip.AddrPort) Verdict {
 	src, dst := from.Addr(), to.Addr()
 	switch {

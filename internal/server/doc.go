@@ -2,7 +2,7 @@
 // kiss or silence, and names its reason with a [Verdict].
 //
 // The order is cheap refusals first: header (admit.go), addresses and access lists (access.go), rate limit
-// (ratelimit.go), then the trailer, then cryptography, then the reply. One rule guards the way out: no reply is
+// (ratelimit.go), then the trailer, then cryptography, then the reply. Every reply passes one last check: it is not
 // longer than its request.
 //
 // It is pure: bytes, the system variables and the cookie keys go in, bytes come out. It reads no clock but the

@@ -30,7 +30,7 @@ func oracle(t *testing.T, c *ntsClient, p, reply []byte, v Verdict) {
 	if !bytes.Equal(reply[24:32], p[40:48]) {
 		t.Fatalf("origin %x for transmit %x", reply[24:32], p[40:48])
 	}
-	if reply[1] == 0 || v == Denied || v == NAKed {
+	if reply[1] == 0 || v == Denied || v == AnsweredNAK {
 		return // no time
 	}
 	if _, ok := c.open(reply); ok {

@@ -61,12 +61,12 @@ func TestS06_MutatedRequests(t *testing.T) {
 		replies[v]++
 		oracle(t, s.c, p, reply, v)
 	}
-	for _, v := range []Verdict{Answered, AnsweredNTS, NAKed} {
+	for _, v := range []Verdict{Answered, AnsweredNTS, AnsweredNAK} {
 		if replies[v] == 0 {
 			t.Errorf("no request ended as %v: the mutations are too wild", v)
 		}
 	}
-	t.Logf("%d requests: %d plain answers, %d with NTS, %d NAKs", n, replies[Answered], replies[AnsweredNTS], replies[NAKed])
+	t.Logf("%d requests: %d plain answers, %d with NTS, %d NAKs", n, replies[Answered], replies[AnsweredNTS], replies[AnsweredNAK])
 }
 
 // scramble changes p in a few random ways, or replaces it.

@@ -180,7 +180,7 @@ func TestN06_HostileCookies(t *testing.T) {
 			for bit := range len(good) * 8 {
 				bad := bytes.Clone(good)
 				bad[bit/8] ^= 1 << (bit % 8)
-				if v := noTime(t, b, c.seal(ntp.AppendField(c.start(), ntp.FieldCookie, bad), 16, nil, 0)); v != NAKed {
+				if v := noTime(t, b, c.seal(ntp.AppendField(c.start(), ntp.FieldCookie, bad), 16, nil, 0)); v != AnsweredNAK {
 					t.Fatalf("bit %d: %v", bit, v)
 				}
 			}
@@ -188,14 +188,14 @@ func TestN06_HostileCookies(t *testing.T) {
 	}
 	b := c.bench(Config{})
 	b.keys = nil
-	if v := noTime(t, b, c.request(0)); v != NAKed {
+	if v := noTime(t, b, c.request(0)); v != AnsweredNAK {
 		t.Errorf("good request, NTS off: %v", v)
 	}
 	stranger := newNTSClient(t, aead.SIVCMAC256)
 	stranger.rnd = 42
 	master, _ := nts.NewMasterKey(&stranger.rnd)
 	stranger.set = nts.NewKeySet(master, 0)
-	if v := noTime(t, c.bench(Config{}), stranger.request(0)); v != NAKed {
+	if v := noTime(t, c.bench(Config{}), stranger.request(0)); v != AnsweredNAK {
 		t.Errorf("cookie of another server: %v", v)
 	}
 }
@@ -303,7 +303,7 @@ func TestN12_NAK(t *testing.T) {
 	p := c.request(3)
 	p[2] = 127
 	p[len(p)-1] ^= 1
-	reply := b.expect(t, p, NAKed, 84)
+	reply := b.expect(t, p, AnsweredNAK, 84)
 	h := parse(t, reply)
 	if reply[0] != 0xe4 || h.Stratum != 0 || h.RefID != ntp.KissNTSN || h.Origin != testXmt || h.Poll != 17 {
 		t.Errorf("NAK %x", reply)
@@ -317,7 +317,7 @@ func TestN19_OldKeysOpenUntilTheyLeaveTheSet(t *testing.T) {
 	c := newNTSClient(t, aead.SIVCMAC256)
 	old := c.request(0)
 	b := c.bench(Config{})
-	for rotation, want := range []Verdict{AnsweredNTS, AnsweredNTS, NAKed} {
+	for rotation, want := range []Verdict{AnsweredNTS, AnsweredNTS, AnsweredNAK} {
 		master, _ := nts.NewMasterKey(&c.rnd)
 		b.keys = b.keys.Rotate(master)
 		if _, v := b.ask(old); v != want {
@@ -412,7 +412,7 @@ func BenchmarkRespond_NAK(b *testing.B) {
 	p[len(p)-1] ^= 1
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, v := s.ask(p); v != NAKed {
+		if _, v := s.ask(p); v != AnsweredNAK {
 			b.Fatal(v)
 		}
 	}

@@ -6,7 +6,7 @@ import "ntp-daemon/internal/ntp"
 var refIDInit = ntp.RefIDFromString("INIT")
 
 // appendTime appends the header of a reply with time. The clock is read last.
-func (r *Responder) appendTime(dst []byte, v *ntp.View, x *exchange) []byte {
+func (r *Responder) appendTime(dst []byte, v *ntp.View, x *timeRequest) []byte {
 	h := ntp.Header{
 		Version: x.header.Version,
 		Mode:    answerMode(x.header.Mode),

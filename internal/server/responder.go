@@ -23,16 +23,25 @@ type Config struct {
 	RequireNTS Action       // what a request without NTS gets: Allow, Ignore or Deny
 	Versions   Versions     // 0 means DefaultVersions
 	Rand       io.Reader    // for nonces; buffered, safe for this worker
-	Seed       uint64       // of the leak's coin
+	Seed       uint64       // of the random choice which requests over the limit are answered (overLimit)
 }
 
-// Responder turns requests into replies for one worker; not safe for concurrent use.
+// Responder turns requests into replies, for one worker of one listen address. It is not safe for concurrent use.
+//
+// Respond goes through these steps, from cheap to expensive, and the first that refuses ends it with its Verdict:
+//
+//	length, version, mode → addresses → access list → rate limit → extension fields → NTS: cookie, authenticator
+//	→ NTS required? → reply: system variables, then the clock for T3, then the NTS seal → reply no longer than request
+//
+// Nothing about a client is kept between requests but its token bucket (RateLimiter): the system variables come from
+// the View, the client's keys from its cookie. So a forged source address gains at most one reply no longer than the
+// request, sent to that address (RFC 8915 §5.7, §8.4). The memory is reused: a request allocates nothing.
 type Responder struct {
 	config  Config
 	sealer  *nts.Sealer
 	fields  ntp.Fields
 	request nts.Request
-	coin    uint64
+	random  uint64 // state of overLimit's SplitMix64
 }
 
 // NewResponder returns a Responder.
@@ -40,7 +49,7 @@ func NewResponder(c Config) *Responder {
 	if c.Versions == 0 {
 		c.Versions = DefaultVersions
 	}
-	return &Responder{config: c, sealer: nts.NewSealer(), coin: c.Seed}
+	return &Responder{config: c, sealer: nts.NewSealer(), random: c.Seed}
 }
 
 // SetAccess replaces the access lists, nil lets everybody in; for a reload, between requests.
@@ -52,7 +61,7 @@ func (r *Responder) SetAccess(a *Access) { r.config.Access = a }
 // the protection of the reply allows.
 func (r *Responder) Respond(dst []byte, v *ntp.View, ks *nts.KeySet, d Datagram, readClock func() ntp.Timestamp) ([]byte, Verdict) {
 	reply, verdict := r.answer(dst[:0], v, ks, &d, readClock)
-	if len(reply) > len(d.Data) { // the one rule against amplification (CVE-2013-5211); every answer passes here
+	if len(reply) > len(d.Data) { // no amplification (CVE-2013-5211); every answer passes here
 		return nil, NoRoom
 	}
 	return reply, verdict
@@ -74,7 +83,7 @@ func (r *Responder) answer(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram,
 		return nil, TooShort
 	}
 	h.Poll = clampPoll(h.Poll) // copied into every kind of answer
-	if r.config.Limiter.Limited(d.From.Addr(), d.Received) && (action == Deny || !r.leaks()) {
+	if r.config.Limiter.Limited(d.From.Addr(), d.Received) && (action == Deny || !r.overLimit()) {
 		return r.limited(dst, &h, d)
 	}
 	if r.fields.Trailer(d.Data, h.Version) != nil {
@@ -87,35 +96,27 @@ func (r *Responder) answer(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram,
 	}
 	switch r.request.Open(d.Data, &r.fields, ks, r.sealer) {
 	case nts.Valid:
-		return r.authenticated(dst, v, ks, action, &exchange{&h, d, readClock})
+		return r.authenticated(dst, v, ks, action, &timeRequest{&h, d, readClock})
 	case nts.SendNAK:
 		if action == Deny {
 			return appendKiss(dst, &h, ntp.KissDENY, h.Poll), Denied
 		}
-		return r.request.AppendNAK(dst, &h), NAKed
+		return r.request.AppendNAK(dst, &h), AnsweredNAK
 	case nts.NotNTS:
-		return r.plain(dst, v, action, &exchange{&h, d, readClock})
+		return r.plain(dst, v, action, &timeRequest{&h, d, readClock})
 	}
 	return nil, BadNTS
 }
 
-// exchange is the request in hand.
-type exchange struct {
+// timeRequest is a request that passed the checks so far, with what its reply needs.
+type timeRequest struct {
 	header    *ntp.Header
 	datagram  *Datagram
 	readClock func() ntp.Timestamp
 }
 
-// maxPlainUID is the longest unique identifier, in bytes, of a request without other NTS fields: twice what
-// RFC 8915 §5.3 asks for. One damaged bit in a length can make the identifier swallow the rest of an NTS
-// request, which must not become a plain one by that (row N09).
-const maxPlainUID = 64
-
 // plain answers a request without NTS.
-func (r *Responder) plain(dst []byte, v *ntp.View, action Action, x *exchange) ([]byte, Verdict) {
-	if len(r.request.UID) > maxPlainUID {
-		return nil, BadNTS
-	}
+func (r *Responder) plain(dst []byte, v *ntp.View, action Action, x *timeRequest) ([]byte, Verdict) {
 	if action == Allow {
 		action = r.config.RequireNTS
 		if action == Ignore {
@@ -130,7 +131,7 @@ func (r *Responder) plain(dst []byte, v *ntp.View, action Action, x *exchange) (
 
 // authenticated answers a request whose authenticator opened. The transmit stamp is under the seal and so
 // some microseconds early.
-func (r *Responder) authenticated(dst []byte, v *ntp.View, ks *nts.KeySet, action Action, x *exchange) ([]byte, Verdict) {
+func (r *Responder) authenticated(dst []byte, v *ntp.View, ks *nts.KeySet, action Action, x *timeRequest) ([]byte, Verdict) {
 	verdict := AnsweredNTS
 	if action == Deny {
 		verdict = DeniedNTS
@@ -154,11 +155,11 @@ func (r *Responder) limited(dst []byte, h *ntp.Header, d *Datagram) ([]byte, Ver
 	return appendKiss(dst, h, ntp.KissRATE, max(h.Poll, r.config.Limiter.poll())), KissedRate
 }
 
-// leaks tosses the coin that lets one in four requests over the rate pass, so that nobody can use up a
-// victim's budget with forged requests and have it cut off (CVE-2015-7705). The coin is a SplitMix64 sequence.
-func (r *Responder) leaks() bool {
-	r.coin += 0x9e3779b97f4a7c15
-	z := r.coin
+// overLimit reports whether a request over the rate is answered all the same: one in four at random (SplitMix64), as
+// chrony's "leak". Otherwise forged requests could use up a client's budget and deny it service (CVE-2015-7705).
+func (r *Responder) overLimit() bool {
+	r.random += 0x9e3779b97f4a7c15
+	z := r.random
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return (z^z>>31)>>62 == 0

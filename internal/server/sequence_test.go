@@ -230,7 +230,7 @@ func (s *sequence) gates(p, reply []byte, v Verdict) {
 	if action == Ignore {
 		return
 	}
-	if action == Deny && (v == Answered || v == AnsweredNTS || v == NAKed) {
+	if action == Deny && (v == Answered || v == AnsweredNTS || v == AnsweredNAK) {
 		s.t.Fatalf("%v for a denied client", v)
 	}
 	over := s.over()

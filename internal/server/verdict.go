@@ -15,7 +15,7 @@ const (
 	Denied                     // DENY kiss
 	DeniedNTS                  // authenticated DENY kiss
 	KissedRate                 // RATE kiss
-	NAKed                      // NTSN kiss: cookie or authenticator did not open (RFC 8915 §5.7)
+	AnsweredNAK                // NTSN kiss: cookie or authenticator did not open (RFC 8915 §5.7)
 
 	RateLimited       // over the rate of its prefix
 	TooShort          // less than a header
@@ -27,7 +27,7 @@ const (
 	AccessIgnored     // access list with action ignore
 	PlainIgnored      // not NTS where NTS is required
 	BadTrailer        // what follows the header is neither extension fields nor a MAC
-	BadNTS            // NTS fields that earn no answer
+	BadNTS            // NTS fields that are damaged or incomplete (nts.Request.Open: Drop)
 	NoRoom            // the reply would be longer than the request
 	Panicked          // our bug, contained by the worker (L09)
 
@@ -36,7 +36,7 @@ const (
 
 // verdictNames are the metric labels, in the order of the constants.
 var verdictNames = [verdicts]string{
-	"answered", "answered_nts", "denied", "denied_nts", "kissed_rate", "naked",
+	"answered", "answered_nts", "denied", "denied_nts", "kissed_rate", "nak",
 	"rate_limited", "too_short", "too_long", "wrong_version", "wrong_mode", "impossible_address", "own_address",
 	"access_ignored", "plain_ignored", "bad_trailer", "bad_nts", "no_room", "panicked",
 }
@@ -104,7 +104,7 @@ func (c *Counters) AddTo(t *Totals) {
 			t.Denied += n
 			t.NTSReceived += n
 			t.NTSDenied += n
-		case NAKed:
+		case AnsweredNAK:
 			t.NTSReceived += n
 			t.NTSNAK += n
 		case KissedRate, RateLimited:
