@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
@@ -52,7 +53,7 @@ func one(r *rig) func(int) ke.Result {
 	}
 }
 
-var ntsSpec = Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460}
+var ntsSpec = config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460}
 
 func TestKC19_RefusedByDefault(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
@@ -223,7 +224,7 @@ func TestKC19_Pool(t *testing.T) {
 						return ke.Result{Session: srv.session(), Server: fmt.Sprintf("s%d.example", free), ServerGiven: true, Port: 123}
 					})(n, c)
 				})
-				r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3})
+				r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3})
 				pass(10 * time.Second)
 				const all = "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123"
 				if r.desk.alive() != all {

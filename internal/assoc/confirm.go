@@ -26,7 +26,7 @@ func (s *supervisor) confirm(ctx context.Context, now time.Time, f *found, m *me
 	if ctx.Err() != nil {
 		return // the exchange failed because we stop
 	}
-	if f.session == nil {
+	if f.Session == nil {
 		s.log.Warn().Err(f.err).Msg("key exchange could not be repeated now that the clock is set, its sources are dropped")
 		for _, o := range slices.Clone(s.members) { // the same host vouched for all of them
 			if o.provisional {
@@ -36,7 +36,7 @@ func (s *supervisor) confirm(ctx context.Context, now time.Time, f *found, m *me
 		s.retry.fail(now, luck(s.d.Rand))
 		return
 	}
-	if s.sameServer(m, f) && (f.err != nil || slices.Contains(f.addrs, m.addr)) {
+	if s.sameServer(m, f) && (f.err != nil || slices.Contains(f.Addrs, m.addr)) {
 		m.renew(f)
 		s.log.Info().Stringer("source_id", m.id).Stringer("addr", m.addr).Msg("certificate confirmed by the clock that was set")
 		return

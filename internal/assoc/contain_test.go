@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/source"
@@ -40,7 +41,7 @@ func TestL09_PanicCostsOneReply(t *testing.T) {
 			c, err := r.net.dial(remote)
 			return &panickyConn{Conn: c}, err
 		}
-		r.superviseWith(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123}, d, "")
+		r.superviseWith(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123}, d, "")
 		pass(8 * time.Second)
 		if n := r.desk.measured(1); n != 4 {
 			t.Errorf("%d measurements", n)
@@ -64,7 +65,7 @@ func TestL09_PanicCostsOneSearch(t *testing.T) {
 			}
 			return ke.Result{Session: server.session(), Server: "ntp.example", ServerGiven: true, Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ntp.example", Port: 4460})
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ntp.example", Port: 4460})
 		pass(30 * time.Second)
 		if n := len(r.ke.times()); n != 2 {
 			t.Errorf("%d key exchanges", n)
@@ -94,7 +95,7 @@ func TestL09_PanicInATaskEndsTheSupervisor(t *testing.T) {
 			}
 			return r.net.dial(remote)
 		}
-		r.superviseWith(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2}, d, "source task: bug: panic with a string")
+		r.superviseWith(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2}, d, "source task: bug: panic with a string")
 		r.wg.Wait() // although nobody asked it to end
 		pass(time.Second)
 		if got := r.desk.alive(); got != "" {
@@ -132,6 +133,6 @@ func TestL09_PanicOfTheSupervisorLeavesNothingBehind(t *testing.T) {
 				t.Errorf("%d measurements, %d sockets left open", n, r.net.socks)
 			}
 		}()
-		_ = Supervise(r.ctx, withPolls(Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2}), d)
+		_ = Supervise(r.ctx, withPolls(config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2}), 1, d)
 	})
 }

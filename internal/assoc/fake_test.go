@@ -19,6 +19,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
@@ -448,28 +449,27 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 }
 
 // supervise starts a supervisor.
-func (r *rig) supervise(t *testing.T, spec Spec) {
+func (r *rig) supervise(t *testing.T, src config.Source) {
 	t.Helper()
-	r.superviseWith(t, spec, r.deps(), "")
+	r.superviseWith(t, src, r.deps(), "")
 }
 
 // superviseWith starts one with an outside world of its own; its error shall be fault, or nil if that is empty.
-func (r *rig) superviseWith(t *testing.T, spec Spec, d Deps, fault string) {
+func (r *rig) superviseWith(t *testing.T, src config.Source, d Deps, fault string) {
 	t.Helper()
 	r.wg.Go(func() {
-		if err := Supervise(r.ctx, withPolls(spec), d); (err == nil) != (fault == "") || err != nil && err.Error() != fault {
+		if err := Supervise(r.ctx, withPolls(src), 1, d); (err == nil) != (fault == "") || err != nil && err.Error() != fault {
 			t.Errorf("supervise: %v, want %q", err, fault)
 		}
 	})
 }
 
 // withPolls fills in what every test leaves out.
-func withPolls(spec Spec) Spec {
-	if spec.PollMax == 0 {
-		spec.PollMin, spec.PollMax, spec.PollInitial = 4, 10, 4
+func withPolls(src config.Source) config.Source {
+	if src.PollMax == 0 {
+		src.PollMin, src.PollMax, src.PollInitial = 4, 10, 4
 	}
-	spec.Spawner = 1
-	return spec
+	return src
 }
 
 // deps is the outside world of a supervisor.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/source"
@@ -77,9 +78,9 @@ func loopback(t *testing.T, s *loopbackServer, want int) []ntp.Measurement {
 	inbox := make(chan Message)
 	done := make(chan error, 1)
 	go func() {
-		done <- Supervise(ctx, Spec{
+		done <- Supervise(ctx, config.Source{
 			Mode: source.ModeServer, Host: "127.0.0.1", Port: s.addr().Port(), PollMin: -6, PollMax: -6, PollInitial: -6,
-		}, Deps{
+		}, 1, Deps{
 			Clock: wallClock{}, Resolve: resolve.New(resolve.Config{}), Rand: rand.Reader, Log: zerolog.Nop(),
 			Inbox: inbox, NextID: func() ntp.SourceID { return 1 },
 		})
@@ -131,9 +132,9 @@ func TestC30_PortUnreachable(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	inbox := make(chan Message, 1024)
-	err := Supervise(ctx, Spec{
+	err := Supervise(ctx, config.Source{
 		Mode: source.ModeServer, Host: "127.0.0.1", Port: addr.Port(), PollMin: -4, PollMax: -4, PollInitial: -4,
-	}, Deps{
+	}, 1, Deps{
 		Clock: wallClock{}, Rand: rand.Reader, Log: zerolog.Nop(), Inbox: inbox, NextID: func() ntp.SourceID { return 1 },
 	})
 	if err != nil {

@@ -18,6 +18,10 @@ const logTarget = "ntpd::daemon::system"
 // maxStartDelay spreads the first polls of sources that start together, and of hosts that boot together (C36).
 const maxStartDelay = 500 * time.Millisecond
 
+// startBurst is how many good replies a new source wants quickly, so that the first update of the clock comes
+// within 8 s: four requests two seconds apart (as chrony's iburst).
+const startBurst = 4
+
 // member is one running association as its supervisor sees it.
 type member struct {
 	id   ntp.SourceID
@@ -57,8 +61,8 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 		buf:    make([]byte, ntp.MaxPacket),
 		kissed: make(map[source.Verdict]time.Time),
 		src: source.New(source.Config{
-			ID: m.id, Server: addr, Version: s.spec.Version, Session: session, Burst: s.spec.burst(),
-			PollMin: s.spec.PollMin, PollMax: s.spec.PollMax, PollInitial: s.spec.PollInitial,
+			ID: m.id, Server: addr, Version: s.src.Version, Session: session, Burst: startBurst,
+			PollMin: s.src.PollMin, PollMax: s.src.PollMax, PollInitial: s.src.PollInitial,
 			Delay: time.Duration(luck(s.d.Rand) * float64(maxStartDelay)),
 		}, time.Now()),
 	}
@@ -68,7 +72,7 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 		defer s.d.Statuses.remove(m.id)
 		defer s.surrender()
 		t.post(ctx, Message{
-			Event:  system.Added{ID: m.id, Name: s.spec.Name(), Address: addr},
+			Event:  system.Added{ID: m.id, Name: s.src.Name(), Address: addr},
 			Advice: t.advice,
 		})
 		t.run(ctx)
@@ -117,6 +121,6 @@ func (m *member) renew(f *found) {
 	default:
 		m.session++ // the task counts only the sessions that it takes out
 	}
-	m.swap <- f.session
+	m.swap <- f.Session
 	m.need, m.good, m.provisional = source.NeedNothing, false, f.provisional
 }

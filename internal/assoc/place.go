@@ -31,13 +31,13 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 	switch {
 	case f.purpose.goal == confirm:
 		s.confirm(ctx, now, &f, m)
-	case f.err != nil && f.session != nil && m != nil && s.sameServer(m, &f):
+	case f.err != nil && f.Session != nil && m != nil && s.sameServer(m, &f):
 		// The keys are good and the server is the one we know: its address need not be looked up to use them.
 		m.renew(&f)
 	case f.err != nil:
 		s.searchFailed(now, &f)
-	case s.spec.Mode == source.ModePool:
-		s.known, s.knownAt = f.addrs, now
+	case s.src.Mode == source.ModePool:
+		s.known, s.knownAt = f.Addrs, now
 		if !s.placeKnown(ctx, now, f.purpose) {
 			s.shortage(now, "pool has no further servers")
 		}
@@ -50,19 +50,19 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 
 // fill starts one source more.
 func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
-	if s.spec.Mode == source.ModeNTSPool {
-		if err := s.roster.check(f.name); err != nil {
+	if s.src.Mode == source.ModeNTSPool {
+		if err := s.roster.check(f.Name); err != nil {
 			s.shortage(now, err.Error())
 			return
 		}
 	}
-	if m := s.startAny(ctx, now, f.addrs, f.name, f.session); m != nil {
+	if m := s.startAny(ctx, now, f.Addrs, f.Name, f.Session); m != nil {
 		m.provisional = f.provisional
 		return
 	}
-	if s.spec.Mode == source.ModeNTSPool {
-		s.roster.fail(now, f.name) // the next exchange asks for another one
-		f.step, f.err = "placing "+strconv.Quote(f.name), errTaken
+	if s.src.Mode == source.ModeNTSPool {
+		s.roster.fail(now, f.Name) // the next exchange asks for another one
+		f.step, f.err = "placing "+strconv.Quote(f.Name), errTaken
 		s.searchFailed(now, f)
 		return
 	}
@@ -72,12 +72,12 @@ func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 // refresh gives member m what a search for it yielded: keys if it stays where it is, otherwise an heir. A server
 // that answers is kept as long as its address is still right; one that does not is left for any other address.
 func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *member) {
-	same := s.sameServer(m, f) && slices.Contains(f.addrs, m.addr)
-	if same && f.purpose.goal == rekey && f.session != nil {
+	same := s.sameServer(m, f) && slices.Contains(f.Addrs, m.addr)
+	if same && f.purpose.goal == rekey && f.Session != nil {
 		m.renew(f)
 		return
 	}
-	if s.spec.Mode == source.ModeNTSPool && !s.sameServer(m, f) && s.roster.check(f.name) != nil {
+	if s.src.Mode == source.ModeNTSPool && !s.sameServer(m, f) && s.roster.check(f.Name) != nil {
 		if f.purpose.goal == rekey { // keys are wanted whatever the size of the pool, so the shortage does not hold it
 			f.step, f.err = "renewal of keys", errNameHeld
 			s.searchFailed(now, f)
@@ -86,13 +86,13 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		s.shortage(now, errNameHeld.Error())
 		return
 	}
-	others := slices.DeleteFunc(slices.Clone(f.addrs), func(a netip.AddrPort) bool { return a == m.addr })
-	if heir := s.startAny(ctx, now, others, f.name, f.session); heir != nil {
+	others := slices.DeleteFunc(slices.Clone(f.Addrs), func(a netip.AddrPort) bool { return a == m.addr })
+	if heir := s.startAny(ctx, now, others, f.Name, f.Session); heir != nil {
 		heir.provisional = f.provisional
 		m.heir = heir
 		return
 	}
-	if same && f.session != nil {
+	if same && f.Session != nil {
 		m.renew(f)
 		return
 	}
@@ -123,11 +123,11 @@ func (s *supervisor) placeKnown(ctx context.Context, now time.Time, p purpose) b
 // startAny starts a source at the first address that may be used, nil if there is none.
 func (s *supervisor) startAny(ctx context.Context, now time.Time, addrs []netip.AddrPort, name string, n *nts.Session) *member {
 	for _, a := range addrs {
-		if slices.Contains(s.spec.Ignore, a.Addr()) || s.avoid.has(now, a) {
+		if s.avoid.has(now, a) {
 			continue
 		}
 		if m := s.start(ctx, a, name, n); m != nil {
-			if s.spec.Mode == source.ModeNTSPool {
+			if s.src.Mode == source.ModeNTSPool {
 				_ = s.roster.add(name) // who came here for another server than m has checked it
 			}
 			return m
@@ -138,7 +138,7 @@ func (s *supervisor) startAny(ctx context.Context, now time.Time, addrs []netip.
 
 // sameServer reports whether a key exchange led to the server that m already uses.
 func (s *supervisor) sameServer(m *member, f *found) bool {
-	return pool.CanonicalName(m.name) == pool.CanonicalName(f.name) && m.addr.Port() == f.port
+	return pool.CanonicalName(m.name) == pool.CanonicalName(f.Name) && m.addr.Port() == f.Port
 }
 
 // failureQuiet is how long repeats of the same failure stay at debug level: the first is loud, and after that the
@@ -198,13 +198,13 @@ func (s *supervisor) shortage(now time.Time, why string) {
 			have++
 		}
 	}
-	s.log.Warn().Int("have", have).Int("want", s.spec.count()).Stringer("retry_in", wait.Round(time.Second)).Msg(why)
+	s.log.Warn().Int("have", have).Int("want", s.count()).Stringer("retry_in", wait.Round(time.Second)).Msg(why)
 }
 
 // warnRefused logs addresses that a name must not stand for, once as long as they stay the same (C28).
 func (s *supervisor) warnRefused(f *found) {
 	text := ""
-	for _, r := range f.refused {
+	for _, r := range f.Refused {
 		text += r.Addr.String() + " (" + r.Reason.String() + ") "
 	}
 	if text != "" && text != s.warned {

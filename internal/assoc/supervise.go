@@ -2,6 +2,7 @@ package assoc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/source"
@@ -54,9 +56,10 @@ type purpose struct {
 
 // supervisor keeps the sources of one [[source]] block.
 type supervisor struct {
-	spec Spec
-	d    Deps
-	log  zerolog.Logger
+	src     config.Source
+	spawner int // n of SpawnerId(n) in the logs
+	d       Deps
+	log     zerolog.Logger
 
 	members []*member // in the order of their start
 	roster  roster
@@ -81,25 +84,47 @@ type supervisor struct {
 }
 
 // Supervise runs the sources of one [[source]] block until ctx ends, and returns when everything it started has
-// ended: nil; at once an error if the Spec cannot be run; an error as soon as a bug ends one of its tasks.
-func Supervise(ctx context.Context, spec Spec, d Deps) error {
-	if err := spec.check(); err != nil {
+// ended: nil; at once an error if the source cannot be run; an error as soon as a bug ends one of its tasks.
+// spawner is the number of the block in the logs, from 1.
+func Supervise(ctx context.Context, src config.Source, spawner int, d Deps) error {
+	if err := check(&src); err != nil {
 		return err
 	}
 	s := &supervisor{
-		spec: spec, d: d.withDefaults(), reports: make(chan report), results: make(chan found, 1), broken: make(chan error, 1),
+		src: src, spawner: spawner, d: d.withDefaults(), reports: make(chan report), results: make(chan found, 1), broken: make(chan error, 1),
 		quiet: logging.NewLimiter(panicQuiet),
 		retry: backoff{pace: lookupPace},
 	}
-	s.log = logging.Target(d.Log, "ntpd::daemon::spawn").With().Str("spawner", s.label()).Str("source", spec.Name()).Logger()
-	if spec.Mode.NTS() {
+	s.log = logging.Target(d.Log, "ntpd::daemon::spawn").With().Str("spawner", s.label()).Str("source", src.Name()).Logger()
+	if src.Mode.NTS() {
 		s.retry.pace = keyExchangePace
 	}
 	return s.run(ctx)
 }
 
+// check refuses what could only end in a busy loop or a panic; the configuration has better words for it.
+func check(src *config.Source) error {
+	switch {
+	case src.Host == "" || src.Port == 0:
+		return errors.New("source needs a host and a port")
+	case src.Mode.Plural() && src.Count < 1:
+		return fmt.Errorf("source %s: count must be at least 1", src.Name())
+	case src.Mode > source.ModeNTSPool:
+		return fmt.Errorf("source %s: unknown mode %s", src.Name(), src.Mode)
+	}
+	return nil
+}
+
+// count is how many sources the block keeps.
+func (s *supervisor) count() int {
+	if s.src.Mode.Plural() {
+		return s.src.Count
+	}
+	return 1
+}
+
 // label names the supervisor as the reference suite's logs do.
-func (s *supervisor) label() string { return fmt.Sprintf("SpawnerId(%d)", s.spec.Spawner) }
+func (s *supervisor) label() string { return fmt.Sprintf("SpawnerId(%d)", s.spawner) }
 
 // run owns the list of members, the retry schedule and the roster; tasks talk to it through reports, the one
 // search under way through results. It stops when ctx ends, or with the error of a task, and leaves nothing behind
@@ -162,7 +187,7 @@ func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
 func (s *supervisor) search(ctx context.Context, p purpose, denied []string) (f found) {
 	f.purpose = p
 	defer s.contain(&f)
-	return search(ctx, &s.spec, &s.d, p, denied)
+	return search(ctx, &s.src, &s.d, p, denied)
 }
 
 // dueAt is when a search with that goal may start; zero: at once.
@@ -190,7 +215,7 @@ func (s *supervisor) wanted() (purpose, bool) {
 			return purpose{rekey, m.id}, true
 		}
 	}
-	if standing < s.spec.count() {
+	if standing < s.count() {
 		return purpose{goal: fill}, true
 	}
 	for _, m := range s.members {
@@ -203,7 +228,7 @@ func (s *supervisor) wanted() (purpose, bool) {
 
 // denied lists the names that a pool is asked not to return; a source that needs keys would rather stay.
 func (s *supervisor) denied(now time.Time, p purpose) []string {
-	if s.spec.Mode != source.ModeNTSPool {
+	if s.src.Mode != source.ModeNTSPool {
 		return nil
 	}
 	names := s.roster.deny(now)
@@ -245,7 +270,7 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 
 // deadHold is how long an address that did not answer is left out.
 func (s *supervisor) deadHold() time.Duration {
-	if s.spec.Mode.Plural() {
+	if s.src.Mode.Plural() {
 		return unreachableHold
 	}
 	return triedHold
@@ -273,7 +298,7 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 		s.retry.fail(now, luck(s.d.Rand))
 	}
 	s.discard(ctx, now, m, hold, need.String())
-	single := !s.spec.Mode.Plural()
+	single := !s.src.Mode.Plural()
 	if single {
 		s.growAt = now.Add(hold)
 	}
@@ -288,7 +313,7 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 func (s *supervisor) discard(ctx context.Context, now time.Time, m *member, hold time.Duration, reason string) {
 	s.avoid.add(m.addr, now.Add(hold))
 	s.end(ctx, m, reason)
-	if s.spec.Mode == source.ModeNTSPool && !s.named(m.name) {
+	if s.src.Mode == source.ModeNTSPool && !s.named(m.name) {
 		s.roster.fail(now, m.name)
 	}
 }

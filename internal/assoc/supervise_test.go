@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
@@ -22,7 +23,7 @@ func TestServer_MeasuresWithinEightSeconds(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(8 * time.Second)
 		added := of[system.Added](r.desk)
 		if len(added) != 1 || added[0] != (system.Added{ID: 1, Name: "ntp.example:123", Address: netip.MustParseAddrPort("192.0.2.1:123")}) {
@@ -53,7 +54,7 @@ func TestServer_AdviceReachesTheSource(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(10 * time.Second)
 		r.desk.advice[1] <- ntp.Advice{Source: 1, Poll: 8}
 		pass(20 * time.Second)
@@ -67,7 +68,7 @@ func TestServer_AdviceReachesTheSource(t *testing.T) {
 
 func TestC29_NameThatDoesNotExist(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		r.supervise(t, Spec{Mode: source.ModePool, Host: "gone.example", Port: 123, Count: 4})
+		r.supervise(t, config.Source{Mode: source.ModePool, Host: "gone.example", Port: 123, Count: 4})
 		pass(time.Hour)
 		at := r.names.times("gone.example")
 		var gaps []time.Duration
@@ -99,7 +100,7 @@ func TestL05_SilentNameServer(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
 			r.names.failing(cause)
 			r.net.set("192.0.2.1:123", plainHost)
-			r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+			r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 			pass(10 * time.Minute)
 			r.names.set("ntp.example", "192.0.2.1")
 			r.names.failing(nil)
@@ -119,10 +120,10 @@ func TestC29_SilentNameServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("good.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "good.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "good.example", Port: 123})
 		pass(10 * time.Second)
 		r.names.failing(&net.DNSError{Err: "i/o timeout", Name: "ntp.example", IsTimeout: true})
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Hour)
 		at := r.names.times("ntp.example")
 		for n := 6; n < len(at); n++ {
@@ -139,7 +140,7 @@ func TestC29_SilentNameServer(t *testing.T) {
 func TestC29_HangingLookupEndsWithContext(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.hang = true
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Minute)
 		began := time.Now()
 		r.cancel()
@@ -158,10 +159,10 @@ func TestC29_OneSourcePerAddress(t *testing.T) {
 		for _, a := range []string{"192.0.2.1:123", "192.0.2.2:123"} {
 			r.net.set(a, plainHost)
 		}
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "a.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "a.example", Port: 123})
 		pass(time.Second)
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "b.example", Port: 123})
-		r.supervise(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "b.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(time.Hour)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
 			t.Errorf("sources %s", got)
@@ -175,7 +176,7 @@ func TestC29_OneSourcePerAddress(t *testing.T) {
 func TestC28_RefusedAddressesAreLoggedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "224.0.0.1")
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Hour)
 		if got := r.log.lines("must not be asked"); len(got) != 1 || !strings.Contains(got[0], "224.0.0.1 (multicast address)") {
 			t.Errorf("log %q", got)
@@ -186,7 +187,7 @@ func TestC28_RefusedAddressesAreLoggedOnce(t *testing.T) {
 func TestPool_IgnoreAndDoubles(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")
-		r.supervise(t, Spec{
+		r.supervise(t, config.Source{
 			Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 4, Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
 		})
 		pass(time.Second)
@@ -205,7 +206,7 @@ func TestC32_PoolMemberDies(t *testing.T) {
 		for _, a := range []string{"192.0.2.1:123", "192.0.2.2:123", "192.0.2.3:123"} {
 			r.net.set(a, plainHost)
 		}
-		r.supervise(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
+		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(time.Minute)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
 			t.Fatalf("sources %s", got)
@@ -237,7 +238,7 @@ func TestC31_NetworkOutage(t *testing.T) {
 		for i := range 5 {
 			r.net.set(fmt.Sprintf("192.0.2.%d:123", i+1), plainHost)
 		}
-		r.supervise(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 4})
+		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 4})
 		pass(time.Minute)
 		before := r.desk.alive()
 		sent := len(r.net.requests("192.0.2.1:123"))
@@ -265,7 +266,7 @@ func TestServer_MovesToItsOtherAddress(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "2001:db8::1", "192.0.2.1") // no route for IPv6
 		r.net.set("192.0.2.1:123", plainHost)
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Minute)
 		if got := r.desk.alive(); got != "192.0.2.1:123" {
 			t.Errorf("sources %s", got)
@@ -278,7 +279,7 @@ func TestServer_FollowsItsName(t *testing.T) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
 		r.net.set("192.0.2.2:123", plainHost)
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
 		pass(10 * time.Minute)
@@ -300,7 +301,7 @@ func TestServer_DeniedIsRetriedAfterHours(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", kissHost(ntp.KissDENY))
-		r.supervise(t, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(3 * time.Hour)
 		at := r.net.requests("192.0.2.1:123")
 		if len(at) > 8 || at[len(at)-1].Sub(at[0]) > 2*time.Minute {
@@ -324,7 +325,7 @@ func TestPool_DeniedMemberIsReplaced(t *testing.T) {
 		r.net.set("192.0.2.1:123", kissHost(ntp.KissRSTR))
 		r.net.set("192.0.2.2:123", plainHost)
 		r.net.set("192.0.2.3:123", plainHost)
-		r.supervise(t, Spec{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
+		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(2 * time.Minute)
 		if got := r.desk.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
@@ -356,7 +357,7 @@ func TestKC15_TwentyFailures(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
 			r.names.set("ke.example", "192.0.2.1")
 			r.net.set("192.0.2.1:123", plainHost)
-			r.supervise(t, Spec{Mode: mode, Host: "ke.example", Port: 4460, Count: 4})
+			r.supervise(t, config.Source{Mode: mode, Host: "ke.example", Port: 4460, Count: 4})
 			for len(r.ke.times()) <= 20 {
 				pass(time.Hour)
 			}
@@ -376,7 +377,7 @@ func TestL05_NoNetwork(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{}, fmt.Errorf("connect: %w", &net.DNSError{Err: "dial udp: connect: " + errNoRoute.Error()})
 		})
-		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(10 * time.Minute)
 		at := r.ke.times()
 		for n := 1; n < len(at); n++ {
@@ -403,7 +404,7 @@ func TestKC15_NoResetBeforeNTPWorks(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(2 * time.Hour)
 		at := r.ke.times()
 		for n := 1; n < len(at); n++ {
@@ -439,7 +440,7 @@ func TestNTS_ServerLosesItsKeys(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ntp.example", ServerGiven: true, Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(30 * time.Minute)
 		added := of[system.Added](r.desk)
 		if st, _ := r.statuses.Get(1); len(added) != 1 || !st.NTS || r.desk.measured(1) < 10 {
@@ -484,7 +485,7 @@ func TestNTS_WhereTheKeysCameFrom(t *testing.T) {
 					}
 					return res, nil
 				})
-				r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+				r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 				pass(time.Second)
 				if got := r.desk.alive(); got != c.want {
 					t.Errorf("source %s, want %s", got, c.want)
@@ -502,7 +503,7 @@ func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
 		pass(6*17*time.Second + 20*time.Second)
@@ -525,7 +526,7 @@ func TestNTS_ChangedAddressStartsANewSource(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(time.Minute)
 		r.names.set("ke.example", "192.0.2.2")
 		other := newSecureHost(6)
@@ -558,7 +559,7 @@ func TestNTS_AuthenticatedDenyRestsForHours(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(3 * time.Hour)
 		if k, n := len(r.ke.times()), len(r.net.requests("192.0.2.1:123")); k != 1 || n != 1 {
 			t.Errorf("%d exchanges, %d requests in three hours", k, n)
@@ -581,7 +582,7 @@ func TestN25_OutsideCertificate(t *testing.T) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
 		})
-		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "ke.example", Port: 4460, Count: 1})
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "ke.example", Port: 4460, Count: 1})
 		pass(time.Minute)
 		if n := len(of[system.Measured](r.desk)); n != 0 || r.desk.alive() != "" {
 			t.Errorf("%d measurements, alive: %s", n, r.desk.alive())
@@ -611,7 +612,7 @@ func TestKC14_HangingExchange(t *testing.T) {
 			},
 		}
 		r.wg.Go(func() {
-			_ = Supervise(r.ctx, Spec{Mode: source.ModeNTS, Host: "ke.example", Port: 4460, PollMin: 4, PollMax: 10}, d)
+			_ = Supervise(r.ctx, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460, PollMin: 4, PollMax: 10}, 1, d)
 		})
 		pass(20 * time.Second)
 		if ended > 6*time.Second || ended == 0 {
@@ -646,7 +647,7 @@ func (r *rig) poolOf(n int) []*secureHost {
 func TestNTSPool_FillsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(4)
-		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3, Algorithms: []aead.Algorithm{aead.SIVCMAC512}})
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3, Algorithms: []aead.Algorithm{aead.SIVCMAC512}})
 		pass(10 * time.Second)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
@@ -666,7 +667,7 @@ func TestNTSPool_FillsAtOnce(t *testing.T) {
 func TestNTSPool_SmallerThanCount(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(1)
-		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Hour)
 		at := r.ke.times()
 		if len(at) < 4 || len(at) > 6 || at[2].Sub(at[1]) < 15*time.Minute {
@@ -684,7 +685,7 @@ func TestNTSPool_SmallerThanCount(t *testing.T) {
 func TestNTSPool_DeadMemberIsReplacedAndDenied(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(4)
-		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
 		pass(4 * time.Minute)
@@ -702,7 +703,7 @@ func TestNTSPool_DeadMemberIsReplacedAndDenied(t *testing.T) {
 func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		list := r.poolOf(2)
-		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		list[1].forget()
 		pass(3 * time.Minute)
@@ -724,7 +725,7 @@ func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 func TestNTSPool_RenewalLeadsToAHeldServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		list := r.poolOf(2)
-		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{Session: list[0].session(), Server: "S1.example", ServerGiven: true, Port: 123}, nil
@@ -745,7 +746,7 @@ func TestNTSPool_OneAddressTwoNames(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.poolOf(3)
 		r.names.set("s2.example.", "192.0.2.1")
-		r.supervise(t, Spec{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
@@ -754,8 +755,8 @@ func TestNTSPool_OneAddressTwoNames(t *testing.T) {
 }
 
 func TestSupervise_BadSpec(t *testing.T) {
-	for _, s := range []Spec{{}, {Host: "x"}, {Mode: source.ModePool, Host: "x", Port: 123}, {Mode: 9, Host: "x", Port: 123, Count: 1}} {
-		if err := Supervise(t.Context(), s, Deps{}); err == nil {
+	for _, s := range []config.Source{{}, {Host: "x"}, {Mode: source.ModePool, Host: "x", Port: 123}, {Mode: 9, Host: "x", Port: 123, Count: 1}} {
+		if err := Supervise(t.Context(), s, 1, Deps{}); err == nil {
 			t.Errorf("%+v runs", s)
 		}
 	}
@@ -770,7 +771,7 @@ func TestSupervise_StopsWithAFullInbox(t *testing.T) {
 		stuck := make(chan Message) // nobody reads
 		done := make(chan error)
 		go func() {
-			done <- Supervise(ctx, Spec{Mode: source.ModeServer, Host: "ntp.example", Port: 123, PollMin: 4, PollMax: 10}, Deps{
+			done <- Supervise(ctx, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123, PollMin: 4, PollMax: 10}, 1, Deps{
 				Clock: bubbleClock{}, Resolve: r.names, Dial: r.net.dial, Exchange: r.ke.exchange, Rand: newDice(1),
 				Inbox: stuck, NextID: func() ntp.SourceID { return 1 },
 			})

@@ -3,7 +3,9 @@ package config
 import (
 	"crypto/x509"
 	"io/fs"
+	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -68,6 +70,9 @@ type Source struct {
 	PollMax     ntp.PollExp // ≥ PollMin
 	PollInitial ntp.PollExp // in [PollMin, PollMax]
 }
+
+// Name is host:port as configured, by which logs, status and messages call the source.
+func (s *Source) Name() string { return net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) }
 
 // Server is one [[server]] table.
 type Server struct {

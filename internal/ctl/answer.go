@@ -28,15 +28,15 @@ type answer struct {
 	Error          string  `json:"error,omitempty"` // why the answer is not usable
 }
 
-func newAnswer(p peer, r *beevik.Response, unusable error) answer {
+func newAnswer(c *candidate, r *beevik.Response, unusable error) answer {
 	a := answer{
-		Server: p.name, Address: p.address.String(), NTS: p.session != nil,
+		Server: c.name, Address: c.addrs[0].String(), NTS: c.session != nil,
 		Version: r.Version, Offset: r.ClockOffset.Seconds(), Delay: r.RTT.Seconds(),
 		RootDistance: r.RootDistance.Seconds(), RootDelay: r.RootDelay.Seconds(), RootDispersion: r.RootDispersion.Seconds(),
 		Precision: r.Precision.Seconds(), Stratum: r.Stratum, ReferenceID: refText(r), Leap: leapOf(r.Leap),
 	}
 	if a.NTS {
-		a.AEAD = uint16(p.session.Algorithm())
+		a.AEAD = uint16(c.session.Algorithm())
 	}
 	if unusable != nil {
 		a.Error = unusable.Error()

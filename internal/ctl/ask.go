@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	beevik "github.com/beevik/ntp"
@@ -35,6 +36,35 @@ type question struct {
 	version int           // 3 or 4
 	timeout time.Duration // for the answer
 	session *nts.Session  // nil: without NTS
+}
+
+// candidate is a server that can be asked, found by name or by key exchange.
+type candidate struct {
+	name    string
+	addrs   []netip.AddrPort // where it can be reached, most promising first; at least one
+	session *nts.Session     // nil: without NTS
+}
+
+// ask sends one query to the first address, and if nothing comes back to the first one of the other family: of two
+// families that this host has routes for one may lead nowhere. The address that answered becomes the first.
+func (c *candidate) ask(ctx context.Context, version int, timeout time.Duration) (*beevik.Response, error) {
+	q := question{to: c.addrs[0], version: version, timeout: timeout, session: c.session}
+	r, err := ask(ctx, q)
+	other := slices.IndexFunc(c.addrs, func(a netip.AddrPort) bool { return a.Addr().Is4() != c.addrs[0].Addr().Is4() })
+	if !silent(err) || other < 0 {
+		return r, err
+	}
+	q.to = c.addrs[other]
+	if r, err = ask(ctx, q); !silent(err) {
+		c.addrs[0], c.addrs[other] = c.addrs[other], c.addrs[0]
+	}
+	return r, err
+}
+
+// silent reports whether err says that nothing came back, or that nothing could be sent.
+func silent(err error) bool {
+	_, ok := errors.AsType[net.Error](err)
+	return ok
 }
 
 // ask sends one query through beevik/ntp and judges the answer. A usable answer has no error; an unusable one

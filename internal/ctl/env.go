@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"time"
 
 	"golang.org/x/term"
 
 	"ntp-daemon/internal/clock"
+	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/program"
@@ -36,11 +35,9 @@ type Env struct {
 	Colour   bool // whether Out shows colours
 	Now      func() time.Time
 
-	Lookup    func(ctx context.Context, host string) ([]netip.Addr, error)                // any address of a name, for query
-	Resolve   func(ctx context.Context, host string, port uint16) (resolve.Answer, error) // as the daemon resolves its sources
-	Exchange  func(ctx context.Context, c ke.ClientConfig) (ke.Result, error)             // NTS key exchange
-	OpenClock func() (Stepper, error)                                                     // the machine's clock, for writing
-	Sleep     func(ctx context.Context, d time.Duration) error                            // nil when d has passed
+	Finder    locate.Finder                                    // of servers, as the daemon finds them
+	OpenClock func() (Stepper, error)                          // the machine's clock, for writing
+	Sleep     func(ctx context.Context, d time.Duration) error // nil when d has passed
 }
 
 // RealEnv is the outside world of a process.
@@ -50,11 +47,7 @@ func RealEnv() Env {
 		InIsTerm: term.IsTerminal(int(os.Stdin.Fd())),
 		Colour:   term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		Now:      time.Now,
-		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return (&net.Resolver{PreferGo: true}).LookupNetIP(ctx, "ip", host)
-		},
-		Resolve:  resolve.New(resolve.Config{}).Lookup,
-		Exchange: ke.Exchange,
+		Finder:   locate.Finder{Resolve: resolve.New(resolve.Config{}), Exchange: ke.Exchange},
 		OpenClock: func() (Stepper, error) {
 			k, _, err := clock.OpenKernel()
 			return k, err

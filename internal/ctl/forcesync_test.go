@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/nts/ke"
 )
 
 // stepClock notes what it is told.
@@ -144,6 +147,29 @@ func TestForceSync_NTS(t *testing.T) {
 	c.expect(t, code, 0, "2 sources agree", "the pool has no more than 1 servers")
 	if len(s.steps) != 1 || !about(s.steps[0], ahead) || strings.Count(c.out.String(), "yes") != 2 {
 		t.Errorf("steps %v, %q", s.steps, c.out.String())
+	}
+}
+
+// What aead-algorithms says holds for force-sync, too.
+func TestForceSync_Algorithms(t *testing.T) {
+	w := startNTS(t, goodView(), nil)
+	for _, mode := range []string{"nts", "nts-pool"} {
+		text := "[synchronization]\nminimum-agreeing-sources = 1\n" + fmt.Sprintf(
+			"[[source]]\nmode = %q\naddress = %q\ncertificate-authority = %q\naead-algorithms = [17, 15]\n", mode, w.ke, w.ca)
+		if mode == "nts-pool" {
+			text += "count = 1\n"
+		}
+		c := newConsole(t)
+		var agreed aead.Algorithm
+		c.Finder.Exchange = func(ctx context.Context, cfg ke.ClientConfig) (ke.Result, error) {
+			r, err := ke.Exchange(ctx, cfg)
+			agreed = r.Algorithm
+			return r, err
+		}
+		c.expect(t, c.run("force-sync", "--dry-run", "--threshold", "10ms", "-c", writeFile(t, t.TempDir(), "ntp.toml", text)), 0, "1 source says", "")
+		if agreed != aead.SIVCMAC512 {
+			t.Errorf("%s: AEAD %d", mode, agreed)
+		}
 	}
 }
 

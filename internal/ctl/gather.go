@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"ntp-daemon/internal/config"
-	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/locate"
+	"ntp-daemon/internal/source"
 )
 
 const (
@@ -41,12 +40,14 @@ func gather(ctx context.Context, e *Env, sources []config.Source) collected {
 		wg      sync.WaitGroup
 		permits = make(chan struct{}, maxAtOnce)
 	)
+	finder := e.Finder
+	finder.Timeout = answerTimeout
 	for i := range sources {
 		all.wanted += sources[i].Count
 		wg.Go(func() {
 			permits <- struct{}{}
 			defer func() { <-permits }()
-			samples, failures := gatherSource(ctx, e, &sources[i])
+			samples, failures := gatherSource(ctx, finder, &sources[i])
 			mu.Lock()
 			defer mu.Unlock()
 			all.samples = append(all.samples, samples...)
@@ -75,74 +76,60 @@ func distinct(samples []sample) []sample {
 	return slices.CompactFunc(samples, func(a, b sample) bool { return a.address == b.address })
 }
 
-// gatherSource asks the members of one [[source]] one after the other.
-func gatherSource(ctx context.Context, e *Env, src *config.Source) (samples []sample, failures []string) {
-	name := net.JoinHostPort(src.Host, strconv.Itoa(int(src.Port)))
-	peers, err := findMembers(ctx, e, src, name)
+// gatherSource asks the servers of one [[source]] one after the other.
+func gatherSource(ctx context.Context, f locate.Finder, src *config.Source) (samples []sample, failures []string) {
+	candidates, err := findCandidates(ctx, f, src)
 	if err != nil {
-		failures = append(failures, fmt.Sprintf("%s: %v", name, err))
+		failures = append(failures, fmt.Sprintf("%s: %v", src.Name(), err))
 	}
-	for _, p := range peers {
-		r, err := ask(ctx, question{to: p.address, version: int(src.Version), timeout: answerTimeout, session: p.session})
+	for _, c := range candidates {
+		r, err := c.ask(ctx, int(src.Version), answerTimeout)
 		if err != nil {
-			failures = append(failures, fmt.Sprintf("%s at %v: %v", p.name, p.address, err))
+			failures = append(failures, fmt.Sprintf("%s at %v: %v", c.name, c.addrs[0], err))
 			continue
 		}
 		samples = append(samples, sample{
-			name: p.name, address: p.address.String(), nts: p.session != nil,
+			name: c.name, address: c.addrs[0].String(), nts: c.session != nil,
 			offset: r.ClockOffset.Seconds(), bound: max(r.RootDistance.Seconds(), 0) + leastBound,
 		})
 	}
 	return samples, failures
 }
 
-// findMembers finds the servers of one [[source]]. With an error there may still be some.
-func findMembers(ctx context.Context, e *Env, src *config.Source, name string) ([]peer, error) {
-	if src.Mode.NTS() {
-		return exchangeMembers(ctx, e, src, name)
+// findCandidates finds as many servers of one [[source]] as it wants. With an error there may still be some.
+func findCandidates(ctx context.Context, f locate.Finder, src *config.Source) ([]candidate, error) {
+	if src.Mode == source.ModeNTSPool {
+		return exchangeCandidates(ctx, f, src)
 	}
-	a, err := e.Resolve(ctx, src.Host, src.Port)
-	if err != nil {
+	found, err := f.Find(ctx, src, nil)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	var peers []peer
-	for _, addr := range a.Addrs {
-		if len(peers) < src.Count && !slices.Contains(src.Ignore, addr.Addr()) {
-			peers = append(peers, peer{name: name, address: addr})
-		}
-	}
-	if len(peers) == 0 {
+	case src.Mode != source.ModePool:
+		return []candidate{{name: src.Name(), addrs: found.Addrs, session: found.Session}}, nil
+	case len(found.Addrs) == 0:
 		return nil, errors.New("every address is on the ignore list")
 	}
-	return peers, nil
+	var candidates []candidate
+	for _, addr := range found.Addrs[:min(len(found.Addrs), src.Count)] {
+		candidates = append(candidates, candidate{name: src.Name(), addrs: []netip.AddrPort{addr}})
+	}
+	return candidates, nil
 }
 
-// exchangeMembers makes one key exchange for each server wanted; a pool is told which it has named already.
-func exchangeMembers(ctx context.Context, e *Env, src *config.Source, name string) ([]peer, error) {
-	var peers []peer
+// exchangeCandidates makes one key exchange for each server wanted; the pool is told which it has named already.
+func exchangeCandidates(ctx context.Context, f locate.Finder, src *config.Source) (candidates []candidate, err error) {
 	var denied []string
 	for range src.Count {
-		r, err := e.Exchange(ctx, ke.ClientConfig{
-			Address: src.Host, Port: src.Port, Roots: src.Roots, Denied: denied, Timeout: answerTimeout,
-		})
+		found, err := f.Find(ctx, src, denied)
 		if err != nil {
-			return peers, fmt.Errorf("key exchange: %w", err)
+			return candidates, err
 		}
-		if slices.Contains(denied, r.Server) {
-			return peers, fmt.Errorf("the pool has no more than %d servers", len(peers))
+		if slices.Contains(denied, found.Name) {
+			return candidates, fmt.Errorf("the pool has no more than %d servers", len(candidates))
 		}
-		denied = append(denied, r.Server)
-		p := peer{name: name, session: r.Session}
-		if !r.ServerGiven && r.Remote.IsValid() {
-			p.address = netip.AddrPortFrom(r.Remote, r.Port)
-		} else {
-			a, err := e.Resolve(ctx, absoluteName(r), r.Port)
-			if err != nil {
-				return peers, err
-			}
-			p.address = a.Addrs[0]
-		}
-		peers = append(peers, p)
+		denied = append(denied, found.Name)
+		candidates = append(candidates, candidate{name: src.Name(), addrs: found.Addrs, session: found.Session})
 	}
-	return peers, nil
+	return candidates, nil
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/ke"
@@ -35,19 +38,32 @@ func newConsole(t *testing.T) *console {
 	c := &console{}
 	c.Env = Env{
 		In: strings.NewReader(""), Out: &c.out, Err: &c.err, Now: time.Now,
-		Lookup: func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("no names in this test") },
-		Resolve: func(_ context.Context, host string, port uint16) (resolve.Answer, error) {
-			a, err := netip.ParseAddr(host)
-			if err != nil {
-				return resolve.Answer{}, errors.New("no names in this test")
-			}
-			return resolve.Answer{Addrs: []netip.AddrPort{netip.AddrPortFrom(a, port)}}, nil
-		},
-		Exchange:  ke.Exchange,
+		Finder:    locate.Finder{Resolve: names{}, Exchange: ke.Exchange},
 		OpenClock: func() (Stepper, error) { t.Error("the clock was opened"); return nil, errors.New("no clock") },
 		Sleep:     func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 	}
 	return c
+}
+
+// names is a resolver that knows these names, and addresses written out.
+type names map[string]resolve.Answer
+
+func (n names) Lookup(_ context.Context, host string, port uint16) (resolve.Answer, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return resolve.Answer{Addrs: []netip.AddrPort{netip.AddrPortFrom(a, port)}}, nil
+	}
+	a, ok := n[host]
+	if !ok {
+		return a, fmt.Errorf("look up %q: no such name in this test", host)
+	}
+	a.Addrs = slices.Clone(a.Addrs)
+	for i := range a.Addrs {
+		a.Addrs[i] = netip.AddrPortFrom(a.Addrs[i].Addr(), port)
+	}
+	if len(a.Addrs) == 0 {
+		return a, resolve.ErrNoUsable
+	}
+	return a, nil
 }
 
 // run runs a command line and returns the exit code.

@@ -15,10 +15,13 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/resolve"
+	"ntp-daemon/internal/source"
 )
 
 const (
@@ -124,16 +127,9 @@ func splitHost(s string) (host string, port uint16, err error) {
 	return host, port, nil
 }
 
-// peer is a server to ask, found by name or by key exchange.
-type peer struct {
-	name    string
-	address netip.AddrPort
-	session *nts.Session // nil: without NTS
-}
-
 // query finds the server, asks it as often as wanted and prints what it said.
 func query(ctx context.Context, e *Env, q querying) error {
-	p, err := findPeer(ctx, e, &q)
+	server, err := q.find(ctx, e.Finder)
 	if err != nil {
 		return err
 	}
@@ -145,7 +141,7 @@ func query(ctx context.Context, e *Env, q querying) error {
 				return err
 			}
 		}
-		r, err := ask(ctx, question{to: p.address, version: q.version, timeout: q.timeout, session: p.session})
+		r, err := server.ask(ctx, q.version, q.timeout)
 		last = err
 		if r == nil {
 			if ctx.Err() != nil || q.count == 1 {
@@ -154,7 +150,7 @@ func query(ctx context.Context, e *Env, q querying) error {
 			fmt.Fprintf(e.Err, "ntp-ctl: %v\n", err)
 			continue
 		}
-		a := newAnswer(p, r, err)
+		a := newAnswer(&server, r, err)
 		all = append(all, a)
 		if err := printAnswer(e, &q, &a, i); err != nil {
 			return err
@@ -216,61 +212,43 @@ func conclude(e *Env, q *querying, all []answer, last error) error {
 	return nil
 }
 
-// findPeer resolves the name, or exchanges keys and resolves what the answer names.
-func findPeer(ctx context.Context, e *Env, q *querying) (peer, error) {
-	if !q.nts {
-		return resolvePeer(ctx, e, peer{name: q.host}, q.host, defaultPort(q.port, ntpPort))
-	}
-	roots, err := trust(q.ca)
-	if err != nil {
-		return peer{}, err
-	}
-	r, err := e.Exchange(ctx, ke.ClientConfig{Address: q.host, Port: q.port, Roots: roots, Algorithms: q.aeads, Timeout: q.timeout})
-	if err != nil {
-		return peer{}, fail(program.ExitUnavailable, "key exchange with %s: %w", q.host, err)
-	}
-	p := peer{name: r.Server, session: r.Session}
-	if !r.ServerGiven && r.Remote.IsValid() {
-		p.address = netip.AddrPortFrom(r.Remote, r.Port)
-		return p, nil
-	}
-	return resolvePeer(ctx, e, p, absoluteName(r), r.Port)
-}
-
-// absoluteName keeps search domains away from a name that a server sent (RFC 8915 §4.1.7).
-func absoluteName(r ke.Result) string {
-	if _, err := netip.ParseAddr(r.Server); err == nil || !r.ServerGiven || strings.HasSuffix(r.Server, ".") {
-		return r.Server
-	}
-	return r.Server + "."
-}
-
-func defaultPort(port, standard uint16) uint16 {
-	if port == 0 {
-		return standard
-	}
-	return port
-}
-
-// resolvePeer takes the first address of the name that has a route.
-func resolvePeer(ctx context.Context, e *Env, p peer, host string, port uint16) (peer, error) {
-	addrs := []netip.Addr{}
-	if a, err := netip.ParseAddr(host); err == nil {
-		addrs = append(addrs, a)
-	} else if addrs, err = e.Lookup(ctx, host); err != nil {
-		return p, fail(program.ExitUnavailable, "look up %s: %w", clean(host), err)
-	}
-	for _, a := range addrs {
-		p.address = netip.AddrPortFrom(a.Unmap(), port)
-		if c, err := net.Dial("udp", p.address.String()); err == nil { // sends nothing; fails without a route
-			_ = c.Close()
-			return p, nil
+// find finds the server as the daemon would if it were configured.
+func (q *querying) find(ctx context.Context, f locate.Finder) (candidate, error) {
+	src := config.Source{Mode: source.ModeServer, Host: q.host, Port: q.port, Algorithms: q.aeads}
+	if q.nts {
+		src.Mode = source.ModeNTS
+		var err error
+		if src.Roots, err = trust(q.ca); err != nil {
+			return candidate{}, err
 		}
 	}
-	if len(addrs) == 0 {
-		return p, fail(program.ExitUnavailable, "look up %s: no address", clean(host))
+	switch {
+	case src.Port == 0 && q.nts:
+		src.Port = ke.DefaultPort
+	case src.Port == 0:
+		src.Port = ntpPort
 	}
-	return p, fail(program.ExitUnavailable, "no route to %s (%v)", clean(host), addrs[0])
+	f.Timeout = q.timeout
+	found, err := f.Find(ctx, &src, nil)
+	c := candidate{name: found.Name, addrs: askable(&found), session: found.Session}
+	if !q.nts {
+		c.name = q.host
+	}
+	if err != nil && len(c.addrs) == 0 {
+		return candidate{}, fail(program.ExitUnavailable, "%w", err)
+	}
+	return c, nil
+}
+
+// askable is where a server can be asked that nobody follows: at an address of this host, too.
+func askable(found *locate.Found) []netip.AddrPort {
+	addrs := found.Addrs
+	for _, r := range found.Refused {
+		if r.Reason == resolve.Loopback || r.Reason == resolve.Own {
+			addrs = append(addrs, netip.AddrPortFrom(r.Addr, found.Port))
+		}
+	}
+	return addrs
 }
 
 // trust is the system's roots and those of the file; nil is the system's alone.

@@ -21,6 +21,7 @@ import (
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/testca"
 )
 
@@ -71,14 +72,26 @@ func TestQuery_SeveralTimes(t *testing.T) {
 func TestQuery_ByName(t *testing.T) {
 	s := startTimeServer(t, goodView(), ahead)
 	c := newConsole(t)
-	c.Lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
-		if host != "time.example.org" {
-			return nil, fmt.Errorf("asked for %s", host)
-		}
-		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	// That the name of a time source stands for this host is refused; looking at this host is not.
+	c.Finder.Resolve = names{
+		"time.example.org":      {Refused: []resolve.Refusal{{Addr: s.addr.Addr(), Reason: resolve.Loopback}}},
+		"multicast.example.org": {Refused: []resolve.Refusal{{Addr: netip.MustParseAddr("224.0.1.1"), Reason: resolve.Multicast}}},
 	}
 	c.expect(t, c.run("query", fmt.Sprintf("time.example.org:%d", s.addr.Port())), 0, "time.example.org at 127.0.0.1", "")
-	c.expect(t, c.run("query", "other.example.org"), 69, "", "look up other.example.org")
+	c.expect(t, c.run("query", "other.example.org"), 69, "", `look up "other.example.org"`)
+	c.expect(t, c.run("query", "multicast.example.org"), 69, "", "no usable address")
+}
+
+// A family that leads nowhere does not hide the other one.
+func TestQuery_OtherFamily(t *testing.T) {
+	s := startTimeServer(t, goodView(), ahead)
+	c := newConsole(t)
+	c.Finder.Resolve = names{"dual.example.org": {Addrs: []netip.AddrPort{
+		netip.MustParseAddrPort("[::1]:1"), netip.MustParseAddrPort("[::2]:1"), netip.AddrPortFrom(s.addr.Addr(), 1),
+	}}}
+	c.expect(t, c.run("query", "-n", "2", fmt.Sprintf("dual.example.org:%d", s.addr.Port())), 0, "best of 2 answers", "")
+	conf := sourcesOf(t, 1, fmt.Sprintf("dual.example.org:%d", s.addr.Port()))
+	c.expect(t, c.run("force-sync", "--dry-run", "-c", conf), 0, "1 source says", "")
 }
 
 func TestQuery_UnusableServers(t *testing.T) {
@@ -134,14 +147,14 @@ func TestQuery_PanicOfTheLibraryIsContained(t *testing.T) {
 	}
 }
 
-// ntsWorld is a key exchange server in front of a time server.
-type ntsWorld struct {
+// ntsServer is a key exchange server in front of a time server.
+type ntsServer struct {
 	*timeServer
 	ke net.Addr
 	ca string // PEM file
 }
 
-func startNTS(t *testing.T, view ntp.View, edit func(*ke.ServerConfig)) ntsWorld {
+func startNTS(t *testing.T, view ntp.View, edit func(*ke.ServerConfig)) ntsServer {
 	t.Helper()
 	s := startTimeServer(t, view, ahead)
 	ca := testca.New(t)
@@ -161,7 +174,7 @@ func startNTS(t *testing.T, view ntp.View, edit func(*ke.ServerConfig)) ntsWorld
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = ke.NewServer(cfg).Serve(ctx, ln) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	return ntsWorld{s, ln.Addr(), writeFile(t, t.TempDir(), "ca.pem", string(ca.PEM()))}
+	return ntsServer{s, ln.Addr(), writeFile(t, t.TempDir(), "ca.pem", string(ca.PEM()))}
 }
 
 func TestQuery_NTS(t *testing.T) {
@@ -178,6 +191,14 @@ func TestQuery_NTS(t *testing.T) {
 			c.expect(t, c.run("query", "--nts", "--ca", w.ca, w.ke.String()), 0, fmt.Sprintf("NTS:        yes, AEAD %d", algorithm), "")
 		})
 	}
+}
+
+// The name in a Server record is absolute, and may all the same be one of the hosts file.
+func TestQuery_NameOfTheHostsFile(t *testing.T) {
+	w := startNTS(t, goodView(), func(c *ke.ServerConfig) { c.NTPServer = "localhost" })
+	c := newConsole(t)
+	c.Finder.Resolve = resolve.New(resolve.Config{})
+	c.expect(t, c.run("query", "--nts", "--ca", w.ca, w.ke.String()), 0, "localhost at 127.0.0.1", "")
 }
 
 // ntpd in orphan mode has never set its clock and says so with a reference timestamp of zero.

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/assoc"
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/source"
 )
@@ -41,11 +42,11 @@ func TestL09_PanicInASource(t *testing.T) {
 			Log:  zerolog.Nop(),
 		}
 		tt.edit(&d)
-		spec := assoc.Spec{Mode: source.ModeServer, Host: "192.0.2.1", Port: 123, PollMin: 4, PollMax: 10, PollInitial: 4}
+		src := config.Source{Mode: source.ModeServer, Host: "192.0.2.1", Port: 123, PollMin: 4, PollMax: 10, PollInitial: 4}
 		g := newGroup(t.Context(), zerolog.New(&log))
 		others := false
 		g.start("other", func(ctx context.Context) error { <-ctx.Done(); others = true; return nil })
-		g.start("source "+spec.Host, func(ctx context.Context) error { return assoc.Supervise(ctx, spec, d) })
+		g.start("source "+src.Host, func(ctx context.Context) error { return assoc.Supervise(ctx, src, 1, d) })
 		err := g.wait()
 		if err == nil || err.Error() != tt.want || ExitCode(err) != 70 || !others {
 			t.Errorf("%s: exit code %d, %v", tt.story, ExitCode(err), err)

@@ -97,9 +97,8 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	}
 	d.startWatchers(g, jumped)
 	for i, src := range d.cfg.Sources {
-		spec := sourceSpec(src, i+1)
 		g.start("source "+src.Host, func(ctx context.Context) error {
-			return assoc.Supervise(ctx, spec, d.assocDeps())
+			return assoc.Supervise(ctx, src, i+1, d.assocDeps())
 		})
 	}
 	g.start("reload", func(ctx context.Context) error { return d.reloadLoop(ctx, hup) })

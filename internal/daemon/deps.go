@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -15,8 +14,8 @@ import (
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/ntp"
-	"ntp-daemon/internal/nts/ke"
 )
 
 // Deps is the outside world: the only seam between the daemon and a test.
@@ -24,11 +23,11 @@ type Deps struct {
 	Log       zerolog.Logger
 	Rand      io.Reader
 	OpenClock func(*config.Config, zerolog.Logger) (c clock.Clock, steers bool, err error)
-	Resolve   assoc.Resolver                                            // nil: the system's
-	Exchange  func(context.Context, ke.ClientConfig) (ke.Result, error) // nil: over TCP
-	Dial      func(netip.AddrPort) (assoc.Conn, error)                  // nil: UDP
-	Notify    func(state string)                                        // a message to the service manager; nil: there is none
-	Watchdog  time.Duration                                             // silence that the service manager bears; 0: any
+	Resolve   locate.Resolver                          // nil: the system's
+	Exchange  locate.Exchange                          // nil: over TCP
+	Dial      func(netip.AddrPort) (assoc.Conn, error) // nil: UDP
+	Notify    func(state string)                       // a message to the service manager; nil: there is none
+	Watchdog  time.Duration                            // silence that the service manager bears; 0: any
 }
 
 // RealDeps is the outside world of a process.

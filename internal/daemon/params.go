@@ -33,14 +33,6 @@ func systemParams(cfg *config.Config, startupSpent bool) system.Params {
 	return p
 }
 
-// sourceSpec translates one [[source]]; spawner is its number in the logs, from 1.
-func sourceSpec(s config.Source, spawner int) assoc.Spec {
-	return assoc.Spec{
-		Mode: s.Mode, Host: s.Host, Port: s.Port, Count: s.Count, Ignore: s.Ignore, Roots: s.Roots,
-		Algorithms: s.Algorithms, Version: s.Version, PollMin: s.PollMin, PollMax: s.PollMax, PollInitial: s.PollInitial, Spawner: spawner,
-	}
-}
-
 // assocDeps is the outside world of the supervisors.
 func (d *Daemon) assocDeps() assoc.Deps {
 	return assoc.Deps{

@@ -1,0 +1,127 @@
+// Package locate goes from a configured source to the servers that can be asked for the time: look-up of the name,
+// for the NTS modes key exchange before it. The daemon's supervisors and ntp-ctl both find their servers here, so that
+// what ntp-ctl asks is what the daemon would ask.
+//
+// One call is one attempt. When to try again, which of the addresses to use and what to remember of those that failed
+// is for the caller. It must not send NTP packets.
+package locate
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/resolve"
+)
+
+// keyExchangeTimeout bounds a key exchange from dial to close unless the caller says otherwise (KC14).
+const keyExchangeTimeout = 5 * time.Second
+
+// Resolver finds the addresses of a name; *resolve.Resolver is the one for production.
+type Resolver interface {
+	Lookup(ctx context.Context, host string, port uint16) (resolve.Answer, error)
+}
+
+// Exchange gets keys and cookies; ke.Exchange is the one for production. It ends within the timeout of its argument.
+type Exchange func(ctx context.Context, c ke.ClientConfig) (ke.Result, error)
+
+// Finder is the outside world of a search. It may be used by several goroutines at once if its parts may.
+type Finder struct {
+	Resolve  Resolver
+	Exchange Exchange
+	Timeout  time.Duration // of a key exchange; 0: 5 s
+}
+
+// Found is where to ask, and for the NTS modes with which keys.
+type Found struct {
+	Session *nts.Session // nil in the plain modes
+	// Name is the server's name, or address, by the key exchange; empty in the plain modes. It is as the server
+	// wrote it, or the configured host where no Server record came.
+	Name string
+	Port uint16 // UDP
+	// Addrs is where to ask, most promising first, without the addresses that the source ignores; empty only if it
+	// ignores all. In mode pool each is a server of its own, in the other modes all belong to one server.
+	Addrs   []netip.AddrPort
+	Refused []resolve.Refusal // addresses that the name stands for and must not
+}
+
+// Find makes one attempt for a source of any mode:
+//
+//	server, pool:   look up Host → addresses
+//	nts, nts-pool:  key exchange with Host → session, name and port → look up the name → addresses
+//
+// Without a Server record NTP is served where the keys came from (RFC 8915 §4.1.7): that address is the first then,
+// and a failure of the look-up does not matter. denied are the names that a pool is asked not to return. Without keys
+// an NTS mode finds nothing: plain NTP is never tried instead (KC18). With an error there are no addresses; a Session
+// that comes with one says that the key exchange was good and the look-up after it failed.
+func (f Finder) Find(ctx context.Context, src *config.Source, denied []string) (Found, error) {
+	if !src.Mode.NTS() {
+		return f.addresses(ctx, src, Found{Port: src.Port}, src.Host)
+	}
+	res, err := f.Exchange(ctx, f.clientConfig(src, denied))
+	if err != nil {
+		return Found{}, fmt.Errorf("key exchange with %s: %w", src.Name(), err)
+	}
+	found, err := f.addresses(ctx, src, Found{Session: res.Session, Name: res.Server, Port: res.Port}, absolute(res))
+	peer := res.Remote.Unmap()
+	preferFamily(found.Addrs, peer)
+	if !res.ServerGiven && peer.IsValid() {
+		first := netip.AddrPortFrom(peer, res.Port)
+		rest := slices.DeleteFunc(found.Addrs, func(a netip.AddrPort) bool { return a == first })
+		found.Addrs, err = append([]netip.AddrPort{first}, rest...), nil
+	}
+	return found, err
+}
+
+// clientConfig is the key exchange that the source asks for.
+func (f Finder) clientConfig(src *config.Source, denied []string) ke.ClientConfig {
+	c := ke.ClientConfig{
+		Address: src.Host, Port: src.Port, Roots: src.Roots, Algorithms: src.Algorithms, Denied: denied, Timeout: f.Timeout,
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = keyExchangeTimeout
+	}
+	return c
+}
+
+// addresses looks up host and completes found.
+func (f Finder) addresses(ctx context.Context, src *config.Source, found Found, host string) (Found, error) {
+	a, err := f.Resolve.Lookup(ctx, host, found.Port)
+	found.Addrs, found.Refused = a.Addrs, a.Refused
+	if len(src.Ignore) > 0 {
+		found.Addrs = slices.DeleteFunc(found.Addrs, func(a netip.AddrPort) bool { return slices.Contains(src.Ignore, a.Addr()) })
+	}
+	return found, err
+}
+
+// preferFamily moves the addresses of peer's family to the front: a connection of that family has just worked
+// from here, so a host without route for the other one need not find out by silence.
+func preferFamily(addrs []netip.AddrPort, peer netip.Addr) {
+	if !peer.IsValid() {
+		return
+	}
+	slices.SortStableFunc(addrs, func(a, b netip.AddrPort) int { return other(a, peer) - other(b, peer) })
+}
+
+// other is 1 for an address of another family than peer.
+func other(a netip.AddrPort, peer netip.Addr) int {
+	if a.Addr().Is4() == peer.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// absolute is the host to look up after a key exchange. A name that a server sent is absolute, so that no search
+// domain of ours can turn it into another (RFC 8915 §4.1.7).
+func absolute(res ke.Result) string {
+	if _, err := netip.ParseAddr(res.Server); err == nil || !res.ServerGiven || strings.HasSuffix(res.Server, ".") {
+		return res.Server
+	}
+	return res.Server + "."
+}
