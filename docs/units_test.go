@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // unitScores are the highest exposure levels of systemd-analyze, in tenths (reliability.md section 6).
@@ -60,17 +61,22 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// TestInstall checks that make install puts everything under DESTDIR, with the prefix in the units.
+// TestInstall checks that make install puts everything under DESTDIR, with the prefix in the units, leaves a first
+// configuration and never touches it again, and needs no Go when the programs are newer than their sources.
 func TestInstall(t *testing.T) {
 	dest := t.TempDir()
-	out, err := exec.Command("make", "-s", "-C", root, "install", "DESTDIR="+dest, "PREFIX=/opt/ntp", "BIN="+filepath.Join(dest, "build")).CombinedOutput()
-	if err != nil {
+	install := func(more ...string) (string, error) {
+		args := append([]string{"-s", "-C", root, "install", "DESTDIR=" + dest, "PREFIX=/opt/ntp", "BIN=" + filepath.Join(dest, "build")}, more...)
+		out, err := exec.Command("make", args...).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := install(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	want := []string{
 		"bin/ntp-daemon", "bin/nts-pool-ke", "bin/ntp-ctl", "bin/ntp-metrics-exporter",
 		"share/man/man8/ntp-daemon.8", "share/man/man5/ntp.toml.5", "share/doc/ntp-daemon/examples/client.toml",
-		"lib/sysusers.d/ntp-daemon.conf",
+		"share/doc/ntp-daemon/LICENSE-APACHE", "share/doc/ntp-daemon/LICENSE-MIT", "lib/sysusers.d/ntp-daemon.conf",
 	}
 	for unit := range unitScores {
 		want = append(want, "lib/systemd/system/"+unit)
@@ -83,5 +89,38 @@ func TestInstall(t *testing.T) {
 		if strings.HasSuffix(f, ".service") && (!bytes.Contains(b, []byte("\nExecStart=/opt/ntp/bin/")) || bytes.Contains(b, []byte("/usr/local/"))) {
 			t.Errorf("%s does not start the installed program", f)
 		}
+	}
+
+	config := filepath.Join(dest, "etc/ntp-daemon/ntp.toml")
+	if err := os.WriteFile(config, []byte("# mine\n"), 0o600); err != nil {
+		t.Errorf("no first configuration: %v", err)
+	}
+	if out, err := install("GO=/nonexistent/go"); err != nil {
+		t.Errorf("the second time, without Go: %v\n%s", err, out)
+	}
+	if b, err := os.ReadFile(config); err != nil || string(b) != "# mine\n" {
+		t.Errorf("the operator's configuration is now %q (%v)", b, err)
+	}
+	if err := os.Chtimes(filepath.Join(dest, "build/ntp-ctl"), time.Time{}, time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := install("GO=/nonexistent/go"); err == nil || !strings.Contains(out, "run make build first") {
+		t.Errorf("an old program, without Go: %v\n%s", err, out)
+	}
+}
+
+// TestReadmeConfiguration: the configuration that the README shows is the one that make install leaves.
+func TestReadmeConfiguration(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed, err := os.ReadFile(filepath.Join(root, "configs/ntp.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, installed, _ = bytes.Cut(installed, []byte("\n\n")) // behind the comment
+	if blocks := fenced(string(readme), "toml"); len(blocks) != 1 || strings.TrimSpace(blocks[0]) != strings.TrimSpace(string(installed)) {
+		t.Errorf("README: %q\nconfigs/ntp.toml: %q", blocks, installed)
 	}
 }
