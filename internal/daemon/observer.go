@@ -94,7 +94,8 @@ func sourceSnapshot(r *system.SourceRow, st *source.Status) observe.Source {
 		LastUpdate: observe.At(r.Updated), UnansweredPolls: uint32(min(max(st.Unanswered, 0), 8)),
 		PollInterval: int8(st.Poll), Name: r.Name, Address: r.Address.String(), ID: uint64(r.ID),
 		Measured: e.Known, Role: r.Role.String(), Reason: r.Reason, Stratum: uint8(claims.Stratum),
-		ReferenceID: refText(claims.Stratum, claims.RefID), Reach: st.Reach, Version: claims.Version, Frequency: e.Frequency,
+		ReferenceID: refText(claims.Stratum, claims.RefID), Reach: st.Reach, Version: claims.Version,
+		Frequency: e.Frequency, Jitter: e.Jitter.Seconds(),
 	}
 	if st.NTS {
 		s.NTSCookies = &st.Cookies

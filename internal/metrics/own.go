@@ -11,7 +11,7 @@ import (
 var own = []family{
 	{"ntp_daemon_synchronized", "Whether the clock follows a consensus of sources.", gauge, none,
 		system(func(s *observe.Snapshot) float64 { return one(s.Suite.Synchronized) })},
-	{"ntp_daemon_state", "Always 1; the label names the state of the clock and which clock it is.", gauge, none,
+	{"ntp_daemon_state", "Always 1; state is synchronised, hold-over, local, unsynchronised or refused, clock is system, virtual or observed.", gauge, none,
 		func(s *observe.Snapshot, emit emitter) {
 			emit(1, label{"state", s.Suite.State}, label{"clock", s.Suite.Clock})
 		}},
@@ -33,11 +33,13 @@ var own = []family{
 		sources(always, func(r *observe.Source) float64 { return float64(r.Reach) })},
 	{"ntp_daemon_source_selected", "Whether the source takes part in steering the clock.", gauge, none,
 		sources(always, func(r *observe.Source) float64 { return one(Selected(r)) })},
+	{"ntp_daemon_source_jitter_seconds", "Standard deviation of the offset in a single exchange with the source.", gauge, seconds,
+		sources(measured, func(r *observe.Source) float64 { return r.Jitter })},
 	{"ntp_daemon_key_exchange_total", "Connections to the NTS key exchange server by outcome.", counter, none,
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.KeyExchange, "outcome", emit) }},
 	{"ntp_daemon_server_verdicts_total", "Packets to the NTP server by what became of them.", counter, none,
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.Verdicts, "verdict", emit) }},
-	{"ntp_daemon_server_dropped_packets_total", "Packets that the kernel dropped before the server saw them.", counter, none,
+	{"ntp_daemon_server_dropped_packets_total", "Packets that the kernel dropped before the server saw them, nearly always for a full receive buffer; not among the received ones.", counter, none,
 		servers(func(r *observe.Server) uint64 { return r.Dropped })},
 	{"ntp_daemon_keyset_age_seconds", "Time since the cookie key was changed.", gauge, seconds,
 		func(s *observe.Snapshot, emit emitter) {

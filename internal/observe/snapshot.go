@@ -69,6 +69,7 @@ type Source struct {
 	Reach       uint8   `json:"reach"`        // last eight polls, newest in bit 0
 	Version     uint8   `json:"version"`      // NTP version of the last reply
 	Frequency   float64 `json:"frequency"`    // s/s of the oscillator against this source
+	Jitter      float64 `json:"jitter"`       // one sigma of a single sample's offset, s
 }
 
 // Server is one listen address with the counters of ntpd-rs 1.9. The members after Stats are ours.

@@ -1,0 +1,85 @@
+package docs_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ntp-daemon/internal/metrics"
+)
+
+// The part of ntp-metrics-exporter(8) between these lines follows from the table of package metrics, so that name,
+// type, labels and meaning of a family have one home.
+const (
+	familiesBegin = ".\\\" families: written by UPDATE_GOLDEN=1 go test ./docs\n"
+	familiesEnd   = ".\\\" end of families\n"
+)
+
+// groups are the headings, each for the families whose names begin so; the longest beginning counts.
+var groups = []struct{ heading, prefix string }{
+	{"Daemon and system", "ntp_"}, {"Sources", "ntp_source_"}, {"Servers", "ntp_server_"}, {"Our own", "ntp_daemon_"},
+}
+
+var (
+	family    = regexp.MustCompile(`(?m)^# HELP (\S+) (.*)\n# TYPE \S+ (\S+)\n(?:# UNIT .*\n)?(.*)`) // up to the first sample
+	labelName = regexp.MustCompile(`[{,]([a-z_]+)="`)
+	negative  = regexp.MustCompile(`-(\d)`)
+)
+
+// familiesPage is the mdoc of all families of an exposition in which each of them has a sample.
+func familiesPage(exposition string) string {
+	sections := make([]string, len(groups))
+	for _, m := range family.FindAllStringSubmatch(exposition, -1) {
+		name, help, kind, sample := m[1], m[2], m[3], m[4]
+		entry := fmt.Sprintf(".It Va %s\n%s.\n", name, strings.ToUpper(kind[:1])+kind[1:])
+		if labels := labelName.FindAllStringSubmatch(sample, -1); len(labels) > 0 {
+			entry += "Labels:\n"
+			for _, l := range labels[:len(labels)-1] {
+				entry += ".Va " + l[1] + " ,\n"
+			}
+			entry += ".Va " + labels[len(labels)-1][1] + " .\n"
+		}
+		entry += strings.ReplaceAll(negative.ReplaceAllString(help, `\-$1`), ". ", ".\n") + "\n"
+		best := 0
+		for i, g := range groups {
+			if strings.HasPrefix(name, g.prefix) && len(g.prefix) > len(groups[best].prefix) {
+				best = i
+			}
+		}
+		sections[best] += entry
+	}
+	page := ""
+	for i, g := range groups {
+		page += ".Ss " + g.heading + "\n.Bl -tag -width Ds\n" + sections[i] + ".El\n"
+	}
+	return page
+}
+
+// TestMetricsPage_Families: the page lists what the exporter shows.
+func TestMetricsPage_Families(t *testing.T) {
+	path := filepath.Join("man", "ntp-metrics-exporter.8")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(b), familiesBegin)
+	have, after, ends := strings.Cut(rest, familiesEnd)
+	if !begins || !ends {
+		t.Fatalf("%s has no place for the families", path)
+	}
+	want := familiesPage(string(metrics.Append(nil, full())))
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(before+familiesBegin+want+familiesEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if d := cmp.Diff(want, have); d != "" {
+		t.Errorf("%s, families (want, have):\n%s", path, d)
+	}
+}
