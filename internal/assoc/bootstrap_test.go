@@ -18,8 +18,8 @@ import (
 // floor is the earliest time that a machine in these tests can have; its clock starts in 1970.
 var floor = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
 
-// unset gives the rig a clock that shows 1970 until set is called.
-func unset(r *rig, allowed bool) (set func(time.Time)) {
+// unset gives the testbed a clock that shows 1970 until set is called.
+func unset(r *testbed, allowed bool) (set func(time.Time)) {
 	shown := time.Unix(0, 0)
 	begin := time.Now()
 	r.time = func() time.Time { return shown.Add(time.Since(begin)) }
@@ -42,7 +42,7 @@ func certified(valid time.Duration, result func(n int) ke.Result) func(n int, c 
 }
 
 // one is a site with one NTS server.
-func one(r *rig) func(int) ke.Result {
+func one(r *testbed) func(int) ke.Result {
 	srv := newSecureHost(7)
 	r.names.set("ntp.example.", "192.0.2.1")
 	r.names.set("new.example.", "192.0.2.2")
@@ -56,7 +56,7 @@ func one(r *rig) func(int) ke.Result {
 var ntsSpec = config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460}
 
 func TestKC19_RefusedByDefault(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		unset(r, false)
 		r.ke.set(certified(time.Hour*24*365, one(r)))
 		r.supervise(t, ntsSpec)
@@ -71,12 +71,12 @@ func TestKC19_RefusedByDefault(t *testing.T) {
 }
 
 func TestKC19_JudgedAtTheFloorThenByTheClock(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		set := unset(r, true)
 		r.ke.set(certified(time.Hour*24*365, one(r)))
 		r.supervise(t, ntsSpec)
 		pass(8 * time.Second)
-		if n := r.desk.measured(1); n != 4 || !r.ke.asked[0].Time().Equal(floor) {
+		if n := r.recorder.measured(1); n != 4 || !r.ke.asked[0].Time().Equal(floor) {
 			t.Fatalf("%d measurements with keys judged at %v", n, r.ke.asked[0].Time())
 		}
 		if n := len(r.log.lines("to be confirmed")); n != 1 {
@@ -91,8 +91,8 @@ func TestKC19_JudgedAtTheFloorThenByTheClock(t *testing.T) {
 		if n := len(r.ke.times()); n != 2 {
 			t.Errorf("%d exchanges, the confirmed one should last", n)
 		}
-		if n := r.desk.measured(1); r.desk.alive() != "192.0.2.1:123" || len(of[system.Removed](r.desk)) != 0 || n < 6 {
-			t.Errorf("alive %s, removed %v, %d measurements", r.desk.alive(), of[system.Removed](r.desk), n)
+		if n := r.recorder.measured(1); r.recorder.alive() != "192.0.2.1:123" || len(of[system.Removed](r.recorder)) != 0 || n < 6 {
+			t.Errorf("alive %s, removed %v, %d measurements", r.recorder.alive(), of[system.Removed](r.recorder), n)
 		}
 		if n := len(r.log.lines("certificate confirmed")); n != 1 {
 			t.Errorf("log: %q", r.log.lines(""))
@@ -108,7 +108,7 @@ func TestKC19_DroppedUnlessConfirmed(t *testing.T) {
 		"refused": func(int, ke.ClientConfig) (ke.Result, error) { return ke.Result{}, errors.New("connection refused") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			bubble(t, func(t *testing.T, r *testbed) {
 				set := unset(r, true)
 				result := one(r)
 				r.ke.set(certified(time.Hour, result))
@@ -119,22 +119,22 @@ func TestKC19_DroppedUnlessConfirmed(t *testing.T) {
 				}
 				set(floor.AddDate(0, 3, 0))
 				pass(2 * time.Second)
-				gone := of[system.Removed](r.desk)
-				if len(gone) != 1 || gone[0].Reason != "certificate not confirmed" || r.desk.alive() != "" {
-					t.Fatalf("removed %v, alive %s", gone, r.desk.alive())
+				gone := of[system.Removed](r.recorder)
+				if len(gone) != 1 || gone[0].Reason != "certificate not confirmed" || r.recorder.alive() != "" {
+					t.Fatalf("removed %v, alive %s", gone, r.recorder.alive())
 				}
 				if n := len(r.log.lines("could not be repeated")); n != 1 {
 					t.Errorf("log: %q", r.log.lines(""))
 				}
-				before := r.desk.measured(1)
+				before := r.recorder.measured(1)
 				pass(5 * time.Minute)
-				if n := r.desk.measured(1); n != before || r.desk.alive() != "" {
-					t.Errorf("%d samples after the end, alive %s", n-before, r.desk.alive())
+				if n := r.recorder.measured(1); n != before || r.recorder.alive() != "" {
+					t.Errorf("%d samples after the end, alive %s", n-before, r.recorder.alive())
 				}
 				r.ke.set(certified(time.Hour*24*365, result))
 				pass(15 * time.Minute)
-				if r.desk.alive() != "192.0.2.1:123" || len(r.log.lines("to be confirmed")) != 1 {
-					t.Errorf("alive %s, log %q", r.desk.alive(), r.log.lines(""))
+				if r.recorder.alive() != "192.0.2.1:123" || len(r.log.lines("to be confirmed")) != 1 {
+					t.Errorf("alive %s, log %q", r.recorder.alive(), r.log.lines(""))
 				}
 			})
 		})
@@ -144,7 +144,7 @@ func TestKC19_DroppedUnlessConfirmed(t *testing.T) {
 // A clock that shows a believable time is believed, with and without the option.
 func TestKC19_ClockAfterTheFloor(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
-		bubble(t, func(t *testing.T, r *rig) {
+		bubble(t, func(t *testing.T, r *testbed) {
 			r.time = func() time.Time { return floor.Add(time.Minute) }
 			r.bootstrap = NewBootstrap(floor.AddDate(-1, 0, 0), floor, allowed)
 			r.ke.set(certified(time.Hour, one(r)))
@@ -153,8 +153,8 @@ func TestKC19_ClockAfterTheFloor(t *testing.T) {
 			r.bootstrap.Settle()
 			r.bootstrap.Settle()
 			pass(time.Minute)
-			if n := len(r.ke.times()); n != 1 || r.desk.alive() != "192.0.2.1:123" {
-				t.Errorf("%d exchanges, alive %s", n, r.desk.alive())
+			if n := len(r.ke.times()); n != 1 || r.recorder.alive() != "192.0.2.1:123" {
+				t.Errorf("%d exchanges, alive %s", n, r.recorder.alive())
 			}
 		})
 	}
@@ -162,7 +162,7 @@ func TestKC19_ClockAfterTheFloor(t *testing.T) {
 
 // An exchange that began before the clock was set and ended after it is repeated like the others.
 func TestKC19_ExchangeAcrossTheUpdate(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		set := unset(r, true)
 		judged := certified(time.Hour*24*365, one(r))
 		r.ke.set(func(n int, c ke.ClientConfig) (ke.Result, error) {
@@ -183,7 +183,7 @@ func TestKC19_ExchangeAcrossTheUpdate(t *testing.T) {
 
 // A host that names another server once the clock is right gets it, and the one that it named before is not kept.
 func TestKC19_AnotherServer(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		set := unset(r, true)
 		result := one(r)
 		r.ke.set(certified(time.Hour*24*365, func(n int) ke.Result {
@@ -197,8 +197,8 @@ func TestKC19_AnotherServer(t *testing.T) {
 		pass(8 * time.Second)
 		set(floor.AddDate(0, 3, 0))
 		pass(5 * time.Second)
-		if gone := of[system.Removed](r.desk); len(gone) != 1 || gone[0].Reason != "not confirmed" || r.desk.alive() != "192.0.2.2:123" || len(r.ke.times()) != 2 {
-			t.Errorf("removed %v, alive %s, %d exchanges", gone, r.desk.alive(), len(r.ke.times()))
+		if gone := of[system.Removed](r.recorder); len(gone) != 1 || gone[0].Reason != "not confirmed" || r.recorder.alive() != "192.0.2.2:123" || len(r.ke.times()) != 2 {
+			t.Errorf("removed %v, alive %s, %d exchanges", gone, r.recorder.alive(), len(r.ke.times()))
 		}
 	})
 }
@@ -207,7 +207,7 @@ func TestKC19_AnotherServer(t *testing.T) {
 func TestKC19_Pool(t *testing.T) {
 	for name, valid := range map[string]time.Duration{"good": time.Hour * 24 * 365, "expired": time.Hour} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			bubble(t, func(t *testing.T, r *testbed) {
 				set := unset(r, true)
 				srv := newSecureHost(7)
 				for i := 1; i <= 3; i++ {
@@ -227,8 +227,8 @@ func TestKC19_Pool(t *testing.T) {
 				r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3})
 				pass(10 * time.Second)
 				const all = "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123"
-				if r.desk.alive() != all {
-					t.Fatalf("alive %s", r.desk.alive())
+				if r.recorder.alive() != all {
+					t.Fatalf("alive %s", r.recorder.alive())
 				}
 				set(floor.AddDate(0, 3, 0))
 				pass(5 * time.Second)
@@ -236,8 +236,8 @@ func TestKC19_Pool(t *testing.T) {
 				if name == "expired" {
 					want, exchanges, removed = "", 4, 3
 				}
-				if got := of[system.Removed](r.desk); r.desk.alive() != want || len(r.ke.times()) != exchanges || len(got) != removed {
-					t.Errorf("alive %s, %d exchanges, removed %v", r.desk.alive(), len(r.ke.times()), got)
+				if got := of[system.Removed](r.recorder); r.recorder.alive() != want || len(r.ke.times()) != exchanges || len(got) != removed {
+					t.Errorf("alive %s, %d exchanges, removed %v", r.recorder.alive(), len(r.ke.times()), got)
 				}
 			})
 		})
@@ -269,7 +269,7 @@ func TestKC19_Remedy(t *testing.T) {
 
 // A server whose time contradicts the certificate is rejected whichever time that was judged by (N25).
 func TestKC19_TimeOutsideTheCertificate(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		unset(r, true)
 		srv := newSecureHost(7)
 		srv.to = floor // the bubble's server lives in 2000
@@ -280,7 +280,7 @@ func TestKC19_TimeOutsideTheCertificate(t *testing.T) {
 		}))
 		r.supervise(t, ntsSpec)
 		pass(10 * time.Second)
-		if n := r.desk.measured(1); n != 0 || len(r.log.lines(source.NeedReject.String())) == 0 {
+		if n := r.recorder.measured(1); n != 0 || len(r.log.lines(source.NeedReject.String())) == 0 {
 			t.Errorf("%d measurements, log %q", n, r.log.lines(""))
 		}
 	})
@@ -303,7 +303,7 @@ func TestKC19_FloorInTheFuture(t *testing.T) {
 		{"certificate is not valid yet", now, &x509.Certificate{NotBefore: floor.AddDate(20, 0, 0), NotAfter: floor.AddDate(21, 0, 0)}, false},
 	} {
 		t.Run(row.story, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			bubble(t, func(t *testing.T, r *testbed) {
 				begin := time.Now()
 				r.time = func() time.Time { return row.shown.Add(time.Since(begin)) }
 				r.bootstrap = NewBootstrap(built, floor.AddDate(10, 0, 0), true)
@@ -316,16 +316,16 @@ func TestKC19_FloorInTheFuture(t *testing.T) {
 				})
 				r.supervise(t, ntsSpec)
 				pass(8 * time.Second)
-				if up := r.desk.alive() != ""; up != row.up || up != (len(r.log.lines("one of which is wrong; to be confirmed")) == 1) {
-					t.Errorf("alive %q, log %q", r.desk.alive(), r.log.lines(""))
+				if up := r.recorder.alive() != ""; up != row.up || up != (len(r.log.lines("one of which is wrong; to be confirmed")) == 1) {
+					t.Errorf("alive %q, log %q", r.recorder.alive(), r.log.lines(""))
 				}
 				if !row.up {
 					return
 				}
 				r.bootstrap.Settle()
 				pass(time.Minute)
-				if r.desk.alive() == "" || len(r.log.lines("certificate confirmed")) != 1 {
-					t.Errorf("after the first update: alive %q, log %q", r.desk.alive(), r.log.lines(""))
+				if r.recorder.alive() == "" || len(r.log.lines("certificate confirmed")) != 1 {
+					t.Errorf("after the first update: alive %q, log %q", r.recorder.alive(), r.log.lines(""))
 				}
 			})
 		})

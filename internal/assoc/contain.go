@@ -50,8 +50,8 @@ func (s *supervisor) contain(f *found) {
 	}
 }
 
-// surrender is deferred by the goroutine of a task: a panic ends the supervisor, and with it the daemon.
-func (s *supervisor) surrender() {
+// failOnPanic is deferred by the goroutine of a task: a panic ends the supervisor, and with it the daemon.
+func (s *supervisor) failOnPanic() {
 	if p := recover(); p != nil {
 		err := bug(p)
 		logBug(s.log.Error(), err, "bug: stopping after a panic")

@@ -33,7 +33,7 @@ func (c *panickyConn) Receive(ctx context.Context, buf []byte) (int, netip.AddrP
 // Row L09: a panic while a datagram is handled costs that datagram; the reply behind it counts, and the log has one
 // line a minute.
 func TestL09_PanicCostsOneReply(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
 		d := r.deps()
@@ -43,7 +43,7 @@ func TestL09_PanicCostsOneReply(t *testing.T) {
 		}
 		r.superviseWith(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123}, d, "")
 		pass(8 * time.Second)
-		if n := r.desk.measured(1); n != 4 {
+		if n := r.recorder.measured(1); n != 4 {
 			t.Errorf("%d measurements", n)
 		}
 		got := r.log.lines("reply dropped after a panic")
@@ -55,7 +55,7 @@ func TestL09_PanicCostsOneReply(t *testing.T) {
 
 // The same for a key exchange, whose answers are a stranger's, too: it has failed, and is tried again later.
 func TestL09_PanicCostsOneSearch(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		server := newSecureHost(7)
 		r.net.set("192.0.2.1:123", server.host)
 		r.names.set("ntp.example.", "192.0.2.1")
@@ -70,7 +70,7 @@ func TestL09_PanicCostsOneSearch(t *testing.T) {
 		if n := len(r.ke.times()); n != 2 {
 			t.Errorf("%d key exchanges", n)
 		}
-		if n := r.desk.measured(1); n < 4 {
+		if n := r.recorder.measured(1); n < 4 {
 			t.Errorf("%d measurements", n)
 		}
 		if got := r.log.lines("search ended by a panic"); len(got) != 1 || !strings.Contains(got[0], "fake_test.go") {
@@ -84,7 +84,7 @@ func TestL09_PanicCostsOneSearch(t *testing.T) {
 
 // Anywhere else in a task a panic ends the supervisor with an error that names it, and everything that it started.
 func TestL09_PanicInATaskEndsTheSupervisor(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.2")
 		r.net.set("192.0.2.1:123", plainHost)
 		r.net.set("192.0.2.2:123", plainHost)
@@ -98,7 +98,7 @@ func TestL09_PanicInATaskEndsTheSupervisor(t *testing.T) {
 		r.superviseWith(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2}, d, "source task: bug: panic with a string")
 		r.wg.Wait() // although nobody asked it to end
 		pass(time.Second)
-		if got := r.desk.alive(); got != "" {
+		if got := r.recorder.alive(); got != "" {
 			t.Errorf("still there: %s", got)
 		}
 		if got := r.log.lines("stopping after a panic"); len(got) != 1 && len(got) != 2 || !strings.Contains(got[0], "contain_test.go") {
@@ -112,7 +112,7 @@ func TestL09_PanicInATaskEndsTheSupervisor(t *testing.T) {
 
 // A panic of the supervisor itself is its caller's, who ends the daemon; but nothing that it started outlives it.
 func TestL09_PanicOfTheSupervisorLeavesNothingBehind(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.2")
 		r.net.set("192.0.2.1:123", plainHost)
 		d := r.deps()
@@ -129,7 +129,7 @@ func TestL09_PanicOfTheSupervisorLeavesNothingBehind(t *testing.T) {
 			if p := recover(); p != "injected" {
 				t.Errorf("recovered %v", p)
 			}
-			if n := r.desk.measured(1); n == 0 || r.net.socks != 0 {
+			if n := r.recorder.measured(1); n == 0 || r.net.socks != 0 {
 				t.Errorf("%d measurements, %d sockets left open", n, r.net.socks)
 			}
 		}()

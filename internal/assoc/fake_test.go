@@ -28,15 +28,15 @@ import (
 	"ntp-daemon/internal/system"
 )
 
-// dice is reproducible randomness for several goroutines.
-type dice struct {
+// seeded is reproducible randomness for several goroutines.
+type seeded struct {
 	mu sync.Mutex
 	r  *rand.ChaCha8
 }
 
-func newDice(seed byte) *dice { return &dice{r: rand.NewChaCha8([32]byte{seed})} }
+func newSeeded(seed byte) *seeded { return &seeded{r: rand.NewChaCha8([32]byte{seed})} }
 
-func (d *dice) Read(b []byte) (int, error) {
+func (d *seeded) Read(b []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.r.Read(b)
@@ -161,7 +161,7 @@ type secureHost struct {
 }
 
 func newSecureHost(seed byte) *secureHost {
-	s := &secureHost{sealer: nts.NewSealer(), rnd: newDice(seed)}
+	s := &secureHost{sealer: nts.NewSealer(), rnd: newSeeded(seed)}
 	s.forget()
 	return s
 }
@@ -306,8 +306,8 @@ func (e *exchanges) set(do func(n int, c ke.ClientConfig) (ke.Result, error)) {
 	e.do = do
 }
 
-// desk collects what the timekeeper would hear.
-type desk struct {
+// recorder collects what the timekeeper would hear.
+type recorder struct {
 	mu     sync.Mutex
 	events []event
 	advice map[ntp.SourceID]chan<- ntp.Advice
@@ -318,7 +318,7 @@ type event struct {
 	system.Event
 }
 
-func (d *desk) read(inbox <-chan Message) {
+func (d *recorder) read(inbox <-chan Message) {
 	for m := range inbox {
 		d.mu.Lock()
 		d.events = append(d.events, event{time.Now(), m.Event})
@@ -330,7 +330,7 @@ func (d *desk) read(inbox <-chan Message) {
 }
 
 // of returns the events of one type.
-func of[E system.Event](d *desk) (out []E) {
+func of[E system.Event](d *recorder) (out []E) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.events {
@@ -342,7 +342,7 @@ func of[E system.Event](d *desk) (out []E) {
 }
 
 // alive lists the addresses of the sources added and not removed, sorted.
-func (d *desk) alive() string {
+func (d *recorder) alive() string {
 	var list []string
 	gone := map[ntp.SourceID]bool{}
 	for _, r := range of[system.Removed](d) {
@@ -358,7 +358,7 @@ func (d *desk) alive() string {
 }
 
 // measured counts the measurements of a source.
-func (d *desk) measured(id ntp.SourceID) (n int) {
+func (d *recorder) measured(id ntp.SourceID) (n int) {
 	for _, m := range of[system.Measured](d) {
 		if m.Source == id {
 			n++
@@ -367,20 +367,20 @@ func (d *desk) measured(id ntp.SourceID) (n int) {
 	return n
 }
 
-// logBook is a log that several goroutines write.
-type logBook struct {
+// logRecorder is a log that several goroutines write.
+type logRecorder struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *logBook) Write(p []byte) (int, error) {
+func (l *logRecorder) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
 // lines returns the messages at or above info level that contain text.
-func (l *logBook) lines(text string) (out []string) {
+func (l *logRecorder) lines(text string) (out []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for line := range strings.Lines(l.b.String()) {
@@ -392,13 +392,13 @@ func (l *logBook) lines(text string) (out []string) {
 	return out
 }
 
-// rig is everything around a supervisor.
-type rig struct {
+// testbed is everything around a supervisor.
+type testbed struct {
 	net      *network
 	names    *names
 	ke       *exchanges
-	desk     *desk
-	log      *logBook
+	recorder *recorder
+	log      *logRecorder
 	inbox    chan Message
 	claims   *Claims
 	statuses *Statuses
@@ -413,20 +413,20 @@ type rig struct {
 }
 
 // bubble runs a test in a synctest bubble: a minute costs nothing, and a goroutine that outlives the test fails it.
-func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
+func bubble(t *testing.T, test func(t *testing.T, r *testbed)) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{
-			net:    &network{hosts: map[netip.AddrPort]host{}, sent: map[netip.AddrPort][]time.Time{}},
-			names:  &names{table: map[string][]string{}, asked: map[string][]time.Time{}},
-			ke:     &exchanges{},
-			desk:   &desk{advice: map[ntp.SourceID]chan<- ntp.Advice{}},
-			log:    &logBook{},
-			inbox:  make(chan Message, 4),
-			claims: NewClaims(), statuses: NewStatuses(),
+		r := &testbed{
+			net:      &network{hosts: map[netip.AddrPort]host{}, sent: map[netip.AddrPort][]time.Time{}},
+			names:    &names{table: map[string][]string{}, asked: map[string][]time.Time{}},
+			ke:       &exchanges{},
+			recorder: &recorder{advice: map[ntp.SourceID]chan<- ntp.Advice{}},
+			log:      &logRecorder{},
+			inbox:    make(chan Message, 4),
+			claims:   NewClaims(), statuses: NewStatuses(),
 		}
 		r.ctx, r.cancel = context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); r.desk.read(r.inbox) }()
+		go func() { defer close(done); r.recorder.read(r.inbox) }()
 		defer func() { // also after a Fatal, so that the bubble can end
 			r.cancel()
 			r.wg.Wait()
@@ -449,13 +449,13 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 }
 
 // supervise starts a supervisor.
-func (r *rig) supervise(t *testing.T, src config.Source) {
+func (r *testbed) supervise(t *testing.T, src config.Source) {
 	t.Helper()
 	r.superviseWith(t, src, r.deps(), "")
 }
 
 // superviseWith starts one with an outside world of its own; its error shall be fault, or nil if that is empty.
-func (r *rig) superviseWith(t *testing.T, src config.Source, d Deps, fault string) {
+func (r *testbed) superviseWith(t *testing.T, src config.Source, d Deps, fault string) {
 	t.Helper()
 	r.wg.Go(func() {
 		if err := Supervise(r.ctx, withPolls(src), 1, d); (err == nil) != (fault == "") || err != nil && err.Error() != fault {
@@ -473,9 +473,9 @@ func withPolls(src config.Source) config.Source {
 }
 
 // deps is the outside world of a supervisor.
-func (r *rig) deps() Deps {
+func (r *testbed) deps() Deps {
 	return Deps{
-		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Dial: r.net.dial, Rand: newDice(1),
+		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Dial: r.net.dial, Rand: newSeeded(1),
 		Log: zerolog.New(r.log), Inbox: r.inbox, Claims: r.claims, Statuses: r.statuses,
 		Time: r.time, Bootstrap: r.bootstrap,
 		NextID: func() ntp.SourceID {

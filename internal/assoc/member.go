@@ -28,13 +28,13 @@ type member struct {
 	addr netip.AddrPort
 	name string // server name given by the key exchange; empty in the plain modes
 
-	session int         // number of the session in use
-	need    source.Need // as last reported for that session
-	good    bool        // that session has had a good reply
+	sessionNumber int         // of the session in use
+	need          source.Need // as last reported for that session
+	good          bool        // that session has had a good reply
 
 	provisional bool // that session's certificate was judged as of the floor, see Bootstrap
 
-	heir *member // started in its place, not proven yet; nil: none
+	replacement *member // started in its place, not proven yet; nil: none
 
 	swap chan *nts.Session
 	stop context.CancelFunc
@@ -54,23 +54,23 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 	log.Info().Stringer("source_id", m.id).Stringer("addr", addr).Str("spawner", s.label()).Msg("new source")
 	t := &task{
 		d: s.d, id: m.id, addr: addr, tell: s.reports, swap: m.swap, quiet: s.quiet,
-		log:    log.With().Stringer("source_id", m.id).Stringer("addr", addr).Logger(),
-		advice: make(chan ntp.Advice, adviceDepth),
-		news:   report{id: m.id},
-		told:   report{id: m.id},
-		buf:    make([]byte, ntp.MaxPacket),
-		kissed: make(map[source.Verdict]time.Time),
+		log:      log.With().Stringer("source_id", m.id).Stringer("addr", addr).Logger(),
+		advice:   make(chan ntp.Advice, adviceDepth),
+		report:   report{id: m.id},
+		reported: report{id: m.id},
+		buf:      make([]byte, ntp.MaxPacket),
+		kissed:   make(map[source.Verdict]time.Time),
 		src: source.New(source.Config{
 			ID: m.id, Server: addr, Version: s.src.Version, Session: session, Burst: startBurst,
 			PollMin: s.src.PollMin, PollMax: s.src.PollMax, PollInitial: s.src.PollInitial,
-			Delay: time.Duration(luck(s.d.Rand) * float64(maxStartDelay)),
+			Delay: time.Duration(uniform(s.d.Rand) * float64(maxStartDelay)),
 		}, time.Now()),
 	}
 	s.d.Statuses.set(m.id, t.src.Status()) // before anybody hears of the source
 	s.tasks.Go(func() {
 		defer close(m.done)
 		defer s.d.Statuses.remove(m.id)
-		defer s.surrender()
+		defer s.failOnPanic()
 		t.post(ctx, Message{
 			Event:  system.Added{ID: m.id, Name: s.src.Name(), Address: addr},
 			Advice: t.advice,
@@ -95,15 +95,15 @@ func (s *supervisor) end(ctx context.Context, m *member, reason string) {
 	}
 }
 
-// forget takes a member off the list and out of the line of succession.
+// forget takes a member off the list and out of where it is the replacement of another one.
 func (s *supervisor) forget(m *member) {
 	kept := s.members[:0]
 	for _, o := range s.members {
 		if o == m {
 			continue
 		}
-		if o.heir == m {
-			o.heir = nil
+		if o.replacement == m {
+			o.replacement = nil
 		}
 		kept = append(kept, o)
 	}
@@ -119,7 +119,7 @@ func (m *member) renew(f *found) {
 	select {
 	case <-m.swap:
 	default:
-		m.session++ // the task counts only the sessions that it takes out
+		m.sessionNumber++ // the task counts only the sessions that it takes out
 	}
 	m.swap <- f.Session
 	m.need, m.good, m.provisional = source.NeedNothing, false, f.provisional

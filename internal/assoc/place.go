@@ -69,7 +69,7 @@ func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 	s.shortage(now, errTaken.Error())
 }
 
-// refresh gives member m what a search for it yielded: keys if it stays where it is, otherwise an heir. A server
+// refresh gives member m what a search for it yielded: keys if it stays where it is, otherwise a replacement. A server
 // that answers is kept as long as its address is still right; one that does not is left for any other address.
 func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *member) {
 	same := s.sameServer(m, f) && slices.Contains(f.Addrs, m.addr)
@@ -87,9 +87,9 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		return
 	}
 	others := slices.DeleteFunc(slices.Clone(f.Addrs), func(a netip.AddrPort) bool { return a == m.addr })
-	if heir := s.startAny(ctx, now, others, f.Name, f.Session); heir != nil {
-		heir.provisional = f.provisional
-		m.heir = heir
+	if replacement := s.startAny(ctx, now, others, f.Name, f.Session); replacement != nil {
+		replacement.provisional = f.provisional
+		m.replacement = replacement
 		return
 	}
 	if same && f.Session != nil {
@@ -97,7 +97,7 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		return
 	}
 	// Nothing better: the source goes on trying where it is, and the gaps between our searches grow.
-	s.retry.fail(now, luck(s.d.Rand))
+	s.retry.fail(now, uniform(s.d.Rand))
 }
 
 // placeKnown starts a source at one of the addresses left from the latest look-up of a pool.
@@ -113,7 +113,7 @@ func (s *supervisor) placeKnown(ctx context.Context, now time.Time, p purpose) b
 			continue
 		}
 		if old := s.find(p.id); old != nil && p.goal == replace {
-			old.heir = m
+			old.replacement = m
 		}
 		return true
 	}
@@ -123,7 +123,7 @@ func (s *supervisor) placeKnown(ctx context.Context, now time.Time, p purpose) b
 // startAny starts a source at the first address that may be used, nil if there is none.
 func (s *supervisor) startAny(ctx context.Context, now time.Time, addrs []netip.AddrPort, name string, n *nts.Session) *member {
 	for _, a := range addrs {
-		if s.avoid.has(now, a) {
+		if s.blocked.has(now, a) {
 			continue
 		}
 		if m := s.start(ctx, a, name, n); m != nil {
@@ -152,9 +152,9 @@ func (s *supervisor) searchFailed(now time.Time, f *found) {
 	repeated := s.failedStep == f.step && now.Sub(s.failedTold) < failureQuiet
 	var wait time.Duration
 	if noNetwork(f.err) || silentNames(f.err) && s.d.Claims.none() {
-		wait = s.retry.unheard(now, luck(s.d.Rand))
+		wait = s.retry.failUnreachable(now, uniform(s.d.Rand))
 	} else {
-		wait = s.retry.fail(now, luck(s.d.Rand))
+		wait = s.retry.fail(now, uniform(s.d.Rand))
 	}
 	level := zerolog.DebugLevel
 	if !repeated {
@@ -190,7 +190,7 @@ func hasErrno(err error, list ...syscall.Errno) bool {
 
 // shortage makes the search for more sources wait: the answer was fine and held nothing new.
 func (s *supervisor) shortage(now time.Time, why string) {
-	wait := stretch(shortageHold, luck(s.d.Rand))
+	wait := withJitter(shortageHold, uniform(s.d.Rand))
 	s.growAt = now.Add(wait)
 	have := 0
 	for _, m := range s.members {

@@ -63,7 +63,7 @@ type supervisor struct {
 
 	members []*member // in the order of their start
 	roster  roster
-	avoid   shunned
+	blocked blocklist
 	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
 	knownAt time.Time
 
@@ -93,11 +93,11 @@ func Supervise(ctx context.Context, src config.Source, spawner int, d Deps) erro
 	s := &supervisor{
 		src: src, spawner: spawner, d: d.withDefaults(), reports: make(chan report), results: make(chan found, 1), broken: make(chan error, 1),
 		quiet: logging.NewLimiter(panicQuiet),
-		retry: backoff{pace: lookupPace},
+		retry: backoff{schedule: lookupSchedule},
 	}
 	s.log = logging.Target(d.Log, "ntpd::daemon::spawn").With().Str("spawner", s.label()).Str("source", src.Name()).Logger()
 	if src.Mode.NTS() {
-		s.retry.pace = keyExchangePace
+		s.retry.schedule = keyExchangeSchedule
 	}
 	return s.run(ctx)
 }
@@ -208,10 +208,10 @@ func (s *supervisor) wanted() (purpose, bool) {
 	}
 	standing := 0
 	for _, m := range s.members {
-		if !s.isHeir(m) {
+		if !s.isReplacement(m) {
 			standing++
 		}
-		if m.need == source.NeedKeyExchange && m.heir == nil {
+		if m.need == source.NeedKeyExchange && m.replacement == nil {
 			return purpose{rekey, m.id}, true
 		}
 	}
@@ -219,7 +219,7 @@ func (s *supervisor) wanted() (purpose, bool) {
 		return purpose{goal: fill}, true
 	}
 	for _, m := range s.members {
-		if m.need == source.NeedReplace && m.heir == nil {
+		if m.need == source.NeedReplace && m.replacement == nil {
 			return purpose{replace, m.id}, true
 		}
 	}
@@ -241,7 +241,7 @@ func (s *supervisor) denied(now time.Time, p purpose) []string {
 // heard takes in what a task says about its source.
 func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 	m := s.find(r.id)
-	if m == nil || r.session != m.session {
+	if m == nil || r.sessionNumber != m.sessionNumber {
 		return
 	}
 	before := m.need
@@ -256,13 +256,13 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 	case r.need.Final():
 		s.refused(ctx, now, m, r.need)
 	case r.need == source.NeedNothing:
-		if m.heir != nil && before != source.NeedNothing {
-			s.end(ctx, m.heir, "not needed")
+		if m.replacement != nil && before != source.NeedNothing {
+			s.end(ctx, m.replacement, "not needed")
 		}
 	case before == source.NeedNothing && !m.good:
 		// It never worked with these keys or at this address, so finding it was one more failure.
-		s.retry.fail(now, luck(s.d.Rand))
-		if s.isHeir(m) {
+		s.retry.fail(now, uniform(s.d.Rand))
+		if s.isReplacement(m) {
 			s.discard(ctx, now, m, s.deadHold(), "unreachable")
 		}
 	}
@@ -279,7 +279,7 @@ func (s *supervisor) deadHold() time.Duration {
 // proven ends the member in whose place m was started.
 func (s *supervisor) proven(ctx context.Context, now time.Time, m *member) {
 	for _, old := range s.members {
-		if old.heir != m {
+		if old.replacement != m {
 			continue
 		}
 		if old.need == source.NeedReplace {
@@ -293,9 +293,9 @@ func (s *supervisor) proven(ctx context.Context, now time.Time, m *member) {
 
 // refused ends a source whose server wants none of us, or is not to be believed, and keeps away for hours.
 func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need source.Need) {
-	hold := stretch(deniedHold, luck(s.d.Rand))
+	hold := withJitter(deniedHold, uniform(s.d.Rand))
 	if !m.good {
-		s.retry.fail(now, luck(s.d.Rand))
+		s.retry.fail(now, uniform(s.d.Rand))
 	}
 	s.discard(ctx, now, m, hold, need.String())
 	single := !s.src.Mode.Plural()
@@ -311,7 +311,7 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 
 // discard ends a member and remembers its address, and its name for the pool, as bad.
 func (s *supervisor) discard(ctx context.Context, now time.Time, m *member, hold time.Duration, reason string) {
-	s.avoid.add(m.addr, now.Add(hold))
+	s.blocked.add(m.addr, now.Add(hold))
 	s.end(ctx, m, reason)
 	if s.src.Mode == source.ModeNTSPool && !s.named(m.name) {
 		s.roster.fail(now, m.name)
@@ -328,9 +328,9 @@ func (s *supervisor) find(id ntp.SourceID) *member {
 	return nil
 }
 
-// isHeir reports whether m stands in for another member.
-func (s *supervisor) isHeir(m *member) bool {
-	return slices.ContainsFunc(s.members, func(o *member) bool { return o.heir == m })
+// isReplacement reports whether m stands in for another member.
+func (s *supervisor) isReplacement(m *member) bool {
+	return slices.ContainsFunc(s.members, func(o *member) bool { return o.replacement == m })
 }
 
 // named reports whether a running member has that server name.

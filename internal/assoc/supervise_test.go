@@ -20,23 +20,23 @@ import (
 )
 
 func TestServer_MeasuresWithinEightSeconds(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(8 * time.Second)
-		added := of[system.Added](r.desk)
+		added := of[system.Added](r.recorder)
 		if len(added) != 1 || added[0] != (system.Added{ID: 1, Name: "ntp.example:123", Address: netip.MustParseAddrPort("192.0.2.1:123")}) {
 			t.Fatalf("added %+v", added)
 		}
-		if n := r.desk.measured(1); n != 4 {
+		if n := r.recorder.measured(1); n != 4 {
 			t.Errorf("%d measurements", n)
 		}
-		m := of[system.Measured](r.desk)[0]
+		m := of[system.Measured](r.recorder)[0]
 		if off := m.Offset().Abs(); off > time.Millisecond || m.Epoch != 3 || m.Delay() != 10*time.Millisecond {
 			t.Errorf("offset %v, delay %v, epoch %d", off, m.Delay(), m.Epoch)
 		}
-		st := of[system.Status](r.desk)
+		st := of[system.Status](r.recorder)
 		if last := st[len(st)-1]; !last.Reachable || last.Unusable {
 			t.Errorf("status %+v", last)
 		}
@@ -51,12 +51,12 @@ func TestServer_MeasuresWithinEightSeconds(t *testing.T) {
 }
 
 func TestServer_AdviceReachesTheSource(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(10 * time.Second)
-		r.desk.advice[1] <- ntp.Advice{Source: 1, Poll: 8}
+		r.recorder.advice[1] <- ntp.Advice{Source: 1, Poll: 8}
 		pass(20 * time.Second)
 		before := len(r.net.requests("192.0.2.1:123"))
 		pass(200 * time.Second)
@@ -67,7 +67,7 @@ func TestServer_AdviceReachesTheSource(t *testing.T) {
 }
 
 func TestC29_NameThatDoesNotExist(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.supervise(t, config.Source{Mode: source.ModePool, Host: "gone.example", Port: 123, Count: 4})
 		pass(time.Hour)
 		at := r.names.times("gone.example")
@@ -85,8 +85,8 @@ func TestC29_NameThatDoesNotExist(t *testing.T) {
 		}
 		r.names.set("gone.example", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
 		pass(150 * time.Second)
-		if got := strings.Count(r.desk.alive(), " "); got != 3 {
-			t.Errorf("after the name appeared: %s", r.desk.alive())
+		if got := strings.Count(r.recorder.alive(), " "); got != 3 {
+			t.Errorf("after the name appeared: %s", r.recorder.alive())
 		}
 	})
 }
@@ -97,7 +97,7 @@ func TestL05_SilentNameServer(t *testing.T) {
 	silent := &net.DNSError{Err: "i/o timeout", Name: "ntp.example", IsTimeout: true}
 	refused := &net.DNSError{Err: "read udp 127.0.0.1:4000->127.0.0.1:53: read: connection refused", Name: "ntp.example"}
 	for _, cause := range []error{silent, refused} {
-		bubble(t, func(t *testing.T, r *rig) {
+		bubble(t, func(t *testing.T, r *testbed) {
 			r.names.failing(cause)
 			r.net.set("192.0.2.1:123", plainHost)
 			r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
@@ -105,7 +105,7 @@ func TestL05_SilentNameServer(t *testing.T) {
 			r.names.set("ntp.example", "192.0.2.1")
 			r.names.failing(nil)
 			pass(25 * time.Second)
-			if r.desk.measured(1) == 0 {
+			if r.recorder.measured(1) == 0 {
 				t.Errorf("not measured 25 s after the name server came back; look-ups at %v", r.names.times("ntp.example"))
 			}
 			if n := len(r.log.lines("name look-up failed")); n != 1 {
@@ -117,7 +117,7 @@ func TestL05_SilentNameServer(t *testing.T) {
 
 // TestC29_SilentNameServer: a daemon that has a source spares a name server that does not answer.
 func TestC29_SilentNameServer(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("good.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "good.example", Port: 123})
@@ -138,7 +138,7 @@ func TestC29_SilentNameServer(t *testing.T) {
 }
 
 func TestC29_HangingLookupEndsWithContext(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.hang = true
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Minute)
@@ -152,7 +152,7 @@ func TestC29_HangingLookupEndsWithContext(t *testing.T) {
 }
 
 func TestC29_OneSourcePerAddress(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("a.example", "192.0.2.1")
 		r.names.set("b.example", "192.0.2.1")
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.2")
@@ -164,7 +164,7 @@ func TestC29_OneSourcePerAddress(t *testing.T) {
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "b.example", Port: 123})
 		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(time.Hour)
-		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
 			t.Errorf("sources %s", got)
 		}
 		if n := len(r.names.times("b.example")); n > 5 {
@@ -174,7 +174,7 @@ func TestC29_OneSourcePerAddress(t *testing.T) {
 }
 
 func TestC28_RefusedAddressesAreLoggedOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("ntp.example", "224.0.0.1")
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Hour)
@@ -185,13 +185,13 @@ func TestC28_RefusedAddressesAreLoggedOnce(t *testing.T) {
 }
 
 func TestPool_IgnoreAndDoubles(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")
 		r.supervise(t, config.Source{
 			Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 4, Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
 		})
 		pass(time.Second)
-		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
 		}
 		if n := len(r.net.requests("192.0.2.2:123")); n != 0 {
@@ -201,21 +201,21 @@ func TestPool_IgnoreAndDoubles(t *testing.T) {
 }
 
 func TestC32_PoolMemberDies(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
 		for _, a := range []string{"192.0.2.1:123", "192.0.2.2:123", "192.0.2.3:123"} {
 			r.net.set(a, plainHost)
 		}
 		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
 			t.Fatalf("sources %s", got)
 		}
 		lookups := len(r.names.times("pool.example"))
 		before := len(r.net.requests("192.0.2.1:123"))
 		r.net.set("192.0.2.1:123", nil)
 		pass(3 * time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
+		if got := r.recorder.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
 		}
 		if n := len(r.net.requests("192.0.2.1:123")) - before; n > 9 {
@@ -224,7 +224,7 @@ func TestC32_PoolMemberDies(t *testing.T) {
 		if n := len(r.names.times("pool.example")); n != lookups {
 			t.Errorf("%d look-ups although an address was left over", n-lookups)
 		}
-		removed := of[system.Removed](r.desk)
+		removed := of[system.Removed](r.recorder)
 		if len(removed) != 1 || removed[0] != (system.Removed{ID: 1, Reason: "unreachable"}) {
 			t.Errorf("removed %+v", removed)
 		}
@@ -233,14 +233,14 @@ func TestC32_PoolMemberDies(t *testing.T) {
 
 // A member is given up only for one that works: with the whole network gone nothing is torn down.
 func TestC31_NetworkOutage(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5")
 		for i := range 5 {
 			r.net.set(fmt.Sprintf("192.0.2.%d:123", i+1), plainHost)
 		}
 		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 4})
 		pass(time.Minute)
-		before := r.desk.alive()
+		before := r.recorder.alive()
 		sent := len(r.net.requests("192.0.2.1:123"))
 		r.net.setFail(errNoRoute)
 		pass(10 * time.Minute)
@@ -248,12 +248,12 @@ func TestC31_NetworkOutage(t *testing.T) {
 			t.Errorf("%d attempts in 10 min", n)
 		}
 		r.net.setFail(nil)
-		measured := len(of[system.Measured](r.desk))
+		measured := len(of[system.Measured](r.recorder))
 		pass(150 * time.Second)
-		if n := len(of[system.Measured](r.desk)) - measured; n < 4 {
+		if n := len(of[system.Measured](r.recorder)) - measured; n < 4 {
 			t.Errorf("%d measurements after the outage", n)
 		}
-		if got := r.desk.alive(); got != before {
+		if got := r.recorder.alive(); got != before {
 			t.Errorf("sources %s, before %s", got, before)
 		}
 		if n := len(r.log.lines("could not be sent")); n > 12 {
@@ -263,19 +263,19 @@ func TestC31_NetworkOutage(t *testing.T) {
 }
 
 func TestServer_MovesToItsOtherAddress(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("ntp.example", "2001:db8::1", "192.0.2.1") // no route for IPv6
 		r.net.set("192.0.2.1:123", plainHost)
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.1:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123" {
 			t.Errorf("sources %s", got)
 		}
 	})
 }
 
 func TestServer_FollowsItsName(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
 		r.net.set("192.0.2.2:123", plainHost)
@@ -283,7 +283,7 @@ func TestServer_FollowsItsName(t *testing.T) {
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
 		pass(10 * time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.1:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123" {
 			t.Fatalf("the only address was given up: %s", got)
 		}
 		if n := len(r.names.times("ntp.example")); n > 15 {
@@ -291,14 +291,14 @@ func TestServer_FollowsItsName(t *testing.T) {
 		}
 		r.names.set("ntp.example", "192.0.2.2")
 		pass(3 * time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.2:123" {
+		if got := r.recorder.alive(); got != "192.0.2.2:123" {
 			t.Errorf("sources %s", got)
 		}
 	})
 }
 
 func TestServer_DeniedIsRetriedAfterHours(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", kissHost(ntp.KissDENY))
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
@@ -307,34 +307,34 @@ func TestServer_DeniedIsRetriedAfterHours(t *testing.T) {
 		if len(at) > 8 || at[len(at)-1].Sub(at[0]) > 2*time.Minute {
 			t.Errorf("%d requests over %v", len(at), at[len(at)-1].Sub(at[0]))
 		}
-		removed := of[system.Removed](r.desk)
+		removed := of[system.Removed](r.recorder)
 		if len(removed) != 1 || removed[0].Reason != "access denied" {
 			t.Errorf("removed %+v", removed)
 		}
 		r.net.set("192.0.2.1:123", plainHost)
 		pass(3 * time.Hour)
-		if r.desk.alive() == "" || r.desk.measured(2) == 0 {
+		if r.recorder.alive() == "" || r.recorder.measured(2) == 0 {
 			t.Error("not tried again after hours")
 		}
 	})
 }
 
 func TestPool_DeniedMemberIsReplaced(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("pool.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
 		r.net.set("192.0.2.1:123", kissHost(ntp.KissRSTR))
 		r.net.set("192.0.2.2:123", plainHost)
 		r.net.set("192.0.2.3:123", plainHost)
 		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 2})
 		pass(2 * time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
+		if got := r.recorder.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
 		}
 	})
 }
 
 // t_n of RFC 8915 §4.2.
-func schedule(n int) time.Duration {
+func leastWait(n int) time.Duration {
 	t := 10 * time.Second
 	for range n - 1 {
 		t = min(t*3/2, 432000*time.Second)
@@ -345,7 +345,7 @@ func schedule(n int) time.Duration {
 func checkSchedule(t *testing.T, at []time.Time) {
 	t.Helper()
 	for n := 1; n < len(at); n++ {
-		gap, want := at[n].Sub(at[n-1]), schedule(n)
+		gap, want := at[n].Sub(at[n-1]), leastWait(n)
 		if gap < want-time.Millisecond || gap > want*5/4+time.Second {
 			t.Errorf("gap %d is %v, want %v to %v", n, gap, want, want*5/4)
 		}
@@ -354,7 +354,7 @@ func checkSchedule(t *testing.T, at []time.Time) {
 
 func TestKC15_TwentyFailures(t *testing.T) {
 	for _, mode := range []source.Mode{source.ModeNTS, source.ModeNTSPool} {
-		bubble(t, func(t *testing.T, r *rig) {
+		bubble(t, func(t *testing.T, r *testbed) {
 			r.names.set("ke.example", "192.0.2.1")
 			r.net.set("192.0.2.1:123", plainHost)
 			r.supervise(t, config.Source{Mode: mode, Host: "ke.example", Port: 4460, Count: 4})
@@ -373,7 +373,7 @@ func TestKC15_TwentyFailures(t *testing.T) {
 // TestL05_NoNetwork: attempts that never left the host go on every ten seconds or so, however long it takes, with one
 // line in the log, and do not count among the failures of the server.
 func TestL05_NoNetwork(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
 			return ke.Result{}, fmt.Errorf("connect: %w", &net.DNSError{Err: "dial udp: connect: " + errNoRoute.Error()})
 		})
@@ -398,7 +398,7 @@ func TestL05_NoNetwork(t *testing.T) {
 }
 
 func TestKC15_NoResetBeforeNTPWorks(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		s := newSecureHost(5)
 		r.names.set("ke.example", "192.0.2.1")
 		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
@@ -408,19 +408,19 @@ func TestKC15_NoResetBeforeNTPWorks(t *testing.T) {
 		pass(2 * time.Hour)
 		at := r.ke.times()
 		for n := 1; n < len(at); n++ {
-			if gap := at[n].Sub(at[n-1]); gap < schedule(n) {
-				t.Errorf("exchange %d came %v after the one before, want at least %v", n+1, gap, schedule(n))
+			if gap := at[n].Sub(at[n-1]); gap < leastWait(n) {
+				t.Errorf("exchange %d came %v after the one before, want at least %v", n+1, gap, leastWait(n))
 			}
 		}
 		if len(at) < 5 || len(at) > 12 {
 			t.Errorf("%d exchanges in two hours", len(at))
 		}
-		if got := len(of[system.Added](r.desk)); got != 1 {
+		if got := len(of[system.Added](r.recorder)); got != 1 {
 			t.Errorf("%d sources for one address", got)
 		}
 		r.net.set("192.0.2.1:123", s.host)
 		pass(time.Hour)
-		if r.desk.measured(1) == 0 {
+		if r.recorder.measured(1) == 0 {
 			t.Error("does not recover")
 		}
 		s.forget() // after success the count starts over
@@ -433,7 +433,7 @@ func TestKC15_NoResetBeforeNTPWorks(t *testing.T) {
 }
 
 func TestNTS_ServerLosesItsKeys(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		s := newSecureHost(5)
 		r.names.set("ntp.example.", "192.0.2.1")
 		r.net.set("192.0.2.1:123", s.host)
@@ -442,21 +442,21 @@ func TestNTS_ServerLosesItsKeys(t *testing.T) {
 		})
 		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 		pass(30 * time.Minute)
-		added := of[system.Added](r.desk)
-		if st, _ := r.statuses.Get(1); len(added) != 1 || !st.NTS || r.desk.measured(1) < 10 {
-			t.Fatalf("added %+v, %d measurements", added, r.desk.measured(1))
+		added := of[system.Added](r.recorder)
+		if st, _ := r.statuses.Get(1); len(added) != 1 || !st.NTS || r.recorder.measured(1) < 10 {
+			t.Fatalf("added %+v, %d measurements", added, r.recorder.measured(1))
 		}
-		if m := of[system.Measured](r.desk)[0]; !m.Authenticated {
+		if m := of[system.Measured](r.recorder)[0]; !m.Authenticated {
 			t.Error("measurement is not authenticated")
 		}
-		before := r.desk.measured(1)
+		before := r.recorder.measured(1)
 		s.forget()
 		pass(3 * time.Minute)
 		if n := len(r.ke.times()); n != 2 {
 			t.Errorf("%d exchanges, want a second one", n)
 		}
-		if got := len(of[system.Added](r.desk)); got != 1 || len(of[system.Removed](r.desk)) != 0 || r.desk.measured(1) <= before {
-			t.Errorf("%d sources added, removed %v: the source should live on", got, of[system.Removed](r.desk))
+		if got := len(of[system.Added](r.recorder)); got != 1 || len(of[system.Removed](r.recorder)) != 0 || r.recorder.measured(1) <= before {
+			t.Errorf("%d sources added, removed %v: the source should live on", got, of[system.Removed](r.recorder))
 		}
 	})
 }
@@ -473,7 +473,7 @@ func TestNTS_WhereTheKeysCameFrom(t *testing.T) {
 		{"server given as address", "192.0.2.5", "2001:db8::9", "192.0.2.5:123"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			bubble(t, func(t *testing.T, r *testbed) {
 				s := newSecureHost(5)
 				r.names.set("ke.example", "2001:db8::1", "192.0.2.8")
 				r.names.set("ntp.example.", "2001:db8::1", "192.0.2.1")
@@ -487,7 +487,7 @@ func TestNTS_WhereTheKeysCameFrom(t *testing.T) {
 				})
 				r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
 				pass(time.Second)
-				if got := r.desk.alive(); got != c.want {
+				if got := r.recorder.alive(); got != c.want {
 					t.Errorf("source %s, want %s", got, c.want)
 				}
 			})
@@ -496,7 +496,7 @@ func TestNTS_WhereTheKeysCameFrom(t *testing.T) {
 }
 
 func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		s := newSecureHost(5)
 		r.names.set("ke.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", s.host)
@@ -510,7 +510,7 @@ func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
 		if n := len(r.ke.times()); n != 2 {
 			t.Errorf("%d exchanges after six lost polls", n)
 		}
-		for _, st := range of[system.Status](r.desk) {
+		for _, st := range of[system.Status](r.recorder) {
 			if st.Unusable {
 				t.Error("ran out of cookies")
 			}
@@ -519,7 +519,7 @@ func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
 }
 
 func TestNTS_ChangedAddressStartsANewSource(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		s := newSecureHost(5)
 		r.names.set("ke.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", s.host)
@@ -540,19 +540,19 @@ func TestNTS_ChangedAddressStartsANewSource(t *testing.T) {
 			}
 			pass(time.Second)
 		}
-		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
 			t.Fatalf("sources %s: the old one ends only after the new one's first good reply", got)
 		}
 		r.net.set("192.0.2.2:123", other.host)
 		pass(5 * time.Second)
-		if got := r.desk.alive(); got != "192.0.2.2:123" {
+		if got := r.recorder.alive(); got != "192.0.2.2:123" {
 			t.Errorf("sources %s", got)
 		}
 	})
 }
 
 func TestNTS_AuthenticatedDenyRestsForHours(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		s := newSecureHost(5)
 		r.names.set("ke.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", s.denyHost)
@@ -574,7 +574,7 @@ func TestNTS_AuthenticatedDenyRestsForHours(t *testing.T) {
 // TestN25_OutsideCertificate: a server whose first reply contradicts its certificate is given up for hours, with a line
 // that says why; nothing is measured.
 func TestN25_OutsideCertificate(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		s := newSecureHost(5)
 		s.to = time.Now().Add(-time.Minute)
 		r.names.set("ke.example", "192.0.2.1")
@@ -584,8 +584,8 @@ func TestN25_OutsideCertificate(t *testing.T) {
 		})
 		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "ke.example", Port: 4460, Count: 1})
 		pass(time.Minute)
-		if n := len(of[system.Measured](r.desk)); n != 0 || r.desk.alive() != "" {
-			t.Errorf("%d measurements, alive: %s", n, r.desk.alive())
+		if n := len(of[system.Measured](r.recorder)); n != 0 || r.recorder.alive() != "" {
+			t.Errorf("%d measurements, alive: %s", n, r.recorder.alive())
 		}
 		if n := len(r.log.lines("source rejected: time outside")); n != 1 {
 			t.Errorf("%d lines in the log", n)
@@ -598,11 +598,11 @@ func TestN25_OutsideCertificate(t *testing.T) {
 }
 
 func TestKC14_HangingExchange(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		began := time.Now()
 		ended := time.Duration(0)
 		d := Deps{
-			Clock: bubbleClock{}, Resolve: r.names, Rand: newDice(1), Inbox: r.inbox, NextID: func() ntp.SourceID { return 1 },
+			Clock: bubbleClock{}, Resolve: r.names, Rand: newSeeded(1), Inbox: r.inbox, NextID: func() ntp.SourceID { return 1 },
 			Exchange: func(ctx context.Context, c ke.ClientConfig) (ke.Result, error) {
 				<-ctx.Done()
 				if ended == 0 {
@@ -623,7 +623,7 @@ func TestKC14_HangingExchange(t *testing.T) {
 
 // poolOf is a fake NTS pool over servers named s1, s2, …, at 192.0.2.1, 192.0.2.2, …: it gives the first one that
 // is not denied, and the first when all are.
-func (r *rig) poolOf(n int) []*secureHost {
+func (r *testbed) poolOf(n int) []*secureHost {
 	var list []*secureHost
 	for i := 1; i <= n; i++ {
 		s := newSecureHost(byte(10 + i))
@@ -645,11 +645,11 @@ func (r *rig) poolOf(n int) []*secureHost {
 }
 
 func TestNTSPool_FillsAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.poolOf(4)
 		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3, Algorithms: []aead.Algorithm{aead.SIVCMAC512}})
 		pass(10 * time.Second)
-		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
 		}
 		if a := r.ke.asked[0].Algorithms; !slices.Equal(a, []aead.Algorithm{aead.SIVCMAC512}) {
@@ -665,7 +665,7 @@ func TestNTSPool_FillsAtOnce(t *testing.T) {
 }
 
 func TestNTSPool_SmallerThanCount(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.poolOf(1)
 		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Hour)
@@ -673,7 +673,7 @@ func TestNTSPool_SmallerThanCount(t *testing.T) {
 		if len(at) < 4 || len(at) > 6 || at[2].Sub(at[1]) < 15*time.Minute {
 			t.Errorf("%d exchanges in an hour: %v", len(at), at)
 		}
-		if got := r.desk.alive(); got != "192.0.2.1:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123" {
 			t.Errorf("sources %s", got)
 		}
 		if n := len(r.log.lines("already held")); n != len(at)-1 {
@@ -683,39 +683,39 @@ func TestNTSPool_SmallerThanCount(t *testing.T) {
 }
 
 func TestNTSPool_DeadMemberIsReplacedAndDenied(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.poolOf(4)
 		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
 		pass(4 * time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
+		if got := r.recorder.alive(); got != "192.0.2.2:123 192.0.2.3:123" {
 			t.Fatalf("sources %s", got)
 		}
 		r.net.set("192.0.2.2:123", nil)
 		pass(4 * time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.3:123 192.0.2.4:123" {
+		if got := r.recorder.alive(); got != "192.0.2.3:123 192.0.2.4:123" {
 			t.Errorf("sources %s; the first that failed must not come straight back", got)
 		}
 	})
 }
 
 func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		list := r.poolOf(2)
 		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		list[1].forget()
 		pass(3 * time.Minute)
-		if n := len(of[system.Added](r.desk)); n != 2 || len(r.ke.times()) != 3 {
+		if n := len(of[system.Added](r.recorder)); n != 2 || len(r.ke.times()) != 3 {
 			t.Errorf("%d sources, %d exchanges", n, len(r.ke.times()))
 		}
 		if d := r.ke.asked[2].Denied; !slices.Equal(d, []string{"s1.example"}) {
 			t.Errorf("renewal denied %q", d)
 		}
-		before := r.desk.measured(2)
+		before := r.recorder.measured(2)
 		pass(2 * time.Minute)
-		if r.desk.measured(2) <= before {
+		if r.recorder.measured(2) <= before {
 			t.Error("renewed source does not measure")
 		}
 	})
@@ -723,7 +723,7 @@ func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 
 // A pool that answers a renewal with a server that is held already must not be asked again at once.
 func TestNTSPool_RenewalLeadsToAHeldServer(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		list := r.poolOf(2)
 		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
@@ -735,7 +735,7 @@ func TestNTSPool_RenewalLeadsToAHeldServer(t *testing.T) {
 		if n := len(r.ke.times()); n < 5 || n > 16 {
 			t.Errorf("%d exchanges in an hour", n)
 		}
-		if got := len(of[system.Added](r.desk)); got != 2 {
+		if got := len(of[system.Added](r.recorder)); got != 2 {
 			t.Errorf("%d sources were added", got)
 		}
 	})
@@ -743,12 +743,12 @@ func TestNTSPool_RenewalLeadsToAHeldServer(t *testing.T) {
 
 // Two names of the pool at one address: the second name is given up and another one asked for.
 func TestNTSPool_OneAddressTwoNames(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.poolOf(3)
 		r.names.set("s2.example.", "192.0.2.1")
 		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
-		if got := r.desk.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.3:123" {
 			t.Errorf("sources %s", got)
 		}
 	})
@@ -763,7 +763,7 @@ func TestSupervise_BadSpec(t *testing.T) {
 }
 
 func TestSupervise_StopsWithAFullInbox(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(t *testing.T, r *testbed) {
 		r.names.set("ntp.example", "192.0.2.1")
 		r.net.set("192.0.2.1:123", plainHost)
 		ctx, cancel := context.WithCancel(r.ctx)
@@ -772,7 +772,7 @@ func TestSupervise_StopsWithAFullInbox(t *testing.T) {
 		done := make(chan error)
 		go func() {
 			done <- Supervise(ctx, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123, PollMin: 4, PollMax: 10}, 1, Deps{
-				Clock: bubbleClock{}, Resolve: r.names, Dial: r.net.dial, Exchange: r.ke.exchange, Rand: newDice(1),
+				Clock: bubbleClock{}, Resolve: r.names, Dial: r.net.dial, Exchange: r.ke.exchange, Rand: newSeeded(1),
 				Inbox: stuck, NextID: func() ntp.SourceID { return 1 },
 			})
 		}()

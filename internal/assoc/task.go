@@ -37,21 +37,21 @@ type task struct {
 	quiet  *logging.Limiter  // the supervisor's, for our own bugs
 	buf    []byte
 
-	conn   Conn          // of the latest request, nil before the first
-	news   report        // for the supervisor
-	told   report        // news as last told
-	shown  system.Status // as last posted
-	fault  string        // what was wrong with the latest reply that answered a request of ours; empty if nothing
-	mute   bool          // a send failure was logged and none has succeeded since
-	kissed map[source.Verdict]time.Time
+	conn        Conn          // of the latest request, nil before the first
+	report      report        // for the supervisor
+	reported    report        // as last told
+	posted      system.Status // as last posted
+	fault       string        // what was wrong with the latest reply that answered a request of ours; empty if nothing
+	sendFailing bool          // a send failure was logged and none has succeeded since
+	kissed      map[source.Verdict]time.Time
 }
 
 // report tells the supervisor that the need of a source changed, or that a session had its first good reply.
 type report struct {
-	id      ntp.SourceID
-	session int // counts the sessions swapped in, so that old news is not taken for new
-	need    source.Need
-	good    bool // the present session has had a good reply
+	id            ntp.SourceID
+	sessionNumber int // counts the sessions swapped in, so that an old report is not taken for a new one
+	need          source.Need
+	good          bool // the present session has had a good reply
 }
 
 // run owns the association, its NTS session and its sockets; the timekeeper may talk to it through the Advice
@@ -76,8 +76,8 @@ func (t *task) run(ctx context.Context) {
 		case s := <-t.swap:
 			t.src.SwapSession(s)
 			t.src.PollSoon(time.Now())
-			t.news.session++
-			t.news.good = false
+			t.report.sessionNumber++
+			t.report.good = false
 		case <-due:
 			t.exchange(ctx)
 		}
@@ -105,7 +105,7 @@ func (t *task) exchange(ctx context.Context) {
 		t.src.Unsent(time.Now())
 		return
 	}
-	t.mute = false
+	t.sendFailing = false
 	deadline := req.Deadline
 	if next := t.src.Next(); next.Before(deadline) {
 		deadline = next
@@ -145,7 +145,7 @@ func (t *task) await(ctx, wait context.Context, conn Conn, req source.Request) {
 		}
 		switch out.Verdict {
 		case source.Accepted:
-			t.news.good, t.fault = true, ""
+			t.report.good, t.fault = true, ""
 			t.post(ctx, Message{Event: system.Measured{Measurement: out.Measurement}})
 			return
 		case source.KissRate, source.KissDeny, source.KissNAK:
@@ -182,15 +182,15 @@ func (t *task) publish(ctx context.Context) (stopped bool) {
 	st := t.src.Status()
 	t.d.Statuses.set(t.id, st)
 	status := system.Status{ID: t.id, Poll: st.Poll, Reachable: st.Reachable(), Fault: t.fault, Unusable: st.Stuck()}
-	if status != t.shown {
-		t.shown = status
+	if status != t.posted {
+		t.posted = status
 		t.post(ctx, Message{Event: status})
 	}
-	t.news.need = st.Need
-	if t.news != t.told {
+	t.report.need = st.Need
+	if t.report != t.reported {
 		select {
-		case t.tell <- t.news:
-			t.told = t.news
+		case t.tell <- t.report:
+			t.reported = t.report
 		case <-ctx.Done():
 		}
 	}
@@ -208,10 +208,10 @@ func (t *task) post(ctx context.Context, m Message) {
 // sendFailed logs the first of a row of failures loudly and the others quietly (C31).
 func (t *task) sendFailed(err error) {
 	level := zerolog.WarnLevel
-	if t.mute {
+	if t.sendFailing {
 		level = zerolog.DebugLevel
 	}
-	t.mute = true
+	t.sendFailing = true
 	t.log.WithLevel(level).Err(err).Msg("poll message could not be sent")
 }
 

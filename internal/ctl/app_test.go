@@ -75,19 +75,19 @@ func TestUnglue_KnowsTheValuedOptions(t *testing.T) {
 				if len(n) == 1 && !isBool {
 					got[n[0]] = true
 				}
-				if len(n) == 1 && isBool && strings.Contains(valued, n) {
+				if len(n) == 1 && isBool && strings.Contains(shortWithValue, n) {
 					t.Errorf("-%s of %s takes no value", n, cmd.Name)
 				}
 			}
 		}
 	}
-	for i := range len(valued) {
-		delete(got, valued[i])
+	for i := range len(shortWithValue) {
+		delete(got, shortWithValue[i])
 	}
 	if len(got) != 0 {
 		t.Errorf("missing: %v", got)
 	}
-	if got := fmt.Sprint(unglue([]string{"p", "-cx", "-c", "y", "-v", "--config=z", "--", "-cx"})); got != "[p -c x -c y -v --config=z -- -cx]" {
+	if got := fmt.Sprint(splitShortOptions([]string{"p", "-cx", "-c", "y", "-v", "--config=z", "--", "-cx"})); got != "[p -c x -c y -v --config=z -- -cx]" {
 		t.Error(got)
 	}
 }

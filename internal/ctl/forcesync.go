@@ -27,8 +27,8 @@ const (
 	wallFormat = "2006-01-02 15:04:05.000 MST"
 )
 
-// forcing is the command line of force-sync.
-type forcing struct {
+// forceOptions is the command line of force-sync.
+type forceOptions struct {
 	config    string
 	yes       bool
 	dryRun    bool
@@ -48,7 +48,7 @@ func forceSyncCommand(e *Env) *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			f := forcing{config: c.String("config"), yes: c.Bool("yes"), dryRun: c.Bool("dry-run"), threshold: c.Duration("threshold")}
+			f := forceOptions{config: c.String("config"), yes: c.Bool("yes"), dryRun: c.Bool("dry-run"), threshold: c.Duration("threshold")}
 			if f.threshold < 0 {
 				return fail(program.ExitUsage, "--threshold is negative")
 			}
@@ -58,7 +58,7 @@ func forceSyncCommand(e *Env) *cli.Command {
 }
 
 // forceSync sets the clock once. Every outcome but a clock that is right, before or after, has an exit code.
-func forceSync(ctx context.Context, e *Env, f forcing) error {
+func forceSync(ctx context.Context, e *Env, f forceOptions) error {
 	if !e.InIsTerm && !f.yes && !f.dryRun {
 		return fail(ExitFailed, "force-sync asks before it sets the clock, and there is no terminal; say --yes or --dry-run")
 	}
@@ -95,7 +95,7 @@ func forceSync(ctx context.Context, e *Env, f forcing) error {
 }
 
 // forceable loads the configuration and refuses one whose daemon does not steer the machine's clock.
-func forceable(f forcing) (*config.Config, error) {
+func forceable(f forceOptions) (*config.Config, error) {
 	cfg, _, err := config.Load(f.config)
 	var notBuilt *config.NotBuilt
 	if err != nil && !errors.As(err, &notBuilt) {
@@ -152,7 +152,7 @@ func inWords(offset float64) string {
 }
 
 // setClock shows both times, asks, and steps.
-func setClock(ctx context.Context, e *Env, cfg *config.Config, f forcing, offset time.Duration) error {
+func setClock(ctx context.Context, e *Env, cfg *config.Config, f forceOptions, offset time.Duration) error {
 	now := e.Now().Round(0)
 	fmt.Fprintf(e.Out, "Now:      %s\nProposed: %s\n", now.Format(wallFormat), now.Add(offset).Format(wallFormat))
 	if f.dryRun {

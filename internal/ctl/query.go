@@ -34,8 +34,8 @@ const (
 	longestPEM = 4 << 20
 )
 
-// querying is the command line of query.
-type querying struct {
+// queryOptions is the command line of query.
+type queryOptions struct {
 	host    string
 	port    uint16 // 0: the default of the protocol
 	nts     bool
@@ -62,7 +62,7 @@ func queryCommand(e *Env) *cli.Command {
 			jsonFlag(),
 		},
 		Action: func(ctx context.Context, c *cli.Command) error {
-			q := querying{
+			q := queryOptions{
 				nts: c.Bool("nts"), ca: c.String("ca"), version: c.Int("ntp-version"),
 				count: c.Int("count"), timeout: c.Duration("timeout"), json: c.Bool("json"),
 			}
@@ -84,7 +84,7 @@ func queryCommand(e *Env) *cli.Command {
 	}
 }
 
-func (q *querying) check() error {
+func (q *queryOptions) check() error {
 	switch {
 	case q.version != 3 && q.version != 4:
 		return fmt.Errorf("NTP version %d is not known; use 3 or 4", q.version)
@@ -128,7 +128,7 @@ func splitHost(s string) (host string, port uint16, err error) {
 }
 
 // query finds the server, asks it as often as wanted and prints what it said.
-func query(ctx context.Context, e *Env, q querying) error {
+func query(ctx context.Context, e *Env, q queryOptions) error {
 	server, err := q.find(ctx, e.Finder)
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func unanswered(err error) error {
 }
 
 // printAnswer prints the first answer in full and of further ones a line.
-func printAnswer(e *Env, q *querying, a *answer, i int) error {
+func printAnswer(e *Env, q *queryOptions, a *answer, i int) error {
 	switch {
 	case q.json:
 		return nil // all at the end
@@ -184,7 +184,7 @@ func printAnswer(e *Env, q *querying, a *answer, i int) error {
 }
 
 // conclude prints the best of several answers, the one with the shortest round trip, and sets the exit code.
-func conclude(e *Env, q *querying, all []answer, last error) error {
+func conclude(e *Env, q *queryOptions, all []answer, last error) error {
 	best := -1
 	for i := range all {
 		if all[i].Error == "" && (best < 0 || all[i].Delay < all[best].Delay) {
@@ -213,7 +213,7 @@ func conclude(e *Env, q *querying, all []answer, last error) error {
 }
 
 // find finds the server as the daemon would if it were configured.
-func (q *querying) find(ctx context.Context, f locate.Finder) (candidate, error) {
+func (q *queryOptions) find(ctx context.Context, f locate.Finder) (candidate, error) {
 	src := config.Source{Mode: source.ModeServer, Host: q.host, Port: q.port, Algorithms: q.aeads}
 	if q.nts {
 		src.Mode = source.ModeNTS

@@ -20,9 +20,6 @@ import (
 	"ntp-daemon/internal/resolve"
 )
 
-// keyExchangeTimeout bounds a key exchange from dial to close unless the caller says otherwise (KC14).
-const keyExchangeTimeout = 5 * time.Second
-
 // Resolver finds the addresses of a name; *resolve.Resolver is the one for production.
 type Resolver interface {
 	Lookup(ctx context.Context, host string, port uint16) (resolve.Answer, error)
@@ -35,7 +32,7 @@ type Exchange func(ctx context.Context, c ke.ClientConfig) (ke.Result, error)
 type Finder struct {
 	Resolve  Resolver
 	Exchange Exchange
-	Timeout  time.Duration // of a key exchange; 0: 5 s
+	Timeout  time.Duration // of a key exchange; 0: ke.DefaultTimeout
 }
 
 // Found is where to ask, and for the NTS modes with which keys.
@@ -85,7 +82,7 @@ func (f Finder) clientConfig(src *config.Source, denied []string) ke.ClientConfi
 		Address: src.Host, Port: src.Port, Roots: src.Roots, Algorithms: src.Algorithms, Denied: denied, Timeout: f.Timeout,
 	}
 	if c.Timeout <= 0 {
-		c.Timeout = keyExchangeTimeout
+		c.Timeout = ke.DefaultTimeout
 	}
 	return c
 }

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// exchangeTimeout is the default for one whole exchange (reliability.md KC14).
-	exchangeTimeout = 5 * time.Second
+	// DefaultTimeout bounds one whole exchange, from dial to close, unless ClientConfig says otherwise (KC14).
+	DefaultTimeout = 5 * time.Second
 )
 
 // DefaultAlgorithms is what Exchange offers unless told otherwise, most wanted first. AEAD 30 leads as in
@@ -68,7 +68,7 @@ type Result struct {
 // quote it escaped.
 func Exchange(ctx context.Context, c ClientConfig) (Result, error) {
 	if c.Timeout <= 0 {
-		c.Timeout = exchangeTimeout
+		c.Timeout = DefaultTimeout
 	}
 	if c.Port == 0 {
 		c.Port = DefaultPort

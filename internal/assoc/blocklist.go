@@ -1,0 +1,35 @@
+package assoc
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// maxBlocked bounds the memory of bad addresses; the oldest is forgotten first.
+const maxBlocked = 64
+
+// blocklist remembers addresses that are not tried for a while.
+type blocklist struct {
+	list []blockedAddr // in the order of entry
+}
+
+type blockedAddr struct {
+	addr  netip.AddrPort
+	until time.Time
+}
+
+// add enters an address until the given time, or prolongs it.
+func (b *blocklist) add(a netip.AddrPort, until time.Time) {
+	b.list = slices.DeleteFunc(b.list, func(e blockedAddr) bool { return e.addr == a })
+	b.list = append(b.list, blockedAddr{a, until})
+	if len(b.list) > maxBlocked {
+		b.list = slices.Delete(b.list, 0, len(b.list)-maxBlocked)
+	}
+}
+
+// has reports whether an address is on the list.
+func (b *blocklist) has(now time.Time, a netip.AddrPort) bool {
+	b.list = slices.DeleteFunc(b.list, func(e blockedAddr) bool { return !now.Before(e.until) })
+	return slices.ContainsFunc(b.list, func(e blockedAddr) bool { return e.addr == a })
+}
