@@ -34,7 +34,7 @@ var sideways = map[string][]string{
 	"source":     {"nts"},
 	"server":     {"nts"},
 	"system":     {"algorithm"},
-	"timekeeper": {"system"},
+	"timekeeper": {"algorithm", "system"},
 	"pool":       {"nts"},
 	"nts/ke":     {"accept"},
 	"nts/member": {"accept", "nts/ke"},

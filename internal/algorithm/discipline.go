@@ -9,26 +9,35 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
-// Discipline estimates the clock error from measurements of many sources and decides how to steer. Not safe
-// for concurrent use; owned by system.System.
+// Discipline estimates the clock's error from measurements of many sources and decides how to steer. It keeps one
+// filter per source (tracker), whose state is true time minus the bare oscillator, so that steering touches no filter.
+// The order of use, at every turn of the system process:
+//
+//	Absorb(sample)  one source's filter takes the sample in
+//	Decide(now)     select the sources that agree, fuse their states, choose slew, step or nothing; changes nothing
+//	Follow(d)       the caller acts on that decision: it becomes the one that is pending, and teaches the frequency
+//	Applied(entry)  the clock has confirmed a change; with the number of the pending steer a slew begins, or ends
+//
+// A decision that is not followed leaves no trace, and a steer that the clock refused starts no slew. Formulas:
+// docs/algorithm.md. Not safe for concurrent use; owned by system.System.
 type Discipline struct {
-	params   tuning
-	trackers []*tracker      // by SourceID
-	clock    ntp.LedgerEntry // the newest change of the steered clock
+	params    tuning
+	trackers  []*tracker      // by SourceID
+	clock     ntp.LedgerEntry // the newest change of the steered clock
+	decisions uint64          // made so far
 
-	fused   float64 // frequency of the latest Decide with a consensus, s/s
 	y       float64 // last fused frequency that was followed, or what the clock started with: where a new source starts, s/s
 	learned bool    // there was such a one
-	asked   slew    // what the latest Decide made of the frequency
-	slew    slew    // the same, as the kernel has confirmed it
+	pending uint64  // number of the steer that was followed and is not yet confirmed; 0: none
+	asked   slew    // what the pending steer makes of the frequency
+	slew    slew    // the same, as the clock has confirmed it
 }
 
 // slew is a frequency that differs from the oscillator's need on purpose, until the offset is gone.
 type slew struct {
-	on    bool
-	total float64   // in force meanwhile, s/s
-	rest  float64   // in force afterwards, s/s
-	end   ntp.Local // when the offset is gone
+	on   bool
+	rest float64   // in force afterwards, s/s
+	end  ntp.Local // when the offset is gone
 }
 
 // maxGap is beyond what two era-less timestamps can differ by, 68 years; the difference of two such gaps still
@@ -115,7 +124,8 @@ const (
 type Steer struct {
 	Kind      SteerKind
 	Frequency float64       // s/s, total relative to the bare oscillator, for SteerSlew
-	Step      time.Duration // added to the clock, for SteerStep
+	Step      time.Duration // added to the clock, positive moves it forward, for SteerStep
+	Number    uint64        // of the decision: the ledger entry that confirms the steer carries it; never 0 when there is something to do
 }
 
 // Decision is the answer to "what now?".
@@ -125,6 +135,7 @@ type Decision struct {
 	Candidates int         // number of sources that had a vote
 	Estimate   Estimate
 	Steer      Steer
+	slew       slew // what Steer makes of the frequency
 	// Wait is the time after which Decide must be called again for a slew to end on target; 0 means that
 	// nothing is pending.
 	Wait time.Duration
@@ -168,23 +179,34 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 		fused := d.fuse(cs)
 		dec.Estimate = d.estimate(fused, cs, now)
 	}
-	if !dec.Estimate.Known {
+	if dec.Estimate.Known {
+		d.steer(&dec)
+	} else {
 		dec.Selected = 0
-		dec.Steer, dec.Wait = d.endSlew(now)
-		return dec
+		d.endSlew(now, &dec)
 	}
-	d.fused = dec.Estimate.Frequency
-	dec.Steer, dec.Wait = d.steer(&dec.Estimate)
+	if dec.Steer.Kind != SteerNone {
+		d.decisions++
+		dec.Steer.Number = d.decisions
+	}
 	return dec
 }
 
-// Followed tells that the latest decision, which had a consensus, is acted on: sources to come start with its frequency.
-// A decision that waits for more voices teaches nothing.
-func (d *Discipline) Followed() { d.y, d.learned = d.fused, true }
+// Follow tells that a decision is acted on. Its steer is then the pending one, and sources to come start with the
+// frequency of its consensus. A decision that waits for more sources is not followed and teaches nothing.
+func (d *Discipline) Follow(dec *Decision) {
+	if dec.Selected > 0 {
+		d.y, d.learned = dec.Estimate.Frequency, true
+	}
+	d.pending, d.asked = dec.Steer.Number, dec.slew
+	if dec.Steer.Kind == SteerNone && dec.Selected > 0 && d.slew.on { // the slew goes on at the same rate, or is over
+		d.slew = dec.slew
+	}
+}
 
 // Applied tells of a change of the clock that the kernel confirmed. Our own changes touch no filter: the state
 // is about Local. A leap second moves true time with the clock. After a foreign change Local itself is in doubt, so every offset is found anew, while
-// frequencies, wander and delays stay (design.md 2).
+// frequencies, wander and delays stay.
 func (d *Discipline) Applied(e ntp.LedgerEntry) {
 	if math.IsNaN(e.Frequency) || math.Abs(e.Frequency) >= maxBelievedFrequency {
 		return // no kernel has confirmed this (row K08)
@@ -198,11 +220,10 @@ func (d *Discipline) Applied(e ntp.LedgerEntry) {
 	if !d.learned && len(d.trackers) == 0 {
 		d.y = e.Frequency
 	}
+	if e.Steer != 0 && e.Steer == d.pending {
+		d.slew, d.pending = d.asked, 0
+	}
 	if !e.Foreign {
-		// A decision that nobody followed starts no slew: what it wanted must not be done when it would have ended.
-		if math.Abs(e.Frequency-d.asked.total) < confirmed {
-			d.slew = d.asked
-		}
 		return
 	}
 	d.slew.end = e.Local

@@ -132,8 +132,8 @@ func TestNewSourceStartsWithKnownFrequency(t *testing.T) {
 	a, b := newPath(1, 100*us, us), newPath(2, ms, 10*us)
 	a.freq, b.freq = 80e-6, 80e-6
 	at := feed(d, 0, 60, a)
-	d.Decide(at)
-	d.Followed()
+	dec := d.Decide(at)
+	d.Follow(&dec)
 	d.Absorb(b.at(at.Add(sec)))
 	if y := d.trackers[1].s.y; math.Abs(y-80e-6) > 1e-6 {
 		t.Errorf("starts at %v", y)
@@ -148,8 +148,8 @@ func TestApplied_OthersFrequencyIsNotLearned(t *testing.T) {
 	p := newPath(1, 100*us, us)
 	p.freq = 40e-6
 	at := feed(d, 0, 60, p)
-	d.Decide(at)
-	d.Followed()
+	dec := d.Decide(at)
+	d.Follow(&dec)
 	d.Forget(1)
 	for _, foreign := range []bool{false, true} {
 		l = l.Append(ntp.LedgerEntry{Time: reading(l, at), Frequency: -300e-6, Foreign: foreign}, time.Duration(at-l.Last().Local))

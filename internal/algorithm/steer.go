@@ -23,47 +23,42 @@ const (
 // so; the caller asks again at that moment, and then the rate ends. With samples more often than that the rate
 // is renewed each time, so that the offset decays exponentially. There is no loop that could oscillate: the
 // estimate is about the oscillator and does not know what was commanded.
-func (d *Discipline) steer(e *Estimate) (Steer, time.Duration) {
-	p := &d.params
+func (d *Discipline) steer(dec *Decision) {
+	p, e := &d.params, &dec.Estimate
 	offset := e.Offset.Seconds()
 	if math.Abs(offset) > p.StepThreshold && math.Abs(offset) > float64(p.SteerOffsetThreshold*math.Sqrt(e.VarOffset)) {
 		// A slew that was under way is over with the step: no consensus may follow to end it.
-		d.asked = slew{on: d.slew.on, total: d.clock.Frequency, rest: d.slew.rest, end: e.At}
-		return Steer{Kind: SteerStep, Step: e.Offset}, stepSettle
+		dec.slew = slew{on: d.slew.on, rest: d.slew.rest, end: e.At}
+		dec.Steer, dec.Wait = Steer{Kind: SteerStep, Step: e.Offset}, stepSettle
+		return
 	}
 	limit := p.SlewMaximumFrequencyOffset
 	rate := clamp(offset/p.SlewMinimumDuration, limit)
 	total := clamp(clamp(e.Frequency, p.MaximumFrequencySteer)+rate, p.MaximumFrequencySteer)
-	d.asked = slew{total: total, rest: clamp(e.Frequency, p.MaximumFrequencySteer)}
-	rate = total - d.asked.rest
-	var wait time.Duration
+	dec.slew = slew{rest: clamp(e.Frequency, p.MaximumFrequencySteer)}
+	rate = total - dec.slew.rest
 	if math.Abs(rate) > frequencyResolution {
-		wait = min(max(toDuration(offset/rate), stepSettle), maxSlewWait)
-		d.asked.on, d.asked.end = true, e.At.Add(wait)
+		dec.Wait = min(max(toDuration(offset/rate), stepSettle), maxSlewWait)
+		dec.slew.on, dec.slew.end = true, e.At.Add(dec.Wait)
 	}
-	if math.Abs(total-d.clock.Frequency) < frequencyResolution {
-		if d.slew.on { // goes on, or is over
-			d.slew = d.asked
-		}
-		return Steer{}, wait
+	if math.Abs(total-d.clock.Frequency) >= frequencyResolution {
+		dec.Steer = Steer{Kind: SteerSlew, Frequency: total}
 	}
-	return Steer{Kind: SteerSlew, Frequency: total}, wait
 }
 
 // endSlew is what happens without a consensus: nothing, except that a slew that was under way ends on target
 // at the last known frequency.
-func (d *Discipline) endSlew(now ntp.Local) (Steer, time.Duration) {
+func (d *Discipline) endSlew(now ntp.Local, dec *Decision) {
 	switch {
 	case !d.slew.on:
-		return Steer{}, 0
 	case now < d.slew.end:
-		return Steer{}, max(d.slew.end.Sub(now), stepSettle)
+		dec.Wait = max(d.slew.end.Sub(now), stepSettle)
 	case math.Abs(d.slew.rest-d.clock.Frequency) < confirmed:
 		d.slew.on = false
-		return Steer{}, 0
+	default:
+		dec.slew = slew{rest: d.slew.rest}
+		dec.Steer = Steer{Kind: SteerSlew, Frequency: d.slew.rest}
 	}
-	d.asked = slew{total: d.slew.rest, rest: d.slew.rest}
-	return Steer{Kind: SteerSlew, Frequency: d.slew.rest}, 0
 }
 
 // clamp limits v to ± limit; what is not a number becomes 0 (row K08).

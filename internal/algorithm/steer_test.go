@@ -40,7 +40,9 @@ func TestSteer(t *testing.T) {
 			}
 			d := New(p)
 			d.Applied(ntp.LedgerEntry{Frequency: row.now})
-			s, wait := d.steer(&row.e)
+			dec := Decision{Estimate: row.e}
+			d.steer(&dec)
+			s, wait := dec.Steer, dec.Wait
 			if s.Kind != row.want.Kind || s.Step != row.want.Step || math.Abs(s.Frequency-row.want.Frequency) > 1e-15 {
 				t.Errorf("got %+v, want %+v", s, row.want)
 			}
@@ -63,7 +65,8 @@ func TestSteer_SlewEnds(t *testing.T) {
 	if dec.Steer.Kind != SteerSlew || dec.Wait < sec {
 		t.Fatalf("no slew: %+v", dec.Steer)
 	}
-	l = l.Append(ntp.LedgerEntry{Time: reading(l, at), Frequency: dec.Steer.Frequency}, 0)
+	l = l.Append(ntp.LedgerEntry{Time: reading(l, at), Frequency: dec.Steer.Frequency, Steer: dec.Steer.Number}, 0)
+	d.Follow(&dec)
 	d.Applied(l.Last())
 	d.Forget(1)
 	if dec := d.Decide(at.Add(sec)); dec.Steer.Kind != SteerNone || dec.Wait <= 0 {
@@ -73,12 +76,48 @@ func TestSteer_SlewEnds(t *testing.T) {
 	if dec.Steer.Kind != SteerSlew || math.Abs(dec.Steer.Frequency-p.freq) > 5e-6 || dec.Wait != 0 {
 		t.Errorf("at the end: %+v, wait %v", dec.Steer, dec.Wait)
 	}
-	if again := d.Decide(at.Add(time.Minute)); again.Steer != dec.Steer {
+	if again := d.Decide(at.Add(time.Minute)); again.Steer.Kind != SteerSlew || again.Steer.Frequency != dec.Steer.Frequency {
 		t.Errorf("an end that was not confirmed is not tried again: %+v", again.Steer)
 	}
-	l = l.Append(ntp.LedgerEntry{Time: reading(l, at.Add(time.Minute)), Frequency: dec.Steer.Frequency}, 0)
+	d.Follow(&dec)
+	l = l.Append(ntp.LedgerEntry{Time: reading(l, at.Add(time.Minute)), Frequency: dec.Steer.Frequency, Steer: dec.Steer.Number}, 0)
 	d.Applied(l.Last())
 	if dec := d.Decide(at.Add(time.Hour)); dec.Steer.Kind != SteerNone {
 		t.Errorf("writes to the clock without a source: %+v", dec.Steer)
+	}
+}
+
+// TestSteer_ConfirmedByNumber: a slew begins with the entry that carries the number of the decision that was followed;
+// neither a decision that nobody followed nor a change that merely looks like it begins one.
+func TestSteer_ConfirmedByNumber(t *testing.T) {
+	for _, row := range []struct {
+		name             string
+		followed, number bool
+		slews            bool
+	}{
+		{"followed and confirmed", true, true, true},
+		{"not followed", false, true, false},
+		{"another change to the same frequency", true, false, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			d := New(loose())
+			l := ntp.NewLedger(1<<60, 0)
+			d.Applied(l.Last())
+			p := newPath(1, 100*us, us)
+			p.lie = 4 * ms
+			at := feed(d, 0, 5, p)
+			dec := d.Decide(at)
+			if row.followed {
+				d.Follow(&dec)
+			}
+			e := ntp.LedgerEntry{Time: reading(l, at), Frequency: dec.Steer.Frequency}
+			if row.number {
+				e.Steer = dec.Steer.Number
+			}
+			d.Applied(l.Append(e, 0).Last())
+			if d.slew.on != row.slews || dec.Steer.Number == 0 {
+				t.Errorf("slew %+v of %+v", d.slew, dec.Steer)
+			}
+		})
 	}
 }

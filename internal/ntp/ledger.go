@@ -17,6 +17,8 @@ type LedgerEntry struct {
 	// Leap marks a leap second that the kernel made at our wish: true time, as everybody counts it, has moved by
 	// the whole seconds of Step too, so the offset stays what it was.
 	Leap bool
+	// Steer is the number of the decision that this change confirms; 0 for every other change.
+	Steer uint64
 
 	// Set by Ledger.Append.
 	Local Local         // oscillator time of the change

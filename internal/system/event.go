@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -63,25 +64,6 @@ func (Tick) event()        {}
 func (ForeignStep) event() {}
 func (Addresses) event()   {}
 
-// Kind tells what a Steer asks of the clock.
-type Kind uint8
-
-// The kinds of steering.
-const (
-	None      Kind = iota // leave the clock alone
-	Frequency             // run at Target
-	Step                  // add By to the clock
-	Refuse                // a step limit is exceeded: stop the daemon with exit code 70 and say Reason
-)
-
-// Steer is what the clock shall do. After it is done the ledger entry comes back through System.Applied.
-type Steer struct {
-	Kind   Kind
-	Target float64       // s/s, total relative to the bare oscillator
-	By     time.Duration // positive moves the clock forward
-	Reason string        // for Refuse: one line for the operator
-}
-
 // Level is the weight of a Notice.
 type Level uint8
 
@@ -106,9 +88,10 @@ type Notice struct {
 
 // Effects is what one event asks for.
 type Effects struct {
-	Steer   Steer
-	View    *ntp.View    // nil: unchanged
-	Advice  []ntp.Advice // at most one per source
+	Steer   algorithm.Steer // what the clock shall do; after it is done the ledger entry comes back through Applied
+	Refusal string          // a step limit is exceeded: the program ends and says this to the operator. Empty: none is
+	View    *ntp.View       // nil: unchanged
+	Advice  []ntp.Advice    // at most one per source
 	Wait    time.Duration
 	Notices []Notice
 }

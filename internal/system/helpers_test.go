@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -26,9 +27,10 @@ type bench struct {
 
 	truth   time.Duration // true time minus clock at the start
 	view    *ntp.View
-	steers  []Steer
+	steers  []algorithm.Steer
 	advice  []ntp.Advice
 	notices []Notice
+	refusal string
 	wait    time.Duration
 	due     time.Duration // of the Tick
 }
@@ -63,15 +65,18 @@ func (b *bench) handle(ev Event) Effects {
 	if fx.View != nil {
 		b.view = fx.View
 	}
-	if fx.Steer.Kind != None {
+	if fx.Refusal != "" {
+		b.refusal = fx.Refusal
+	}
+	if fx.Steer.Kind != algorithm.SteerNone {
 		b.steers = append(b.steers, fx.Steer)
 	}
 	switch fx.Steer.Kind {
-	case Step:
+	case algorithm.SteerStep:
 		b.epoch++
-		b.apply(ntp.LedgerEntry{Step: fx.Steer.By, Frequency: b.ledger.Last().Frequency})
-	case Frequency:
-		b.apply(ntp.LedgerEntry{Frequency: fx.Steer.Target})
+		b.apply(ntp.LedgerEntry{Step: fx.Steer.Step, Frequency: b.ledger.Last().Frequency, Steer: fx.Steer.Number})
+	case algorithm.SteerSlew:
+		b.apply(ntp.LedgerEntry{Frequency: fx.Steer.Frequency, Steer: fx.Steer.Number})
 	}
 	return fx
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -95,16 +96,15 @@ func TestRefuse(t *testing.T) {
 	b.truth = 50 * ms
 	b.add(1)
 	b.poll(5, nil, 1)
-	if len(b.steers) == 0 || b.steers[0].Kind != Step || b.steers[0].By.Round(ms) != 50*ms {
+	if len(b.steers) == 0 || b.steers[0].Kind != algorithm.SteerStep || b.steers[0].Step.Round(ms) != 50*ms {
 		t.Fatalf("steers %+v", b.steers)
 	}
 	b.truth += 2000 * sec
 	b.poll(30, nil, 1)
-	last := b.steers[len(b.steers)-1]
-	if last.Kind != Refuse || last.Reason == "" || b.view.Synchronized {
-		t.Fatalf("last %+v, view %+v", last, *b.view)
-	}
 	n := len(b.steers)
+	if b.refusal == "" || b.steers[n-1].Step.Round(ms) != 50*ms || b.view.Synchronized {
+		t.Fatalf("refusal %q, last steer %+v, view %+v", b.refusal, b.steers[n-1], *b.view)
+	}
 	b.poll(5, nil, 1)
 	if len(b.steers) != n || b.wait < sec {
 		t.Errorf("goes on after the refusal, wait %v", b.wait)

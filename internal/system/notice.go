@@ -26,10 +26,10 @@ const (
 // fill the log.
 const repeatAfter = 5 * time.Minute
 
-// voice lowers the level of lines that follow each other too soon.
-type voice struct{ last time.Time }
+// logThrottle lowers the level of lines that follow each other too soon.
+type logThrottle struct{ last time.Time }
 
-func (v *voice) level(now time.Time, wanted Level) Level {
+func (v *logThrottle) level(now time.Time, wanted Level) Level {
 	if !v.last.IsZero() && now.Sub(v.last) < repeatAfter {
 		return Debug
 	}

@@ -105,7 +105,7 @@ type Report struct {
 func (s *System) Report() Report {
 	e := &s.estimate
 	r := Report{
-		State: s.state, Selected: s.decision.Selected, Candidates: s.decision.Candidates, View: s.view,
+		State: s.State(), Selected: s.decision.Selected, Candidates: s.decision.Candidates, View: s.view,
 		EstimateKnown: e.Known, Offset: e.Offset, Frequency: e.Frequency, Applied: s.clock.Frequency,
 		OffsetSigma: time.Duration(math.Sqrt(e.VarOffset) * 1e9), FreqSigma: math.Sqrt(e.VarFreq),
 		RootVariance: [4]float64{e.VarOffset, 2 * e.Cov, e.VarFreq, e.Wander * e.Wander / 3},
@@ -125,7 +125,7 @@ func (s *System) Report() Report {
 func (s *System) row(src *source, peer bool) SourceRow {
 	row := SourceRow{Added: src.Added, Last: src.last, Updated: src.updated, Estimate: s.disc.Source(src.ID)}
 	row.Role, row.Reason = src.role()
-	if peer && s.state == Synchronized {
+	if peer && s.phase.kind == following {
 		row.Role = RolePeer
 	}
 	return row
@@ -154,6 +154,3 @@ func (src *source) role() (Role, string) {
 	}
 	return RoleExcluded, reason
 }
-
-// State returns the condition of the whole, which Report has too.
-func (s *System) State() State { return s.state }

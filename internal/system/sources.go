@@ -24,8 +24,8 @@ type source struct {
 	judging  bool // judged holds a verdict
 	told     algorithm.Verdict
 	advised  ntp.PollExp
-	voice    voice // about agreeing and disagreeing
-	faulty   voice // about polls without a measurement
+	agreeing logThrottle // lines about agreeing and disagreeing
+	faults   logThrottle // lines about polls without a measurement
 }
 
 // bar is a ground for exclusion that the discipline cannot see.

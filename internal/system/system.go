@@ -12,15 +12,15 @@ const (
 	defaultHoldOver = 1500 * time.Millisecond
 	// localAfter is how long a selection may be missing before the local stratum is served (design.md 0).
 	localAfter = 10 * time.Second
-	// startupPatience is how long the first decision waits for sources that have not answered yet: long enough
+	// startupLimit is how long a new consensus waits for sources that have not answered yet: long enough
 	// for a burst, short enough for a first update within 8 s.
-	startupPatience = 6 * time.Second
+	startupLimit = 6 * time.Second
 	// startupOverdue is when a missing first consensus is told: a burst of lost replies may delay it this long.
 	startupOverdue = 20 * time.Second
 	// lateAfter tells a stopped process (reliability row K11) from a busy machine.
 	lateAfter = 10 * time.Second
-	// hurryGap keeps a consensus that is lost again and again from making every source poll all the time.
-	hurryGap = 64 * time.Second
+	// burstInterval keeps a consensus that is lost again and again from making every source poll all the time.
+	burstInterval = 64 * time.Second
 	// minWait and idleWait bound how soon and how late the next Tick comes.
 	minWait  = time.Millisecond
 	idleWait = 16 * time.Second
@@ -68,7 +68,15 @@ func Defaults() Params {
 	}
 }
 
-// System is the system process. Not safe for concurrent use; owned by the timekeeper.
+// System is the system process of RFC 5905 §4: it decides from everything that is known of the sources whether there
+// is a consensus on the time, what the clock shall do about it, and what clients are told. One event goes through
+// Handle in this order: enter it in the table of sources → let the discipline decide → compare with the step limits
+// → Effects. Whether a decision is followed depends on the phase (see there for the state order); without a consensus
+// the last estimate holds over while its bound is small, then the local stratum or nothing is served (State).
+//
+// A steer that is asked for carries the number of its decision. The caller makes it, and the ledger entry that comes
+// back through Applied carries the same number; only then does the step count against the limits. An entry without
+// that number is somebody else's change. Not safe for concurrent use; owned by the timekeeper.
 type System struct {
 	params  Params
 	disc    *algorithm.Discipline
@@ -76,29 +84,23 @@ type System struct {
 	sources []*source // by SourceID
 	own     ownAddresses
 
+	phase    phase
+	at       deadlines
+	fallback State // what stands in for a consensus: Unsynchronized, HoldOver or LocalClock
 	decision algorithm.Decision
 	estimate algorithm.Estimate // the last one that was followed
-	state    State
-	refusal  string // why state is Refused
+	holds    bool               // estimate describes the clock: nobody else has stepped it since
+	refusal  string             // why phase is refused
 	view     ntp.View
 	clock    ntp.LedgerEntry // newest change of the clock
 
-	born         time.Time     // first event
-	measured     time.Time     // first sample since the start, or since the latest consensus was lost
-	selected     time.Time     // last decision with a consensus; zero: none since start or a foreign step
-	alone        time.Time     // last foreign step
-	bounded      time.Time     // when the bound of the hold-over was last told
-	hurried      time.Time     // when a lost consensus last made every source poll
-	asked        time.Duration // step that the latest Effects demand; 0: none
-	due          time.Time     // when the caller promised to be back
-	patient      time.Time     // until then a missing consensus is not worth a line
-	unsettled    bool          // a consensus was missed long enough to have been told of
-	leap         leap
-	lines        offsetLines
-	found, gone  voice // of a consensus
-	lost, loops  uint64
-	wrongEpoch   uint64
-	inLeapWindow uint64
+	leap            leap
+	lines           offsetLines
+	gained, missing logThrottle // lines about a consensus
+	complained      bool        // the missing consensus was told of
+	lost, loops     uint64
+	wrongEpoch      uint64
+	inLeapWindow    uint64
 }
 
 // New returns a system process without sources; its View is unsynchronised. Call Applied with the ledger's
@@ -120,12 +122,9 @@ func New(p Params) *System {
 // send Tick after Wait.
 func (s *System) Handle(now Now, ev Event) Effects {
 	fx := Effects{}
-	s.asked = 0
-	if s.born.IsZero() {
-		s.born = now.Mono
-		fx.View = s.publish()
-	}
-	if !s.due.IsZero() && now.Mono.Sub(s.due) > lateAfter {
+	if s.at.tick.IsZero() {
+		s.start(now, &fx)
+	} else if now.Mono.Sub(s.at.tick) > lateAfter {
 		s.pollNow(&fx)
 	}
 	fresh := s.take(now, ev, &fx)
@@ -133,10 +132,10 @@ func (s *System) Handle(now Now, ev Event) Effects {
 		s.decide(now, fresh, &fx)
 		s.tell(now, &fx)
 	} else {
-		fx.Wait = s.due.Sub(now.Mono)
+		fx.Wait = s.at.tick.Sub(now.Mono)
 	}
 	fx.Wait = min(max(fx.Wait, minWait), idleWait)
-	s.due = now.Mono.Add(fx.Wait)
+	s.at.tick = now.Mono.Add(fx.Wait)
 	return fx
 }
 
@@ -147,7 +146,7 @@ func (s *System) changes(now Now, ev Event) bool {
 	case Tick, Removed, ForeignStep:
 		return true
 	}
-	return s.due.IsZero() || !now.Mono.Before(s.due)
+	return !now.Mono.Before(s.at.tick)
 }
 
 // take enters an event in the tables and reports whether it brought a sample that counts.
@@ -160,7 +159,7 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 	case Status:
 		if src := s.find(e.ID); src != nil {
 			if e.Fault != src.status.Fault && e.Fault != "" && !e.Reachable {
-				fx.note(src.faulty.level(now.Mono, Warn), TargetSystem, "source %v (%s) cannot be followed: %s", src.ID, src.Name, e.Fault)
+				fx.note(src.faults.level(now.Mono, Warn), TargetSystem, "source %v (%s) cannot be followed: %s", src.ID, src.Name, e.Fault)
 			}
 			src.status, src.reported = e, true
 		}
@@ -188,15 +187,15 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 		s.inLeapWindow++
 		return false
 	}
-	if s.measured.IsZero() {
-		s.measured = now.Mono
+	if s.phase.kind == searching {
+		s.phase = phase{kind: waiting, deadline: now.Mono.Add(startupLimit)}
 	}
 	src.last, src.known, src.updated = *m, true, now.Clock
 	if bar := s.barred(src); bar != src.bar {
 		src.bar = bar
 		if bar == barLoop || bar == barSelf {
 			s.loops++
-			fx.note(src.voice.level(now.Mono, Warn), TargetSystem, "source %v (%s): %s, not used", src.ID, src.Name, bar)
+			fx.note(src.agreeing.level(now.Mono, Warn), TargetSystem, "source %v (%s): %s, not used", src.ID, src.Name, bar)
 		}
 	}
 	if src.bar != barNone {
@@ -211,8 +210,9 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 // caller, who knows what it was, tells the operator.
 func (s *System) foreign(now Now, fx *Effects) {
 	fx.note(Debug, TargetSystem, "clock changed underneath us: all offsets are measured anew")
-	s.alone = now.Mono
-	s.patient = now.Mono.Add(startupOverdue)
+	s.at.local = now.Mono.Add(localAfter)
+	s.at.complaint = now.Mono.Add(startupOverdue)
+	s.at.burst = now.Mono.Add(burstInterval)
 	s.pollNow(fx)
 }
 
@@ -232,12 +232,12 @@ func (s *System) Applied(e ntp.LedgerEntry) {
 	s.disc.Applied(e)
 	switch {
 	case e.Foreign:
-		s.selected, s.measured = time.Time{}, time.Time{}
+		s.lose()
+		s.holds = false
 	case !e.Leap:
 		s.estimate.Offset -= e.Step
-		if s.asked != 0 && (e.Step-s.asked).Abs() < s.asked.Abs()/2 { // not what others did to the clock meanwhile
+		if w := &s.decision.Steer; w.Kind == algorithm.SteerStep && e.Steer == w.Number { // not what others did to the clock
 			s.limits.stepped(e.Step)
-			s.asked = 0
 		}
 	}
 }

@@ -48,7 +48,7 @@ func TestView_AfterStep(t *testing.T) {
 	b.truth = time.Hour
 	b.add(1)
 	b.poll(3, nil, 1)
-	if len(b.steers) == 0 || b.steers[0].Kind != Step {
+	if len(b.steers) == 0 || b.steers[0].Kind != algorithm.SteerStep {
 		t.Fatalf("%+v", b.steers)
 	}
 	if v := b.view; v.Dispersion > 5*ms || b.now().Clock.Sub(v.Reference).Abs() > 20*ms {
@@ -74,7 +74,7 @@ func TestFirstUpdate(t *testing.T) {
 			}
 			b.poll(4, nil, 1)
 			b.pass(4 * sec)
-			if len(b.steers) == 0 || b.steers[0].Kind != Step {
+			if len(b.steers) == 0 || b.steers[0].Kind != algorithm.SteerStep {
 				t.Errorf("nothing after 8 s: %+v", b.steers)
 			}
 		})
@@ -91,8 +91,8 @@ func TestC25_EarlyLiar(t *testing.T) {
 	}
 	b.poll(10, nil, 2, 3)
 	for _, s := range b.steers {
-		if s.Kind == Step {
-			t.Errorf("stepped by %v", s.By)
+		if s.Kind == algorithm.SteerStep {
+			t.Errorf("stepped by %v", s.Step)
 		}
 	}
 	if r := b.sys.Report(); r.Sources[0].Role != RoleFalseticker || r.State != Synchronized {
@@ -217,7 +217,7 @@ func TestForeignStep(t *testing.T) {
 		t.Errorf("advice %+v", b.advice)
 	}
 	b.poll(1, nil, 1)
-	if last := b.steers[len(b.steers)-1]; last.Kind != Step || last.By.Round(ms) != -time.Minute {
+	if last := b.steers[len(b.steers)-1]; last.Kind != algorithm.SteerStep || last.Step.Round(ms) != -time.Minute {
 		t.Errorf("%+v", last)
 	}
 	if b.told("No consensus") != 0 {
@@ -331,7 +331,7 @@ func BenchmarkHandle(b *testing.B) {
 	}
 }
 
-// TestC25_EarlyLiarMovesNothing: what a lone early voice wanted is not done later either, when it turns out that there
+// TestC25_EarlyLiarMovesNothing: what a lone early source wanted is not done later either, when it turns out that there
 // is no consensus.
 func TestC25_EarlyLiarMovesNothing(t *testing.T) {
 	b := newBench(t, noon, nil)
@@ -363,8 +363,8 @@ func TestC25_LiarFirstAfterForeignStep(t *testing.T) {
 	b.handle(Measured{b.sample(1, 10*sec)})
 	b.poll(5, nil, 2, 3)
 	for _, s := range b.steers {
-		if s.Kind == Step && s.By.Round(ms) != -time.Minute {
-			t.Errorf("stepped by %v", s.By)
+		if s.Kind == algorithm.SteerStep && s.Step.Round(ms) != -time.Minute {
+			t.Errorf("stepped by %v", s.Step)
 		}
 	}
 	if st := b.sys.Report().State; st != Synchronized {
@@ -387,7 +387,7 @@ func TestC25_SlowNames(t *testing.T) {
 	}
 }
 
-// TestForeignStep_DuringSteer: the change is met while the clock is steered, so that no ForeignStep follows.
+// TestForeignStep_DuringSteer: the change is met while the clock is steered, and a Tick comes before the ForeignStep.
 func TestForeignStep_DuringSteer(t *testing.T) {
 	b := newBench(t, noon, nil)
 	b.add(1)
@@ -433,7 +433,7 @@ func TestAdvice_NoPollStorm(t *testing.T) {
 	b := newBench(t, noon, nil)
 	b.add(1, 2)
 	b.poll(20, nil, 1, 2)
-	hurried := 0
+	demands := 0
 	for i := range 60 {
 		b.advice = nil
 		lie := time.Duration(i%2) * 2 * sec
@@ -442,7 +442,7 @@ func TestAdvice_NoPollStorm(t *testing.T) {
 		b.poll(1, func(m *ntp.Measurement) { m.Leap = ntp.LeapIndicator(3 * (i % 2)) }, 1)
 		for _, a := range b.advice {
 			if a.PollNow {
-				hurried++
+				demands++
 			}
 		}
 	}
@@ -450,8 +450,8 @@ func TestAdvice_NoPollStorm(t *testing.T) {
 	if lost < 20 {
 		t.Fatalf("lost only %d times", lost)
 	}
-	if hurried > 8 {
-		t.Errorf("%d demands to poll at once for %d losses in three minutes", hurried, lost)
+	if demands > 8 {
+		t.Errorf("%d demands to poll at once for %d losses in three minutes", demands, lost)
 	}
 }
 
@@ -471,8 +471,8 @@ func TestC25_LiarFirstAfterOutage(t *testing.T) {
 	}
 	b.poll(20, nil, 2, 3)
 	for _, s := range b.steers[n:] {
-		if s.Kind == Step {
-			t.Errorf("stepped by %v", s.By)
+		if s.Kind == algorithm.SteerStep {
+			t.Errorf("stepped by %v", s.Step)
 		}
 	}
 	if st := b.sys.Report().State; st != Synchronized {
@@ -494,7 +494,7 @@ func TestLocalStratum_ClockWentBack(t *testing.T) {
 	}
 }
 
-// TestC25_EarlyLiarTeachesNothing: the frequency of a lone early voice is not where later sources start, least of all
+// TestC25_EarlyLiarTeachesNothing: the frequency of a lone early source is not where later sources start, least of all
 // when a stored frequency makes them sure of it.
 func TestC25_EarlyLiarTeachesNothing(t *testing.T) {
 	b := newBench(t, noon, func(p *Params) { p.Expected, p.Algorithm.KnownFrequencyUncertainty = 3, 1e-6 })

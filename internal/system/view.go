@@ -66,7 +66,7 @@ func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp
 
 // holdsOver reports whether the last view may still be served: its root distance at now stays below the limit.
 func (s *System) holdsOver(now Now) bool {
-	return !s.selected.IsZero() && s.view.Synchronized &&
+	return s.holds && s.view.Synchronized &&
 		s.view.RootDelay/2+s.view.RootDispersion(now.Clock) < s.params.HoldOver
 }
 
@@ -85,13 +85,7 @@ func (s *System) localDue(now Now) (bool, time.Duration) {
 	if s.params.LocalStratum == 0 || s.params.LocalStratum >= ntp.MaxStratum {
 		return false, 0
 	}
-	since := s.born
-	for _, t := range [...]time.Time{s.alone, s.selected} {
-		if t.After(since) {
-			since = t
-		}
-	}
-	if left := localAfter - now.Mono.Sub(since); left > 0 && !s.params.NoSources {
+	if left := s.at.local.Sub(now.Mono); left > 0 && !s.params.NoSources {
 		return false, left
 	}
 	return true, localRefresh

@@ -31,6 +31,8 @@ type Keeper struct {
 	told     time.Time         // when the kernel was last told the status; zero: it has forgotten
 	toldLeap ntp.LeapIndicator // the leap warning that it was told then
 
+	// stale: the clock was changed by others in the midst of a steer, and the system process has not heard of it yet.
+	stale      bool
 	permission permission
 }
 
@@ -75,7 +77,8 @@ func New(c Clock, frequency float64, p system.Params) *Keeper {
 // Turn takes in one event that happened at now, by the clock of timers, and steers.
 func (k *Keeper) Turn(now time.Time, ev system.Event) Effects {
 	var fx Effects
-	if k.adoptForeign(&fx) {
+	if k.adoptForeign(&fx) || k.stale {
+		k.stale = false
 		k.handle(now, system.ForeignStep{}, &fx)
 		if fx.Err != nil {
 			return fx
@@ -101,6 +104,9 @@ func (k *Keeper) Turn(now time.Time, ev system.Event) Effects {
 	if k.permission.lost {
 		fx.Wait = permissionRetry
 		return fx
+	}
+	if k.stale {
+		fx.Wait = time.Millisecond
 	}
 	rep := k.sys.Report()
 	fx.Report = &rep
@@ -142,16 +148,17 @@ func (k *Keeper) handle(now time.Time, ev system.Event, fx *Effects) {
 func (k *Keeper) apply(now time.Time, asked system.Effects, fx *Effects) {
 	fx.Wait = asked.Wait
 	err := k.steer(asked.Steer, fx)
-	if errors.Is(err, ntp.ErrClockPermission) {
+	switch {
+	case errors.Is(err, ntp.ErrClockPermission):
 		k.losePermission(now, err, fx)
+		return
+	case errors.Is(err, ntp.ErrForeignChange):
+		k.stale = true // nothing of what was asked for is true any more: the next turn begins anew
 		return
 	}
 	fx.Notices = append(fx.Notices, asked.Notices...)
 	if err != nil {
 		fx.Err = err
-		if asked.Steer.Kind == system.Refuse && asked.View != nil {
-			k.show(asked.View, fx) // nobody is served a refused clock while the program stops
-		}
 		return
 	}
 	if asked.View != nil {
@@ -159,6 +166,9 @@ func (k *Keeper) apply(now time.Time, asked system.Effects, fx *Effects) {
 		k.tellKernel(now, asked.View, fx)
 	}
 	fx.Advice = append(fx.Advice, asked.Advice...)
+	if asked.Refusal != "" {
+		fx.Err = &RefusedError{Reason: asked.Refusal} // with the view: nobody is served a refused clock meanwhile
+	}
 }
 
 // show makes v the view that is served from now on.

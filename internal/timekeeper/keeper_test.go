@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
 )
@@ -51,7 +52,7 @@ func TestK16_ToldAgainAfterStep(t *testing.T) {
 	}
 	var fx Effects
 	b.apply(b.now(), system.Effects{
-		Steer: system.Steer{Kind: system.Step, By: time.Second},
+		Steer: algorithm.Steer{Kind: algorithm.SteerStep, Step: time.Second},
 		View:  &ntp.View{Stratum: 2, Synchronized: true, Reference: b.c.Now()},
 	}, &fx)
 	if fx.Err != nil || b.c.statuses != 2 {
@@ -189,9 +190,18 @@ func TestK05_ForeignChangeIsAdopted(t *testing.T) {
 	}
 	var fx Effects
 	b.c.meddle(-time.Minute)
-	b.apply(b.now(), system.Effects{Steer: system.Steer{Kind: system.Step, By: time.Hour}}, &fx)
-	if fx.Err != nil || len(b.c.steps) != steps || !b.ledger.Last().Foreign {
-		t.Errorf("K05: %v, steps %v", fx.Err, b.c.steps)
+	b.apply(b.now(), system.Effects{
+		Steer: algorithm.Steer{Kind: algorithm.SteerStep, Step: time.Hour},
+		View:  &ntp.View{Synchronized: true}, Notices: []system.Notice{{Text: "Jumped"}},
+	}, &fx)
+	if fx.Err != nil || fx.View != nil || len(b.c.steps) != steps || !b.ledger.Last().Foreign {
+		t.Errorf("K05: %v, view %v, steps %v", fx.Err, fx.View, b.c.steps)
+	}
+	if len(fx.Notices) != 1 || !strings.Contains(fx.Notices[0].Text, "another program stepped") {
+		t.Errorf("said of a step that was not made: %+v", fx.Notices)
+	}
+	if fx := b.turn(system.Tick{}); len(fx.Advice) != 1 || !fx.Advice[0].PollNow {
+		t.Errorf("the system process has not heard of it: %+v", fx)
 	}
 }
 

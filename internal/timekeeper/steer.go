@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
 )
@@ -20,39 +21,34 @@ const (
 )
 
 // steer changes the clock and enters in the ledger what the kernel confirmed. Filters never hear of a steer that
-// was refused.
-func (k *Keeper) steer(s system.Steer, fx *Effects) error {
-	if s.Kind == system.None {
-		return nil
-	}
-	if s.Kind == system.Refuse {
-		return &RefusedError{Reason: s.Reason}
-	}
-	if !k.steers {
+// was refused. ntp.ErrForeignChange: it was given up, because others changed the clock meanwhile.
+func (k *Keeper) steer(s algorithm.Steer, fx *Effects) error {
+	if s.Kind == algorithm.SteerNone || !k.steers {
 		return nil
 	}
 	for range maxSteerTries {
 		entry, err := k.change(s)
 		switch {
 		case err == nil:
+			entry.Steer = s.Number
 			k.enter(entry, 0)
 			return nil
 		case errors.Is(err, ntp.ErrForeignChange):
 			if k.adoptForeign(fx) {
-				return nil // the offset that the steer was made for no longer exists
+				return err // the offset that the steer was made for no longer exists
 			}
 		default:
 			return fmt.Errorf("steer clock: %w", err)
 		}
 	}
-	return nil // somebody changes the clock faster than we do; the next event tries again
+	return ntp.ErrForeignChange // somebody changes the clock faster than we do
 }
 
 // change asks the clock for one steer. The base frequency follows the estimate once that is more than noise.
-func (k *Keeper) change(s system.Steer) (ntp.LedgerEntry, error) {
-	if s.Kind == system.Step {
+func (k *Keeper) change(s algorithm.Steer) (ntp.LedgerEntry, error) {
+	if s.Kind == algorithm.SteerStep {
 		k.told = time.Time{} // the kernel says "not synchronised" until it is told otherwise
-		return k.clock.Step(s.By)
+		return k.clock.Step(s.Step)
 	}
 	rep := k.sys.Report()
 	if rep.EstimateKnown && rep.FreqSigma <= MaxKeptSigma {
@@ -61,7 +57,7 @@ func (k *Keeper) change(s system.Steer) (ntp.LedgerEntry, error) {
 		}
 		k.base = rep.Frequency
 	}
-	return k.clock.SetFrequency(s.Target)
+	return k.clock.SetFrequency(s.Frequency)
 }
 
 // enter writes a confirmed change into the ledger and tells the system process of it.
