@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"ntp-daemon/internal/printable"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -18,30 +20,19 @@ type Problem struct {
 // no byte of the file reaches a terminal raw.
 func (p Problem) String() string {
 	var b strings.Builder
-	b.WriteString(printable(p.File))
+	b.WriteString(printable.Line(p.File))
 	if p.Line > 0 {
 		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
 	}
 	b.WriteString(": ")
 	if p.Key != "" {
-		b.WriteString(printable(p.Key) + ": ")
+		b.WriteString(printable.Line(p.Key) + ": ")
 	}
-	b.WriteString(printable(p.What))
+	b.WriteString(printable.Line(p.What))
 	if p.Remedy != "" {
-		b.WriteString("; " + printable(p.Remedy))
+		b.WriteString("; " + printable.Line(p.Remedy))
 	}
 	return b.String()
-}
-
-// printable replaces what could move a terminal's cursor or break the one-line form.
-func printable(s string) string {
-	clean := func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
-			return '?'
-		}
-		return r
-	}
-	return strings.Map(clean, s)
 }
 
 // Problems is every problem of a file, in the order of the file. It is the error of Load.

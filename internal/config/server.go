@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"ntp-daemon/internal/printable"
 	"ntp-daemon/internal/secret"
 	"ntp-daemon/internal/server"
 )
@@ -130,7 +131,7 @@ func parsePrefix(s string) (p netip.Prefix, what, remedy string) {
 	}
 	p, err = netip.ParsePrefix(s)
 	if err != nil {
-		return p, fmt.Sprintf(": length %s is out of range", printable(bits)), fmt.Sprintf("use 0 to %d", a.BitLen())
+		return p, fmt.Sprintf(": length %s is out of range", printable.Line(bits)), fmt.Sprintf("use 0 to %d", a.BitLen())
 	}
 	if a.Is4In6() {
 		if p.Bits() < 96 {

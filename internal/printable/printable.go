@@ -1,8 +1,12 @@
-// Package printable makes what a stranger chose fit for a log: text of a peer, such as an ALPN list or a name in a
-// certificate, can steer a terminal or forge a line (CVE-2025-58189). It owns nothing and knows no message.
+// Package printable makes text that somebody else chose fit for a log or a terminal. That of a peer, such as an ALPN
+// list or a name in a certificate, could steer the terminal or forge a line (CVE-2025-58189). It owns nothing and
+// knows no message.
 package printable
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // maxText is how many bytes of one text a peer can make us log.
 const maxText = 300
@@ -21,6 +25,17 @@ func Text(s string) string {
 		}
 	}
 	return strconv.QuoteToASCII(cut)
+}
+
+// Line returns s, which may be in any language, with '?' for what could move a terminal's cursor or break a line.
+func Line(s string) string {
+	clean := func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
+			return '?'
+		}
+		return r
+	}
+	return strings.Map(clean, s)
 }
 
 // quotedError is an error whose text is shown through Text.

@@ -22,6 +22,16 @@ func TestText(t *testing.T) {
 	}
 }
 
+func TestLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"Bücher = 1": "Bücher = 1", "a\x1b[2Jb\nc\u0085d\u2028e\xff": "a?[2Jb?c?d?e?", "": "",
+	} {
+		if got := Line(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestError(t *testing.T) {
 	if Error(nil) != nil {
 		t.Error("nil became an error")

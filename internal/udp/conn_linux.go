@@ -80,12 +80,6 @@ func enableStamps(fd, newOption, oldOption, value int) {
 	}
 }
 
-// LocalAddr is the address and port the requests leave from.
-func (c *Conn) LocalAddr() netip.AddrPort {
-	a := c.pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-}
-
 // Send sends one datagram. A pending "connection refused" of an earlier one is no reason not to send.
 func (c *Conn) Send(b []byte) error {
 	c.txOK = false
@@ -185,9 +179,6 @@ func (c *Conn) TxStamp() (ntp.Stamp, bool) {
 	}
 	return c.tx, c.txOK
 }
-
-// Close frees the socket and ends a Receive in progress.
-func (c *Conn) Close() error { return c.pc.Close() }
 
 // fromSockaddr converts what the kernel reported; the zone is left out.
 func fromSockaddr(sa unix.Sockaddr) netip.AddrPort {

@@ -37,12 +37,6 @@ func Dial(remote netip.AddrPort, now func() ntp.Timestamp, mapStamp func(ntp.Tim
 	return &Conn{pc: pc, remote: remote, clock: Clock{Now: now, Map: mapStamp}}, nil
 }
 
-// LocalAddr is the address and port the requests leave from.
-func (c *Conn) LocalAddr() netip.AddrPort {
-	a := c.pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-}
-
 // Send sends one datagram.
 func (c *Conn) Send(b []byte) error {
 	if _, err := c.pc.WriteToUDPAddrPort(b, c.remote); err != nil {
@@ -79,6 +73,3 @@ func (c *Conn) Receive(ctx context.Context, buf []byte) (n int, from netip.AddrP
 
 // TxStamp always says that there is none.
 func (c *Conn) TxStamp() (ntp.Stamp, bool) { return ntp.Stamp{}, false }
-
-// Close frees the socket and ends a Receive in progress.
-func (c *Conn) Close() error { return c.pc.Close() }

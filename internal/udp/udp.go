@@ -2,6 +2,7 @@ package udp
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 
 	"ntp-daemon/internal/ntp"
@@ -73,3 +74,12 @@ type ListenConfig struct {
 func sameEndpoint(a, b netip.AddrPort) bool {
 	return a.Port() == b.Port() && a.Addr().Unmap().WithZone("") == b.Addr().Unmap().WithZone("")
 }
+
+// LocalAddr is the address and port the requests leave from.
+func (c *Conn) LocalAddr() netip.AddrPort {
+	a := c.pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// Close frees the socket and ends a Receive in progress.
+func (c *Conn) Close() error { return c.pc.Close() }

@@ -212,26 +212,30 @@ func poolCookie(p *responseParser, c []byte) Fault {
 
 // agreed checks that the server chose, and chose one of what was offered.
 func (p *responseParser) agreed() Fault {
-	switch {
-	case !p.seen[TypeNextProtocol]:
-		return Missing
-	case len(p.protocols) == 0:
-		return NoCommonProtocol
-	case len(p.protocols) > 1:
-		return ListSize
-	case !slices.Contains(p.offer.Protocols, p.protocols[0]):
-		return NotOffered
-	case !p.seen[TypeAEAD]:
-		return Missing
-	case len(p.algorithms) == 0:
-		return NoCommonAlgorithm
-	case len(p.algorithms) > 1:
-		return ListSize
-	case !slices.Contains(p.offer.Algorithms, p.algorithms[0]):
-		return NotOffered
-	case len(p.resp.Cookies) == 0:
+	if f := choice(p.seen[TypeNextProtocol], p.protocols, p.offer.Protocols, NoCommonProtocol); f != None {
+		return f
+	}
+	if f := choice(p.seen[TypeAEAD], p.algorithms, p.offer.Algorithms, NoCommonAlgorithm); f != None {
+		return f
+	}
+	if len(p.resp.Cookies) == 0 {
 		return NoCookies
 	}
 	p.resp.Protocol, p.resp.Algorithm = p.protocols[0], p.algorithms[0]
+	return None
+}
+
+// choice checks a list of which the server may send one; an empty one has a meaning of its own.
+func choice[T comparable](seen bool, chosen, offered []T, empty Fault) Fault {
+	switch {
+	case !seen:
+		return Missing
+	case len(chosen) == 0:
+		return empty
+	case len(chosen) > 1:
+		return ListSize
+	case !slices.Contains(offered, chosen[0]):
+		return NotOffered
+	}
 	return None
 }
