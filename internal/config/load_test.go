@@ -24,7 +24,7 @@ import (
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
-	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/secret"
 	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/source"
@@ -267,9 +267,9 @@ func TestPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	upstream := []PoolServer{{
-		Domain: "a.example", Port: 4460, Era: pool.EraToken4000, Tokens: []secret.Bytes{secret.Bytes("t")},
+		Domain: "a.example", Port: 4460, Dialect: record.Token4000, Tokens: []secret.Bytes{secret.Bytes("t")},
 		Names: []string{"ntp.a.example", "198.18.0.1"}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
-	}, {Domain: "b.example", Port: 4460, Era: pool.EraCertificate}}
+	}, {Domain: "b.example", Port: 4460, Dialect: record.Cert4000}}
 	if !reflect.DeepEqual(p.Servers, upstream) {
 		t.Errorf("%+v", p.Servers)
 	}

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"time"
 
-	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/secret"
 )
 
@@ -37,7 +37,7 @@ type PoolServer struct {
 	Port   uint16
 	Tokens []secret.Bytes // of the keys tokens and token-file, in this order; empty: dialect A only
 
-	Names     []string     // NTP servers that it may send users to besides Domain; empty: any public one
-	Addresses []netip.Addr // where to connect; empty: look Domain up
-	Era       pool.Era     // the dialect; auto asks
+	Names     []string       // NTP servers that it may send users to besides Domain; empty: any public one
+	Addresses []netip.Addr   // where to connect; empty: look Domain up
+	Dialect   record.Dialect // protocol-era; NoDialect: found out by asking
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
 )
 
@@ -198,13 +199,14 @@ func (t *table) upstreamAddresses(s *PoolServer) {
 // era reads protocol-era. All dialects but the oldest show a token.
 func (t *table) era(s *PoolServer) {
 	const key = "protocol-era"
-	i, ok := t.oneOf(key, pool.EraAuto.String(), pool.EraCertificate.String(), pool.EraToken4000.String(), pool.EraIANA.String())
+	i, ok := t.oneOf(key, "auto", record.Cert4000.String(), record.Token4000.String(), record.IANA.String())
 	if !ok {
 		return
 	}
+	s.Dialect = [...]record.Dialect{record.NoDialect, record.Cert4000, record.Token4000, record.IANA}[i]
 	n := t.node.children["tokens"]
 	none := !t.has("token-file") && (n == nil || n.kind == kindArray && len(n.items) == 0)
-	if s.Era = pool.Era(i); s.Era > pool.EraCertificate && none {
-		t.fail(key, t.node.children[key], quote(s.Era.String())+" needs a token", "write tokens or token-file, or remove protocol-era")
+	if s.Dialect.NeedsToken() && none {
+		t.fail(key, t.node.children[key], quote(s.Dialect.String())+" needs a token", "write tokens or token-file, or remove protocol-era")
 	}
 }

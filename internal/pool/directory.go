@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/secret"
 )
 
@@ -20,35 +21,13 @@ const maxNamesPerBackend = 64
 // maxTokenBytes is the longest token: chrony's fork cuts record bodies at 256 (nts-pool.md B7).
 const maxTokenBytes = 256
 
-// Era says in which pool dialect a time source is spoken to (nts-pool.md sections 0 and E1).
-type Era uint8
-
-// The eras, in the order of eraNames; the zero value finds out by asking.
-const (
-	EraAuto        Era = iota // IANA, then 0x4000 with token, then certificate
-	EraCertificate            // 0x4000 to 0x4003, client certificate (ntpd-rs up to 1.6)
-	EraToken4000              // 0x4000 to 0x4005, token (ntpd-rs 1.7 and 1.8, chrony's fork)
-	EraIANA                   // records 8 to 14, token (ntpd-rs from 1.9)
-)
-
-// eraNames are the spellings of the configuration, in the order of the constants.
-var eraNames = [...]string{"auto", "cert", "token-4000", "iana"}
-
-// String is the spelling of the configuration.
-func (e Era) String() string {
-	if int(e) >= len(eraNames) {
-		return "era(" + strconv.Itoa(int(e)) + ")"
-	}
-	return eraNames[e]
-}
-
 // Backend is one time source as the pool's operator describes it.
 type Backend struct {
 	Domain    string         // host name: looked up, sent as SNI, checked in the certificate
 	Port      uint16         // TCP port of its key exchange, 1 to 65535
 	Names     []string       // Server names it may hand out besides Domain; empty: any public one
 	Tokens    []secret.Bytes // tokens it accepts, tried in order; empty: certificate dialect only
-	Era       Era            // dialect; EraAuto asks
+	Dialect   record.Dialect // to be spoken; NoDialect: found out by asking
 	Addresses []netip.Addr   // where to connect; empty: look Domain up
 }
 
@@ -122,11 +101,11 @@ func (b *Backend) check() error {
 			faults = append(faults, fmt.Errorf("token of %d bytes, want 1 to %d", len(token), maxTokenBytes))
 		}
 	}
-	if int(b.Era) >= len(eraNames) {
-		faults = append(faults, fmt.Errorf("unknown protocol era %d", b.Era))
+	if b.Dialect > record.Cert4000 {
+		faults = append(faults, fmt.Errorf("unknown protocol era %d", b.Dialect))
 	}
-	if (b.Era == EraToken4000 || b.Era == EraIANA) && len(b.Tokens) == 0 {
-		faults = append(faults, fmt.Errorf("protocol era %s needs a token", b.Era))
+	if b.Dialect.NeedsToken() && len(b.Tokens) == 0 {
+		faults = append(faults, fmt.Errorf("protocol era %v needs a token", b.Dialect))
 	}
 	for _, addr := range b.Addresses {
 		if !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/secret"
 )
 
@@ -15,10 +16,10 @@ func TestNewDirectory_ReportsEveryFault(t *testing.T) {
 		{Domain: "fine.example", Port: 4460},
 		{Domain: "", Port: 0},
 		{Domain: "a b", Port: 1, Names: []string{"ok.example", "not ok"}},
-		{Domain: "t.example", Port: 1, Era: EraIANA},
+		{Domain: "t.example", Port: 1, Dialect: record.IANA},
 		{Domain: "t.example", Port: 1, Tokens: []secret.Bytes{nil}},
 		{Domain: "t.example", Port: 1, Addresses: []netip.Addr{netip.IPv4Unspecified()}},
-		{Domain: "t.example", Port: 1, Era: 9},
+		{Domain: "t.example", Port: 1, Dialect: 9},
 	}, nil)
 	if err == nil {
 		t.Fatal("accepted")
@@ -60,14 +61,6 @@ func TestNewDirectory_NamesOfTheSeed(t *testing.T) {
 	for _, number := range []string{"127.1", "0x7f000001", "0x7f.1"} {
 		if _, err := NewDirectory([]Backend{{Domain: number, Port: 4460}}, nil); err == nil {
 			t.Errorf("%q is an address to many", number)
-		}
-	}
-}
-
-func TestEra_String(t *testing.T) {
-	for e, want := range map[Era]string{EraAuto: "auto", EraCertificate: "cert", EraToken4000: "token-4000", EraIANA: "iana", 9: "era(9)"} {
-		if e.String() != want {
-			t.Errorf("%q, want %q", e, want)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func FromConfig(c *config.Pool, now time.Time) (Config, error) {
 	conf := Config{Listen: c.Listen, Certificate: cert, Roots: c.Roots, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers}
 	for _, s := range c.Servers {
 		conf.Backends = append(conf.Backends, pool.Backend{
-			Domain: s.Domain, Port: s.Port, Tokens: s.Tokens, Names: s.Names, Addresses: s.Addresses, Era: s.Era,
+			Domain: s.Domain, Port: s.Port, Tokens: s.Tokens, Names: s.Names, Addresses: s.Addresses, Dialect: s.Dialect,
 		})
 	}
 	return conf, nil

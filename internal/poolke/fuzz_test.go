@@ -144,8 +144,8 @@ func newFuzzSetup(f *testing.F) *fuzzSetup {
 		Certificate: &cert, Roots: ca.Pool(),
 		Timeout: time.Minute, ConnectTimeout: time.Minute, AnswerTimeout: time.Minute, RequestTimeout: time.Minute,
 		Backends: []pool.Backend{
-			{Domain: "ts0.example", Port: 1, Era: pool.EraIANA, Tokens: []secret.Bytes{secret.Bytes(fuzzToken)}},
-			{Domain: "ts1.example", Port: 2, Era: pool.EraCertificate},
+			{Domain: "ts0.example", Port: 1, Dialect: record.IANA, Tokens: []secret.Bytes{secret.Bytes(fuzzToken)}},
+			{Domain: "ts1.example", Port: 2, Dialect: record.Cert4000},
 		},
 	}}
 	for i := range s.members {

@@ -10,7 +10,6 @@ import (
 
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/member"
-	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
 )
 
@@ -27,19 +26,6 @@ type upstream struct {
 	asking  chan struct{} // closed when the question under way is answered; nil without one
 	lastErr error         // of the last question
 	breaker breaker
-}
-
-// dialects are the ways to speak to a backend, in the order of trial.
-func dialects(e pool.Era) []record.Dialect {
-	switch e {
-	case pool.EraCertificate:
-		return []record.Dialect{record.Cert4000}
-	case pool.EraToken4000:
-		return []record.Dialect{record.Token4000}
-	case pool.EraIANA:
-		return []record.Dialect{record.IANA}
-	}
-	return nil // all that make sense
 }
 
 // supports returns the time source's lists, from memory if they are fresh. Of several users who need
@@ -120,7 +106,7 @@ func outOfTime(err error) bool { return accept.IsTimeout(err) || errors.Is(err, 
 // same reports whether two entries mean the same time source with the same rights, so that what is known of it
 // survives a reload.
 func same(a, b *pool.Backend) bool {
-	if a.Domain != b.Domain || a.Port != b.Port || a.Era != b.Era || !slices.Equal(a.Addresses, b.Addresses) ||
+	if a.Domain != b.Domain || a.Port != b.Port || a.Dialect != b.Dialect || !slices.Equal(a.Addresses, b.Addresses) ||
 		!slices.Equal(a.Names, b.Names) || len(a.Tokens) != len(b.Tokens) {
 		return false
 	}

@@ -48,7 +48,7 @@ type Config struct {
 	Roots       *x509.CertPool          // nil: the system's
 	Certificate func() *tls.Certificate // presented whenever the time source asks; nil: none
 	Tokens      []secret.Bytes          // tried in order; none leaves the certificate dialect only
-	Dialects    []record.Dialect        // to be tried in this order; empty: all that make sense
+	Dialect     record.Dialect          // the one to be spoken; NoDialect: found out by asking
 
 	Time func() time.Time // for certificates; nil: the system clock
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -71,7 +71,7 @@ func (s Support) Format(f fmt.State, _ rune) {
 
 // Client speaks to one time source for a pool. Two kinds of request exist. An information request
 // (Supports) asks what the time source can do and finds out its dialect, in the order of
-// Config.Dialects, with each token in turn. A fixed key request (FixedKey) carries a user's keys in
+// detectionOrder, with each token in turn. A fixed key request (FixedKey) carries a user's keys in
 // the dialect that was found. Each takes an idle connection or opens one, writes one message, reads
 // one, and gives the connection back if the time source granted Keep Alive and nothing else arrived;
 // after any error the connection is closed. Safe for concurrent use.
@@ -99,9 +99,6 @@ func New(c Config) *Client {
 	}
 	if c.Dial == nil {
 		c.Dial = accept.Dial
-	}
-	if len(c.Dialects) == 0 {
-		c.Dialects = []record.Dialect{record.IANA, record.Token4000, record.Cert4000}
 	}
 	return &Client{cfg: c, tls: clientTLS(&c)}
 }

@@ -201,7 +201,7 @@ func TestD3_49_MemberDialects(t *testing.T) {
 			func(c *Config) { c.Tokens = nil }, record.Cert4000,
 			[]aead.Algorithm{aead.SIVCMAC512, aead.SIVCMAC256}, []string{v7}, nil},
 		{"era fixed by the operator", speaks(v6, eraBList, errorCode(0)),
-			func(c *Config) { c.Dialects = []record.Dialect{record.Token4000} }, record.Token4000, both, []string{v6}, nil},
+			func(c *Config) { c.Dialect = record.Token4000 }, record.Token4000, both, []string{v6}, nil},
 		{"wrong token ends the search", speaks(v6, eraBList, errorCode(1)), nil, 0, nil, []string{v5}, ErrRefused},
 		{"the second token is accepted", speaks(strings.Replace(v5, "6869", "686f", 1), eraCList, errorCode(1)),
 			func(c *Config) { c.Tokens = append(c.Tokens, secret.Bytes("ho")) }, record.IANA, both,
@@ -327,7 +327,7 @@ func TestClient_WithoutALPNGetsNoToken(t *testing.T) {
 	if got, _ := f.seen(); err != nil || s.Dialect != record.Cert4000 || !slices.Equal(got, []string{v7}) {
 		t.Errorf("got %v, %v, requests %v", s.Dialect, err, got)
 	}
-	only := f.member(t, func(c *Config) { c.Dialects = []record.Dialect{record.IANA} })
+	only := f.member(t, func(c *Config) { c.Dialect = record.IANA })
 	if _, err := only.Supports(t.Context(), nil); !errors.Is(err, ErrALPN) {
 		t.Errorf("token dialect only: %v", err)
 	}

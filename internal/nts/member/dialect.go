@@ -10,6 +10,9 @@ import (
 	"ntp-daemon/internal/secret"
 )
 
+// detectionOrder is newest first: a time source that does not know a newer request says so with error 0 or a bare close.
+var detectionOrder = [...]record.Dialect{record.IANA, record.Token4000, record.Cert4000}
+
 // attempt is one way to ask: a dialect and, except in the certificate dialect, a token.
 type attempt struct {
 	dialect record.Dialect
@@ -78,7 +81,10 @@ func (m *Client) detect(ctx context.Context, connected func()) (Support, error) 
 // attempts lists the ways to ask in order: those that need a token only with one.
 func (m *Client) attempts() []attempt {
 	var list []attempt
-	for _, d := range m.cfg.Dialects {
+	for _, d := range detectionOrder {
+		if m.cfg.Dialect != record.NoDialect && d != m.cfg.Dialect {
+			continue
+		}
 		if d == record.Cert4000 {
 			list = append(list, attempt{dialect: d})
 			continue

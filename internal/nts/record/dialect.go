@@ -29,6 +29,9 @@ func (d Dialect) String() string {
 	return "none"
 }
 
+// NeedsToken reports whether a pool proves itself with a token in this dialect.
+func (d Dialect) NeedsToken() bool { return d == IANA || d == Token4000 }
+
 // wire is the number of pool record t in the dialect; t is one of the IANA numbers 8 to 14.
 func (d Dialect) wire(t Type) Type {
 	if d != Token4000 && d != Cert4000 {
