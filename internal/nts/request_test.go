@@ -486,6 +486,43 @@ func TestAppendResponse_Limit(t *testing.T) {
 	}
 }
 
+// Nothing is sealed twice under one nonce: not two replies to one client, and not two cookies under one master key.
+func TestServer_NoncesNeverRepeat(t *testing.T) {
+	for _, a := range algorithms {
+		s := newSite(t, a)
+		seen := map[string]bool{string(make([]byte, 12)): true, string(make([]byte, 16)): true}
+		fresh := func(what string, nonce []byte) {
+			if seen[string(nonce)] {
+				t.Fatalf("%v: nonce of a %s, %x, is zero or was used before", a, what, nonce)
+			}
+			seen[string(nonce)] = true
+		}
+		pkt := s.request(7)
+		if v := s.open(pkt); v != Valid {
+			t.Fatal(v)
+		}
+		for range 100 {
+			reply := s.answer(pkt)
+			var f ntp.Fields
+			if err := f.Trailer(reply, 4); err != nil {
+				t.Fatal(err)
+			}
+			all := f.All()
+			at, ok := parseAuthenticator(all[len(all)-1].Value)
+			if !ok || len(at.nonce) != a.NonceSize() {
+				t.Fatalf("%v: authenticator %x", a, all[len(all)-1].Value)
+			}
+			fresh("reply", at.nonce)
+			for _, field := range innerFields(t, s.keys, reply) {
+				fresh("cookie", field.Value[cookieID:cookieHead])
+			}
+		}
+		if len(seen) < 902 {
+			t.Errorf("%v: %d nonces", a, len(seen))
+		}
+	}
+}
+
 type noRandom struct{}
 
 func (noRandom) Read([]byte) (int, error) { return 0, fmt.Errorf("no random numbers") }

@@ -122,6 +122,43 @@ func TestS15_SpoofedCrowd(t *testing.T) {
 	}
 }
 
+// S15: a crowd that would meet a victim in a table without seed does not meet it in one with a seed.
+func TestS15_SeedHidesTheTable(t *testing.T) {
+	const prefixes = 4096
+	set := func(a netip.Addr) uint64 {
+		family, value := prefix(a)
+		return siphash([2]uint64{}, family, value) & (prefixes - 1) &^ (ways - 1)
+	}
+	victim := testClient.Addr()
+	var crowd []netip.Addr
+	for i := uint32(0); len(crowd) < 64; i++ {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], 0x0b000000+i)
+		if a := netip.AddrFrom4(b); set(a) == set(victim) {
+			crowd = append(crowd, a)
+		}
+	}
+	// forgets reports whether the limiter lets the victim pass again after the crowd has come.
+	forgets := func(seed [2]uint64) bool {
+		l := NewRateLimiter(RateLimit{Prefixes: prefixes, Interval: time.Minute, Burst: 1, Seed: seed})
+		if l.Limited(victim, testNow) || !l.Limited(victim, testNow) {
+			t.Fatal("no bucket of one token")
+		}
+		for _, a := range crowd {
+			l.Limited(a, testNow.Add(time.Second))
+		}
+		return !l.Limited(victim, testNow.Add(2*time.Second))
+	}
+	if !forgets([2]uint64{}) {
+		t.Error("the crowd is not one: the test shows nothing")
+	}
+	for _, seed := range [][2]uint64{{1, 0}, {0, 1}, {0x1234, 0x5678}} {
+		if forgets(seed) {
+			t.Errorf("seed %x: a crowd chosen without it pushes the victim out", seed)
+		}
+	}
+}
+
 func TestS16_RateKiss(t *testing.T) {
 	b := newBench(Config{Limiter: testLimiter(1024, 60*time.Second, 1), KissRate: NewKissLimiter(1024, [2]uint64{3, 4}), Seed: 7})
 	kisses := map[time.Duration]int{}
