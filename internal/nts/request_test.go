@@ -489,7 +489,7 @@ func TestAppendResponse_Limit(t *testing.T) {
 // Nothing is sealed twice under one nonce: not two replies to one client, and not two cookies under one master key.
 func TestServer_NoncesNeverRepeat(t *testing.T) {
 	for _, a := range algorithms {
-		s := newSite(t, a)
+		s := newTestServer(t, a)
 		seen := map[string]bool{string(make([]byte, 12)): true, string(make([]byte, 16)): true}
 		fresh := func(what string, nonce []byte) {
 			if seen[string(nonce)] {
