@@ -154,10 +154,14 @@ func TestKS20_Certificates(t *testing.T) {
 	}
 }
 
+// TestL12_ObservationFolderMissing: one missing folder, as after a boot, is made; where more is missing, the line names
+// socket and remedy.
 func TestL12_ObservationFolderMissing(t *testing.T) {
-	p, _ := suite.Daemon(t, strings.Replace(island(t), "{dir}/s", "{dir}/missing/s", 1))
+	p, dir := suite.Daemon(t, strings.Replace(island(t), "{dir}/s", "{dir}/run/s", 1))
+	p.WaitSnapshot(dir+"/run/s", "snapshot", started)
+	p, _ = suite.Daemon(t, strings.Replace(island(t), "{dir}/s", "{dir}/missing/run/s", 1))
 	code := p.Exit()
-	if code < 64 || code > 78 || !strings.Contains(p.Log(), "missing/s") || strings.Contains(p.Log(), "goroutine ") {
+	if code < 64 || code > 78 || !strings.Contains(p.Log(), "missing/run/s") || !strings.Contains(p.Log(), "create the folder") || strings.Contains(p.Log(), "goroutine ") {
 		t.Fatalf("exit %d, %q", code, p.Log())
 	}
 }
