@@ -158,7 +158,7 @@ func New(p Params) *Discipline { return &Discipline{params: newTuning(p)} }
 // Absorb takes in one measurement that Ledger.Place has placed. One-way and pulse measurements are ignored:
 // nothing produces them yet.
 func (d *Discipline) Absorb(m ntp.Measurement) {
-	if m.Kind != ntp.TwoWay || m.RTT > maxRoundTrip || m.RTT < -maxRoundTrip || m.Gap > maxGap || m.Gap < -maxGap {
+	if m.Kind != ntp.TwoWay || m.RTT > maxRoundTrip || m.RTT < -maxRoundTrip || m.TrueGap > maxGap || m.TrueGap < -maxGap {
 		return
 	}
 	i, known := d.find(m.Source)
@@ -252,7 +252,7 @@ func (d *Discipline) Source(id ntp.SourceID) SourceEstimate {
 	}
 	if r.Known {
 		at := t.s.predict(d.clock.Local, t.intensity) // the newest entry holds only from its own time on
-		r.Offset = at.origin - d.clock.ClockGap(at.at) + toDuration(at.x)
+		r.Offset = at.origin - d.clock.ClockGapAt(at.at) + toDuration(at.x)
 		r.Uncertainty = toDuration(math.Sqrt(at.pxx))
 	}
 	return r

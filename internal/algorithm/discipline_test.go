@@ -71,7 +71,7 @@ func TestK08_NothingAbsurdLeaves(t *testing.T) {
 			for i := range 5 {
 				at = at.Add(time.Duration(1 + i*i*i))
 				d.Absorb(ntp.Measurement{
-					Source: ntp.SourceID(1 + i%2), At: at, Gap: gap, RTT: rtt, Poll: ntp.PollExp(gap), Stratum: 1,
+					Source: ntp.SourceID(1 + i%2), At: at, TrueGap: gap, RTT: rtt, Poll: ntp.PollExp(gap), Stratum: 1,
 					RootDelay: max(rtt, 0), RootDispersion: max(gap, 0), Precision: rtt,
 				})
 				checkFinite(t, d.Decide(at))
@@ -79,7 +79,7 @@ func TestK08_NothingAbsurdLeaves(t *testing.T) {
 			}
 		}
 	}
-	d.Absorb(ntp.Measurement{Source: 1, At: math.MaxInt64, Gap: 5, RTT: 5})
+	d.Absorb(ntp.Measurement{Source: 1, At: math.MaxInt64, TrueGap: 5, RTT: 5})
 	checkFinite(t, d.Decide(math.MaxInt64))
 	checkFinite(t, d.Decide(math.MinInt64))
 }
@@ -106,7 +106,7 @@ func TestSymmetry(t *testing.T) {
 		for i := range 60 {
 			m := p.at(0)
 			m.At = ntp.Local(shift).Add(time.Duration(i) * 16 * sec)
-			m.Gap = sign * (m.Gap + time.Duration(i)*800*us)
+			m.TrueGap = sign * (m.TrueGap + time.Duration(i)*800*us)
 			d.Absorb(m)
 			e := d.Decide(m.At).Estimate
 			offsets, freqs = append(offsets, sign*e.Offset), append(freqs, float64(sign)*e.Frequency)

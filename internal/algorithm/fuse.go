@@ -67,7 +67,7 @@ func (d *Discipline) estimate(s state, cs []candidate, now ntp.Local) Estimate {
 	}
 	e := Estimate{
 		Known: true, At: now,
-		Offset:    s.origin - d.clock.ClockGap(now) + time.Duration(math.Round(s.x*1e9)),
+		Offset:    s.origin - d.clock.ClockGapAt(now) + time.Duration(math.Round(s.x*1e9)),
 		Frequency: s.y,
 		VarOffset: s.pxx, Cov: s.pxy, VarFreq: s.pyy,
 	}

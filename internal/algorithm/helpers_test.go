@@ -33,7 +33,7 @@ func (p *path) at(l ntp.Local) ntp.Measurement {
 	back := time.Duration(p.rng.ExpFloat64() * float64(p.jitter))
 	return ntp.Measurement{
 		Source: p.id, At: l, RTT: 2*p.delay + out + back, Poll: 4, Stratum: 1, Precision: 100,
-		Gap: p.lie + (out-back)/2 + time.Duration(math.Round(float64(l)*p.freq)),
+		TrueGap: p.lie + (out-back)/2 + time.Duration(math.Round(float64(l)*p.freq)),
 	}
 }
 
@@ -57,5 +57,5 @@ func loose() Params {
 // reading is what the clock shows at an oscillator time at or after the newest entry of its ledger.
 func reading(l ntp.Ledger, at ntp.Local) ntp.Timestamp {
 	last := l.Last()
-	return last.Time.Add(at.Sub(last.Local) + last.ClockGap(at) - last.Gap)
+	return last.Time.Add(at.Sub(last.Local) + last.ClockGapAt(at) - last.ClockGap)
 }

@@ -28,9 +28,9 @@ const (
 	// misfitDoubt multiplies the frequency variance then.
 	misfitDoubt = 16
 
-	// restless: two samples in a row beyond that many sigma on one side mean at once that the oscillator wanders
+	// wanderSigmas: two samples in a row beyond that many sigma on one side mean at once that the oscillator wanders
 	// more than assumed; by chance that happens once in ten thousand samples.
-	restless = 2.5
+	wanderSigmas = 2.5
 
 	// minWander and maxWander bound the adaptive wander, s/s per sqrt(s): an oven-controlled oscillator, and
 	// a virtual machine under changing load (accuracy.md 2.3).
@@ -51,7 +51,7 @@ type tracker struct {
 	intensity float64 // (s/s)² per s: the square of the wander
 	fit       int     // score of the wander, see adapt
 	misfits   int     // surprises in a row, signed by their side
-	side      int     // of the last sample if that was beyond restless, else 0
+	side      int     // of the last sample if that was beyond wanderSigmas, else 0
 
 	noise delayNoise
 	last  ntp.Measurement // newest sample: claims and poll interval
@@ -89,7 +89,7 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 	}
 	t.fresh++
 	s := t.s.predict(m.At, t.intensity)
-	z := -s.above(m.Gap)
+	z := -s.above(m.TrueGap)
 	v := s.pxx + r
 	if t.fresh > settled {
 		if t.misfit(z, v, m.RTT) {
@@ -104,7 +104,7 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 	}
 	f := fitOf(z, v, r)
 	t.adapt(f, p)
-	t.hurry(f, z)
+	t.raiseWander(f, z)
 	t.advisePoll(f, before.At, p)
 	if s = s.update(z, r); s.finite() {
 		t.s = s
@@ -119,7 +119,7 @@ func (t *tracker) seed(m *ntp.Measurement, r float64) {
 	if m.At > t.s.at && t.samples > 1 {
 		t.s = t.s.predict(m.At, t.intensity)
 	}
-	t.s.at, t.s.origin, t.s.x = m.At, m.Gap, 0
+	t.s.at, t.s.origin, t.s.x = m.At, m.TrueGap, 0
 	t.s.pxx, t.s.pxy = r, 0
 	t.fresh, t.misfits = 1, 0
 }
@@ -181,10 +181,10 @@ func (t *tracker) adapt(f fit, p *tuning) {
 	}
 }
 
-// hurry raises the wander ahead of the score when the filter is plainly left behind.
-func (t *tracker) hurry(f fit, z float64) {
+// raiseWander raises the wander ahead of the score when the filter is plainly left behind.
+func (t *tracker) raiseWander(f fit, z float64) {
 	side := 0
-	if t.fresh > settled && f.sigmas > restless {
+	if t.fresh > settled && f.sigmas > wanderSigmas {
 		side = 1
 		if z < 0 {
 			side = -1

@@ -79,7 +79,7 @@ func TestTracker_KnownFrequency(t *testing.T) {
 func TestTracker_FirstSample(t *testing.T) {
 	for _, rtt := range []time.Duration{-ms, 0, 200 * us, 20 * ms, 3 * sec} {
 		tn := newTuning(loose())
-		m := ntp.Measurement{Source: 1, At: 5, Gap: sec, RTT: rtt, Precision: 100}
+		m := ntp.Measurement{Source: 1, At: 5, TrueGap: sec, RTT: rtt, Precision: 100}
 		tr := newTracker(&m, 0, &tn)
 		tr.absorb(&m, &tn)
 		half := max(rtt, 0).Seconds() / 2
@@ -103,7 +103,7 @@ func TestTracker_Excess(t *testing.T) {
 	}
 	before := tr.s.above(0)
 	m := p.at(at.Add(sec))
-	m.RTT, m.Gap = m.RTT+20*ms, 10*ms // 20 ms of queueing on the way out
+	m.RTT, m.TrueGap = m.RTT+20*ms, 10*ms // 20 ms of queueing on the way out
 	tr.absorb(&m, &tn)
 	if moved := math.Abs(tr.s.above(0) - before); moved > 20e-6 {
 		t.Errorf("one delayed sample moved the estimate by %v s", moved)
@@ -160,7 +160,7 @@ func TestTracker_WanderAdapts(t *testing.T) {
 		name   string
 		wander float64
 		lo, hi float64
-	}{{"quiet", 0, minWander, 3e-9}, {"restless", 3e-7, 1e-7, 2e-6}} {
+	}{{"quiet", 0, minWander, 3e-9}, {"wandering", 3e-7, 1e-7, 2e-6}} {
 		t.Run(row.name, func(t *testing.T) {
 			tn := newTuning(loose())
 			p := newPath(1, 100*us, 5*us)
@@ -174,7 +174,7 @@ func TestTracker_WanderAdapts(t *testing.T) {
 				}
 				at = at.Add(64 * sec)
 				m := p.at(at)
-				m.Gap += time.Duration(gap * 1e9)
+				m.TrueGap += time.Duration(gap * 1e9)
 				m.Poll = 6
 				tr.absorb(&m, &tn)
 			}

@@ -35,7 +35,7 @@ func (k *Kernel) CheckForeign() (ntp.ForeignChange, bool) {
 	case f.Entry.Foreign, !f.Tampered:
 		f.Entry.Step = f.Jump
 	default:
-		f.Entry.Step = k.drift(s.real.Sub(k.last.Time), f.Elapsed)
+		f.Entry.Step = k.excess(s.real.Sub(k.last.Time), f.Elapsed)
 	}
 	k.last, k.known, k.entered = f.Entry, is, s.raw
 	return f, true

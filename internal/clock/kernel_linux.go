@@ -135,7 +135,7 @@ func (k *Kernel) change(what string, tx timex, step time.Duration) (ntp.LedgerEn
 	}
 	e := ntp.LedgerEntry{Time: tx.reading(), Step: step, Frequency: fromKernel(tx.freq)}
 	if tampered {
-		e.Step += k.drift(e.Time.Sub(k.last.Time)-step, k.rawAt(e.Time)-k.entered)
+		e.Step += k.excess(e.Time.Sub(k.last.Time)-step, k.rawAt(e.Time)-k.entered)
 	}
 	k.enter(e, State{Frequency: e.Frequency, Tick: nominalTick, Status: k.leap})
 	return e, nil
@@ -163,8 +163,8 @@ func (k *Kernel) rawAt(t ntp.Timestamp) time.Duration {
 	return s.raw - lag
 }
 
-// drift is how much the clock gained, beyond what the known frequency makes of the elapsed oscillator time.
-func (k *Kernel) drift(clock, elapsed time.Duration) time.Duration {
+// excess is how much the clock gained, beyond what the known frequency makes of the elapsed oscillator time.
+func (k *Kernel) excess(clock, elapsed time.Duration) time.Duration {
 	return clock - elapsed - gain(elapsed, k.last.Frequency)
 }
 

@@ -15,7 +15,7 @@ type ClockStatus struct {
 
 // ForeignChange describes what somebody else did to the clock between two looks. Enter it in the ledger with
 // Append(f.Entry, f.Elapsed). Entry.Foreign is set when the offset is unknown from now on; it is not set when
-// the change is fully accounted for by Entry.Step: a leap second that we had armed, or the drift caused by
+// the change is fully accounted for by Entry.Step: a leap second that we had armed, or what the clock gained by
 // another program's frequency.
 type ForeignChange struct {
 	Entry   LedgerEntry

@@ -21,16 +21,26 @@ type LedgerEntry struct {
 	Steer uint64
 
 	// Set by Ledger.Append.
-	Local Local         // oscillator time of the change
-	Gap   time.Duration // clock minus Local right after the change, on the scale of Ledger.Base
+	Local    Local         // oscillator time of the change
+	ClockGap time.Duration // clock minus Local right after the change, counted from the ledger's first reading
 }
 
 // ledgerDepth bounds the history. Only exchanges and stored samples that straddle older entries are lost; the
 // longest exchange lasts 5 s.
 const ledgerDepth = 256
 
-// Ledger is the immutable list of changes to the steered clock. It maps between its readings (Timestamp) and
-// the bare oscillator (Local) exactly. Append returns a new value; the zero value is not usable, see NewLedger.
+// Ledger keeps the estimator off the clock that it steers: it is the list of all changes of that clock, and takes them
+// out of every reading. Entry i says that at oscillator time L_i the clock read C_i and from then on ran at 1+f_i, so
+// that until the next entry
+//
+//	reading C = C_i + (L - L_i)·(1 + f_i)        local L = L_i + (C - C_i)/(1 + f_i)
+//
+// A change of ours leaves L continuous: L_i is the local time of the reading before the step, C_i - step. A change by
+// others breaks that, and L_i comes from a monotonic clock instead. What is measured in L (Place) stays true whatever
+// the clock is made to do afterwards, so a steer appends one entry and touches no filter. An entry is appended when
+// the kernel has confirmed the change, never when it was only wished for.
+//
+// A Ledger is immutable: Append returns a new value, and the zero value is not usable, see NewLedger.
 type Ledger struct {
 	base    Timestamp
 	entries []LedgerEntry // oldest first, at least one
@@ -54,7 +64,7 @@ func (l Ledger) Append(e LedgerEntry, elapsedIfForeign time.Duration) Ledger {
 	} else {
 		e.Local = last.local(e.Time.Add(-e.Step))
 	}
-	e.Gap = e.Time.Sub(l.base) - time.Duration(e.Local)
+	e.ClockGap = e.Time.Sub(l.base) - time.Duration(e.Local)
 	keep := l.entries
 	if len(keep) >= ledgerDepth {
 		keep = keep[len(keep)-ledgerDepth+1:]
@@ -70,9 +80,9 @@ func (e *LedgerEntry) local(t Timestamp) Local {
 	return e.Local.Add(dc - nearest(float64(dc)*e.Frequency/(1+e.Frequency)))
 }
 
-// ClockGap returns clock minus Local at oscillator time l, for l at or after the entry.
-func (e *LedgerEntry) ClockGap(l Local) time.Duration {
-	return e.Gap + nearest(float64(l-e.Local)*e.Frequency)
+// ClockGapAt returns clock minus Local at oscillator time l, for l at or after the entry.
+func (e *LedgerEntry) ClockGapAt(l Local) time.Duration {
+	return e.ClockGap + nearest(float64(l-e.Local)*e.Frequency)
 }
 
 // nearest rounds to a nanosecond. Truncation would lose half a nanosecond at every change in the same
@@ -85,7 +95,9 @@ func (l Ledger) Local(t Timestamp) Local {
 	return last.local(t)
 }
 
-// Place fills At, Gap and RTT of a two-way measurement whose T1 and T4 are readings of the steered clock. It
+// Place fills At, TrueGap and RTT of a two-way measurement whose T1 and T4 are readings of the steered clock: offset and
+// delay of RFC 5905 §8 with local times L1 and L4 in their place, At = (L1+L4)/2, TrueGap = (T2+T3)/2 - At,
+// RTT = (L4-L1) - (T3-T2). It
 // returns false, and leaves m unusable, when a step or a foreign change lies inside the exchange or the
 // ledger no longer reaches back to T1. Frequency changes inside the exchange are accounted for.
 //
@@ -109,7 +121,7 @@ func (l Ledger) Place(m *Measurement) bool {
 	}
 	m.At = l1 + (l4-l1)/2
 	t2, t3 := m.T2.Time.Sub(l.base), m.T3.Time.Sub(l.base)
-	m.Gap = t2 + (t3-t2)/2 - time.Duration(m.At)
+	m.TrueGap = t2 + (t3-t2)/2 - time.Duration(m.At)
 	m.RTT = l4.Sub(l1) - (t3 - t2)
 	return true
 }

@@ -97,14 +97,14 @@ func TestLedger_Place(t *testing.T) {
 		within(t, "RTT", m.RTT, time.Duration(t4-t1-(s3-s2)), 2)
 		slack := time.Duration(o.changes+2) / 2 // every change rounds the oscillator's time to a nanosecond
 		within(t, "At", time.Duration(m.At), time.Duration(t1+(t4-t1)/2), 2+slack)
-		within(t, "At+Gap", time.Duration(m.At)+m.Gap, off+time.Duration(s2+(s3-s2)/2), 1)
+		within(t, "At+TrueGap", time.Duration(m.At)+m.TrueGap, off+time.Duration(s2+(s3-s2)/2), 1)
 	})
 }
 
 // drawSame gives the frequency that the oscillator was made with.
 func drawSame(o *oscillator) float64 { f, _ := o.freq.Float64(); return f }
 
-// TestLedger_LocalClock: Local and ClockGap undo each other, and agree with the gap of the newest entry.
+// TestLedger_LocalClock: Local and ClockGapAt undo each other, and agree with the gap of the newest entry.
 func TestLedger_LocalClock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := newOscillator(drawTimestamp(t, "base"), drawFrequency(t, "frequency"))
@@ -114,8 +114,8 @@ func TestLedger_LocalClock(t *testing.T) {
 		later := at + rapid.Int64Range(0, int64(24*time.Hour)).Draw(t, "later")
 		within(t, "Local", time.Duration(l.Local(o.stamp(later))), time.Duration(later), 2)
 		last := l.Last()
-		within(t, "base, Local and ClockGap", l.base.Add(time.Duration(later)+last.ClockGap(Local(later))).Sub(o.stamp(later)), 0, 2)
-		within(t, "ClockGap", last.ClockGap(Local(later)), time.Duration(round(o.reading(later)))-time.Duration(later), 2)
+		within(t, "base, Local and ClockGap", l.base.Add(time.Duration(later)+last.ClockGapAt(Local(later))).Sub(o.stamp(later)), 0, 2)
+		within(t, "ClockGap", last.ClockGapAt(Local(later)), time.Duration(round(o.reading(later)))-time.Duration(later), 2)
 	})
 }
 
@@ -171,7 +171,7 @@ func TestLedger_Refused(t *testing.T) {
 		m := exchange(at(c.t1), at(c.t4))
 		if got := c.l.Place(m); got != c.want {
 			t.Errorf("%s: placed %v, want %v", c.name, got, c.want)
-		} else if !got && (m.At != 0 || m.Gap != 0 || m.RTT != 0) {
+		} else if !got && (m.At != 0 || m.TrueGap != 0 || m.RTT != 0) {
 			t.Errorf("%s: refused and filled in", c.name)
 		}
 	}
@@ -182,7 +182,7 @@ func TestLedger_Foreign(t *testing.T) {
 	base := FromTime(buildDate)
 	l := NewLedger(base, 50e-6).Append(LedgerEntry{Time: base.Add(-time.Hour), Frequency: 50e-6, Foreign: true}, 100*time.Second)
 	last := l.Last()
-	if last.Local != Local(100*time.Second) || last.Gap != -time.Hour-100*time.Second {
+	if last.Local != Local(100*time.Second) || last.ClockGap != -time.Hour-100*time.Second {
 		t.Errorf("%+v", last)
 	}
 	if got := l.Local(base.Add(-time.Hour + 1*time.Second)); got.Sub(Local(101*time.Second)) < -50001 || got.Sub(Local(101*time.Second)) > -49990 {

@@ -64,9 +64,9 @@ type Measurement struct {
 	Epoch          uint64 // clock epoch in which T1 and T4 were taken
 
 	// Set by Ledger.Place.
-	At  Local         // midpoint of T1 and T4 on the bare oscillator
-	Gap time.Duration // true time minus Local at At: the estimator's observable. Base: Ledger.Base
-	RTT time.Duration // round trip on the bare oscillator, server's processing taken out; may be ≤ 0
+	At      Local         // midpoint of T1 and T4 on the bare oscillator
+	TrueGap time.Duration // true time minus Local at At: the estimator's observable. counted from the ledger's first reading
+	RTT     time.Duration // round trip on the bare oscillator, server's processing taken out; may be ≤ 0
 }
 
 // Offset returns ((T2-T1)+(T3-T4))/2: how far our clock is behind the source; positive means we are slow

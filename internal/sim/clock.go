@@ -89,8 +89,8 @@ func (c *clock) leap(size time.Duration) bool {
 // enter remembers a change that the client knows of.
 func (c *clock) enter(e ntp.LedgerEntry) { c.last, c.entered = e, c.monotonic() }
 
-// drift is how much the clock gained beyond what the known frequency makes of the elapsed time.
-func (c *clock) drift(passed time.Duration) time.Duration {
+// excess is how much the clock gained beyond what the known frequency makes of the elapsed time.
+func (c *clock) excess(passed time.Duration) time.Duration {
 	elapsed := c.monotonic() - c.entered
 	return passed - elapsed - time.Duration(math.Round(float64(elapsed)*c.last.Frequency))
 }
@@ -115,7 +115,7 @@ func (c *clock) change(step time.Duration, freq float64) (ntp.LedgerEntry, error
 	}
 	e := ntp.LedgerEntry{Time: c.base, Step: step, Frequency: c.freq}
 	if tampered {
-		e.Step += c.drift(e.Time.Sub(c.last.Time) - step)
+		e.Step += c.excess(e.Time.Sub(c.last.Time) - step)
 	}
 	c.enter(e)
 	return e, nil
@@ -166,7 +166,7 @@ func (c *clock) CheckForeign() (ntp.ForeignChange, bool) {
 	f.Elapsed = c.monotonic() - c.entered
 	f.Entry = ntp.LedgerEntry{Time: c.Now(), Step: f.Jump, Frequency: c.freq, Foreign: stepped && !f.Leap, Leap: f.Leap}
 	if !f.Entry.Foreign && f.Tampered {
-		f.Entry.Step = c.drift(f.Entry.Time.Sub(c.last.Time))
+		f.Entry.Step = c.excess(f.Entry.Time.Sub(c.last.Time))
 	}
 	if stepped {
 		c.epoch++

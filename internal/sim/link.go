@@ -41,7 +41,7 @@ type link struct {
 // transit returns how long a packet that leaves at t takes, and whether it arrives. It draws the same number of
 // random values for every packet, so that one lost packet does not change the fate of the others.
 func (l *link) transit(t int64) (int64, bool) {
-	luck := l.rng.Float64()
+	lost := l.rng.Float64()
 	var j float64
 	switch l.Law {
 	case Uniform:
@@ -51,7 +51,7 @@ func (l *link) transit(t int64) (int64, bool) {
 	default:
 		j = l.rng.ExpFloat64()
 	}
-	if luck < l.Loss {
+	if lost < l.Loss {
 		return 0, false
 	}
 	for _, w := range l.Down {

@@ -646,7 +646,7 @@ func TestAccuracy_FixedPoll(t *testing.T) {
 		{"A3n near wan, gauss", 10 * ms, 100 * us, Normal, 1e-9, 33900, 33000},
 		{"A4 mid wan", 25 * ms, ms, Exponential, 1e-9, 109 * us, 140 * us},
 		{"B lan, quiet oscillator", 100 * us, 10 * us, Exponential, 1e-10, 2280, 5500},
-		{"B lan, restless oscillator", 100 * us, 10 * us, Exponential, 1e-7, 110 * us, 45 * us},
+		{"B lan, wandering oscillator", 100 * us, 10 * us, Exponential, 1e-7, 110 * us, 45 * us},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := polls(Scenario{

@@ -110,7 +110,7 @@ func address(id ntp.SourceID) netip.AddrPort {
 // sample is a perfect one of a source that is wrong by lie.
 func (b *bench) sample(id ntp.SourceID, lie time.Duration) ntp.Measurement {
 	return ntp.Measurement{
-		Source: id, At: ntp.Local(b.local), Gap: b.truth + lie, RTT: 200 * us, Poll: 4, Stratum: 2, Version: 4,
+		Source: id, At: ntp.Local(b.local), TrueGap: b.truth + lie, RTT: 200 * us, Poll: 4, Stratum: 2, Version: 4,
 		RefID: ntp.RefIDFromString("GPS"), Precision: 100, Epoch: b.epoch,
 		RootDelay: 3 * ms, RootDispersion: ms,
 	}
@@ -143,5 +143,5 @@ func (b *bench) told(start string) int {
 // reading is what the clock shows at an oscillator time at or after the newest entry of its ledger.
 func reading(l ntp.Ledger, at ntp.Local) ntp.Timestamp {
 	last := l.Last()
-	return last.Time.Add(at.Sub(last.Local) + last.ClockGap(at) - last.Gap)
+	return last.Time.Add(at.Sub(last.Local) + last.ClockGapAt(at) - last.ClockGap)
 }

@@ -121,7 +121,7 @@ func TestK04_OthersStepsAreNotOurs(t *testing.T) {
 	b := newBench(t, noon, func(p *Params) { p.AccumulatedSteps = 10 * sec })
 	b.add(1)
 	b.poll(10, nil, 1)
-	b.apply(ntp.LedgerEntry{Step: 3 * us}) // drift by another program's frequency, as clock.Kernel reports it
+	b.apply(ntp.LedgerEntry{Step: 3 * us}) // gained by another program's frequency, as clock.Kernel reports it
 	b.apply(ntp.LedgerEntry{Step: -sec, Leap: true})
 	if r := b.sys.Report(); r.Steps != 0 || r.AccumulatedSteps != 0 {
 		t.Errorf("%d steps, %v", r.Steps, r.AccumulatedSteps)

@@ -438,7 +438,7 @@ func TestAdvice_NoPollStorm(t *testing.T) {
 		b.advice = nil
 		lie := time.Duration(i%2) * 2 * sec
 		b.poll(1, nil, 1)
-		b.poll(1, func(m *ntp.Measurement) { m.Gap += lie; m.Leap = ntp.LeapIndicator(3 * (i % 2)) }, 2)
+		b.poll(1, func(m *ntp.Measurement) { m.TrueGap += lie; m.Leap = ntp.LeapIndicator(3 * (i % 2)) }, 2)
 		b.poll(1, func(m *ntp.Measurement) { m.Leap = ntp.LeapIndicator(3 * (i % 2)) }, 1)
 		for _, a := range b.advice {
 			if a.PollNow {
