@@ -27,7 +27,7 @@ func (l *loader) check(c *Config, sync *table) {
 // every 1.x era must load, the seed's example with two pool sources included.
 func (l *loader) checkSources(c *Config, sync *table) {
 	const key = "minimum-agreeing-sources"
-	need := c.Synchronization.MinimumAgreeingSources
+	need := c.Synchronization.Algorithm.MinimumAgreeing
 	if l.blocks == 0 || l.possible >= need {
 		return
 	}

@@ -214,6 +214,11 @@ func (l *loader) config(data []byte) *Config {
 	return c
 }
 
+// State is the table [state].
+type State struct {
+	Directory string // for drift, start allowance and cookie keys; empty: no state is kept
+}
+
 // state reads [state].
 func (l *loader) state(t *table) State {
 	var s State

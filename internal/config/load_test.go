@@ -48,15 +48,15 @@ func TestDefaults(t *testing.T) {
 			MetricsExporterListen: netip.MustParseAddrPort("127.0.0.1:9975")},
 		Keyset: Keyset{StaleKeys: 7, RotationInterval: 24 * time.Hour},
 		Synchronization: Synchronization{
-			MinimumAgreeingSources: 3,
-			SingleStep:             system.StepLimit{Forward: 1000 * time.Second, Backward: 1000 * time.Second},
-			StartupStep:            system.StepLimit{Forward: system.Unlimited, Backward: 86400 * time.Second},
-			AccumulatedStep:        system.Unlimited,
-			WarnOnJump:             true,
-			LocalStratum:           16,
-			ReferenceID:            ntp.RefIDFromString("XNON"),
-			ClockControl:           true,
-			Algorithm:              algorithm.Defaults(),
+			Params: system.Params{
+				SingleStep:     system.StepLimit{Forward: 1000 * time.Second, Backward: 1000 * time.Second},
+				StartupStep:    system.StepLimit{Forward: system.Unlimited, Backward: 86400 * time.Second},
+				LocalStratum:   16,
+				LocalReference: ntp.RefIDFromString("XNON"),
+				Algorithm:      algorithm.Defaults(),
+				Precision:      -20,
+			},
+			ClockControl: true,
 		},
 	}
 	if d := cmp.Diff(want, parseOK(t, ""), cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
@@ -178,12 +178,12 @@ func TestThresholds(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"accumulated-step-panic-threshold = 0", `accumulated-step-panic-threshold = "inf"`} {
-		if got := parseOK(t, "[synchronization]\n"+text).Synchronization.AccumulatedStep; got != system.Unlimited {
+		if got := parseOK(t, "[synchronization]\n"+text).Synchronization.AccumulatedSteps; got != 0 && got != system.Unlimited {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
 	cfg := parseOK(t, "[synchronization.startup-step-panic-threshold]\nforward = 3\n[synchronization]\naccumulated-step-panic-threshold = 7")
-	if cfg.Synchronization.StartupStep != (system.StepLimit{Forward: 3 * s, Backward: system.Unlimited}) || cfg.Synchronization.AccumulatedStep != 7*s {
+	if cfg.Synchronization.StartupStep != (system.StepLimit{Forward: 3 * s, Backward: system.Unlimited}) || cfg.Synchronization.AccumulatedSteps != 7*s {
 		t.Errorf("%+v", cfg.Synchronization)
 	}
 }

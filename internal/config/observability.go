@@ -11,6 +11,20 @@ import (
 	"ntp-daemon/internal/logging"
 )
 
+// Observability is the table [observability].
+type Observability struct {
+	LogLevel        zerolog.Level  // the least severe that is written, one of logging.Levels; default info
+	LogLevelSet     bool           // written in the file; a level on the command line then says that it overrides
+	LogFormat       logging.Format // default auto
+	LogPath         string         // empty: standard output
+	ExporterLogPath string         // the same for ntp-metrics-exporter
+	ANSIColors      *bool          // nil: colours when the log goes to a terminal
+
+	ObservationPath        string         // Unix socket of the snapshot; empty: none
+	ObservationPermissions fs.FileMode    // of that socket, default 0666
+	MetricsExporterListen  netip.AddrPort // default 127.0.0.1:9975
+}
+
 // allPermissions are the bits that observation-permissions may set.
 const allPermissions = 0o777
 

@@ -11,6 +11,41 @@ import (
 	"ntp-daemon/internal/server"
 )
 
+// Server is one [[server]] table.
+type Server struct {
+	Listen           netip.AddrPort
+	Allow            server.Rule   // default: everyone; Action is for who is not in it
+	Deny             server.Rule   // default: nobody; Action is for who is in it
+	RateLimitSlots   int           // rate-limiting-cache-size; 0: no limit
+	RateLimitSpacing time.Duration // rate-limiting-cutoff-ms: least spacing per client
+	RateLimitKiss    bool          // rate-limiting-kiss: tell clients over the limit now and then
+	RequireNTS       server.Action // what requests without NTS get; server.Allow: an answer
+	Versions         []uint8       // accept-ntp-versions: of 1 to 4; others are ignored
+}
+
+// Keyset is the table [keyset]: the master keys of cookies.
+type Keyset struct {
+	StaleKeys        int           // old keys still accepted, default 7
+	RotationInterval time.Duration // default 24 h
+	StoragePath      string        // empty: keys live in memory only. Default: inside State.Directory
+}
+
+// KEServer is one [[nts-ke-server]] table.
+type KEServer struct {
+	Listen               netip.AddrPort
+	CertificateChainPath string
+	PrivateKeyPath       string
+	Timeout              time.Duration // of one exchange, TLS included; default 1 s
+	MaxConnections       int           // concurrent-connections, default 512
+	LongLived            int           // connections kept for pools, default a tenth of MaxConnections and at least 1; 0: none
+	NTPServer            string        // sent to clients; empty: none, they use this host
+	NTPPort              uint16        // sent to clients; 0: none, they use 123
+
+	PoolTokens           []secret.Bytes // accepted-pool-authentication-tokens
+	PoolCertificatePaths []string       // authorized-pool-server-certificates
+	PoolCertificates     [][]byte       // the DER of each of those
+}
+
 // Defaults and limits of the server tables (ntpd-rs.md 2.10 to 2.12).
 const (
 	defaultStaleKeys   = 7

@@ -1,15 +1,41 @@
 package config
 
 import (
+	"crypto/x509"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/source"
 )
+
+// Source is one [[source]] table with the [source-defaults] filled in.
+type Source struct {
+	Mode   source.Mode
+	Host   string       // host name or address, without port
+	Port   uint16       // default 123, or 4460 with NTS
+	Count  int          // sources wanted: 1, or the key count of a pool (default 4)
+	Ignore []netip.Addr // addresses of a pool that are never used
+
+	CertificateAuthority string         // PEM file of additional roots; empty: none
+	Roots                *x509.CertPool // system roots and that file; nil: system roots
+
+	// Algorithms is what the key exchange offers, most wanted first (aead-algorithms); nil: the default ones.
+	Algorithms []aead.Algorithm
+
+	Version     uint8 // of the packets sent: 4, or 3 without NTS
+	PollMin     ntp.PollExp
+	PollMax     ntp.PollExp // ≥ PollMin
+	PollInitial ntp.PollExp // in [PollMin, PollMax]
+}
+
+// Name is host:port as configured, by which logs, status and messages call the source.
+func (s *Source) Name() string { return net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) }
 
 // Defaults and limits of sources (ntpd-rs.md 2.3 to 2.7).
 const (

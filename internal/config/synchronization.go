@@ -5,24 +5,44 @@ import (
 	"math"
 	"time"
 
-	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
 )
 
-// Defaults and limits of [synchronization] (ntpd-rs.md 2.14).
+// Synchronization is the table [synchronization]: the settings of the system process as it declares them, whose defaults
+// are system.Defaults, and what is for the daemon around it.
+type Synchronization struct {
+	system.Params // Expected, NoSources, Serves, Observe, Precision and Pivot are for the daemon to set
+
+	// NTSBootstrap judges certificates as of the earliest possible time while the clock shows less (row KC19).
+	NTSBootstrap bool
+
+	Clock            ClockKind
+	ClockControl     bool          // default true; false measures and serves and never touches the clock
+	VirtualOffset    time.Duration // how far ahead the virtual clock starts
+	VirtualFrequency float64       // how fast it starts, s/s
+}
+
+// ClockKind says which clock is steered.
+type ClockKind uint8
+
+// The clocks.
 const (
-	defaultSingleStep   = 1000 * time.Second
-	defaultBackwardStep = 86400 * time.Second
-	defaultReferenceID  = "XNON"
-	stepLimit           = 1 << 32 // s: one era of NTP; what is larger is "inf"
-	million             = 1e6
+	ClockSystem  ClockKind = iota // the kernel's CLOCK_REALTIME
+	ClockVirtual                  // an in-process clock over it that can start wrong
+)
+
+// Limits of [synchronization] (ntpd-rs.md 2.14).
+const (
+	exampleReferenceID = "XNON"
+	stepLimit          = 1 << 32 // s: one era of NTP; what is larger is "inf"
+	million            = 1e6
 )
 
 var (
 	stepRange    = span{min: 0, max: stepLimit, unit: "s"}
 	agreeing     = span{min: 1, max: 1000}
-	strata       = span{min: 1, max: float64(NoLocalStratum)}
+	strata       = span{min: 1, max: float64(ntp.MaxStratum)}
 	offsetRange  = span{min: -1e9, max: 1e9, unit: "s"}
 	ppmRange     = span{min: -1000, max: 1000, unit: "ppm"}
 	clocks       = []string{"system", "virtual"}
@@ -34,28 +54,16 @@ func (c ClockKind) String() string { return clocks[c] }
 
 // synchronization reads [synchronization].
 func (l *loader) synchronization(t *table) Synchronization {
-	s := Synchronization{
-		SingleStep:      system.StepLimit{Forward: defaultSingleStep, Backward: defaultSingleStep},
-		StartupStep:     system.StepLimit{Forward: system.Unlimited, Backward: defaultBackwardStep},
-		AccumulatedStep: system.Unlimited,
-		WarnOnJump:      true,
-		LocalStratum:    NoLocalStratum,
-		ReferenceID:     ntp.RefIDFromString(defaultReferenceID),
-		ClockControl:    true,
-		Algorithm:       algorithm.Defaults(),
-	}
-	s.MinimumAgreeingSources = s.Algorithm.MinimumAgreeing
-	t.integer("minimum-agreeing-sources", agreeing, &s.MinimumAgreeingSources)
-	s.Algorithm.MinimumAgreeing = s.MinimumAgreeingSources
+	s := Synchronization{Params: system.Defaults(), ClockControl: true}
+	t.integer("minimum-agreeing-sources", agreeing, &s.Algorithm.MinimumAgreeing)
 	t.threshold("single-step-panic-threshold", &s.SingleStep)
 	t.threshold("startup-step-panic-threshold", &s.StartupStep)
 	if n := t.get("accumulated-step-panic-threshold"); n != nil {
-		t.limit("accumulated-step-panic-threshold", n, &s.AccumulatedStep)
-		if s.AccumulatedStep == 0 { // off, as upstream
-			s.AccumulatedStep = system.Unlimited
-		}
+		t.limit("accumulated-step-panic-threshold", n, &s.AccumulatedSteps) // 0 is off, as upstream
 	}
-	t.boolean("warn-on-jump", &s.WarnOnJump)
+	warn := !s.QuietSteps
+	t.boolean("warn-on-jump", &warn)
+	s.QuietSteps = !warn
 	t.boolean("nts-bootstrap", &s.NTSBootstrap)
 	t.localStratum(&s)
 	t.clock(&s)
@@ -70,7 +78,7 @@ func (t *table) localStratum(s *Synchronization) {
 	t.integer("local-stratum", strata, &v)
 	s.LocalStratum = ntp.Stratum(v)
 	var id string
-	if !t.text("reference-id", defaultReferenceID, &id) {
+	if !t.text("reference-id", exampleReferenceID, &id) {
 		return
 	}
 	n := t.node.children["reference-id"]
@@ -82,7 +90,7 @@ func (t *table) localStratum(s *Synchronization) {
 		t.fail("reference-id", n, quote(id)+" is no reference identifier", "use 1 to 4 printable ASCII characters")
 		return
 	}
-	s.ReferenceID = ntp.RefIDFromString(id)
+	s.LocalReference = ntp.RefIDFromString(id)
 	if v != 1 {
 		t.l.note(n.key, t.name("reference-id"), "is served with local-stratum = 1 only", "")
 	}

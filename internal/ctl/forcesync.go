@@ -71,7 +71,7 @@ func forceSync(ctx context.Context, e *Env, f forceOptions) error {
 		return fail(ExitFailed, "interrupted")
 	}
 	agreeing, offset := majority(got.samples)
-	need := quorum(len(got.samples), got.wanted, cfg.Synchronization.MinimumAgreeingSources)
+	need := quorum(len(got.samples), got.wanted, cfg.Synchronization.Algorithm.MinimumAgreeing)
 	if err := write(e.Out, []byte(sampleTable(&got, agreeing, painter(e.Colour)))); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func forceSync(ctx context.Context, e *Env, f forceOptions) error {
 	}
 	if len(agreeing) < need {
 		return fail(ExitFailed, "no majority: %d of %d answers agree and %d must (half of %d sources, minimum-agreeing-sources = %d); the clock was not set",
-			len(agreeing), len(got.samples), need, got.wanted, cfg.Synchronization.MinimumAgreeingSources)
+			len(agreeing), len(got.samples), need, got.wanted, cfg.Synchronization.Algorithm.MinimumAgreeing)
 	}
 	verb := "sources agree"
 	if len(agreeing) == 1 {

@@ -11,19 +11,10 @@ import (
 	"ntp-daemon/internal/version"
 )
 
-// systemParams translates the configuration for the system process.
+// systemParams is what the configuration says of the system process, and what else the daemon knows.
 func systemParams(cfg *config.Config, startupSpent bool) system.Params {
-	s := cfg.Synchronization
-	p := system.Defaults()
-	p.Algorithm = s.Algorithm
-	p.Algorithm.MinimumAgreeing = s.MinimumAgreeingSources
-	p.SingleStep = s.SingleStep
-	p.StartupStep = s.StartupStep
-	p.AccumulatedSteps = s.AccumulatedStep
+	p := cfg.Synchronization.Params
 	p.StartupSpent = startupSpent
-	p.QuietSteps = !s.WarnOnJump
-	p.LocalStratum = s.LocalStratum
-	p.LocalReference = s.ReferenceID
 	p.NoSources = len(cfg.Sources) == 0
 	for _, src := range cfg.Sources {
 		p.Expected += src.Count
