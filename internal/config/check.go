@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/server"
 )
 
 // check looks at what only shows across tables (ntpd-rs.md 2.16, reliability row F05).
@@ -54,10 +55,8 @@ func (l *loader) checkKE(c *Config, ke *KEServer) {
 		return
 	}
 	for _, s := range c.Servers {
-		for _, v := range s.Versions {
-			if s.Listen.Port() == port && v == 4 {
-				return
-			}
+		if s.Listen.Port() == port && s.Responder.Versions&server.VersionSet(4) != 0 {
+			return
 		}
 	}
 	l.fileWarning(fmt.Sprintf("nts-ke-server %v sends clients to port %d of this host, where no [[server]] answers version 4", ke.Listen, port),

@@ -117,12 +117,12 @@ listen = "127.0.0.1:124"
 accept-ntp-versions = [4, 2, 1, 2]
 `)
 	want := []Server{
-		{Listen: netip.MustParseAddrPort("[::]:123"), Allow: server.Rule{Prefixes: everyone, Action: server.Ignore}, Deny: server.Rule{Prefixes: nil, Action: server.Deny}, Versions: []uint8{3, 4}},
+		{Listen: netip.MustParseAddrPort("[::]:123"), Allow: server.Rule{Prefixes: everyone, Action: server.Ignore}, Deny: server.Rule{Prefixes: nil, Action: server.Deny}, Responder: server.Config{Versions: 1<<3 | 1<<4}},
 		{Listen: netip.MustParseAddrPort("127.0.0.1:123"),
 			Allow:          server.Rule{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Action: server.Deny},
 			Deny:           server.Rule{Prefixes: []netip.Prefix{}, Action: server.Ignore},
-			RateLimitSlots: 32, RateLimitSpacing: 1500 * time.Millisecond, RequireNTS: server.Ignore, Versions: []uint8{4}},
-		{Listen: netip.MustParseAddrPort("127.0.0.1:124"), Allow: server.Rule{Prefixes: everyone, Action: server.Ignore}, Deny: server.Rule{Action: server.Deny}, Versions: []uint8{1, 2, 4}},
+			RateLimitSlots: 32, RateLimitSpacing: 1500 * time.Millisecond, Responder: server.Config{RequireNTS: server.Ignore, Versions: 1 << 4}},
+		{Listen: netip.MustParseAddrPort("127.0.0.1:124"), Allow: server.Rule{Prefixes: everyone, Action: server.Ignore}, Deny: server.Rule{Action: server.Deny}, Responder: server.Config{Versions: 1<<1 | 1<<2 | 1<<4}},
 	}
 	if d := cmp.Diff(want, cfg.Servers, cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
 		t.Error(d)

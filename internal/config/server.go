@@ -19,8 +19,7 @@ type Server struct {
 	RateLimitSlots   int           // rate-limiting-cache-size; 0: no limit
 	RateLimitSpacing time.Duration // rate-limiting-cutoff-ms: least spacing per client
 	RateLimitKiss    bool          // rate-limiting-kiss: tell clients over the limit now and then
-	RequireNTS       server.Action // what requests without NTS get; server.Allow: an answer
-	Versions         []uint8       // accept-ntp-versions: of 1 to 4; others are ignored
+	Responder        server.Config // RequireNTS and Versions; the rest is for the daemon to set
 }
 
 // Keyset is the table [keyset]: the master keys of cookies.
@@ -75,9 +74,9 @@ var everyone = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustPars
 // server reads one [[server]] table.
 func (l *loader) server(t *table) Server {
 	s := Server{
-		Allow:    server.Rule{Prefixes: everyone, Action: server.Ignore},
-		Deny:     server.Rule{Action: server.Deny},
-		Versions: []uint8{3, 4},
+		Allow:     server.Rule{Prefixes: everyone, Action: server.Ignore},
+		Deny:      server.Rule{Action: server.Deny},
+		Responder: server.Config{Versions: server.DefaultVersions},
 	}
 	t.listenRequired("listen", "[::]:123", &s.Listen)
 	t.accessList("allowlist", &s.Allow)
@@ -91,8 +90,8 @@ func (l *loader) server(t *table) Server {
 		l.warn(t.node.children["rate-limiting-kiss"].key, t.name("rate-limiting-kiss"), "has no effect without a rate limit",
 			"write rate-limiting-cache-size and rate-limiting-cutoff-ms, or remove it")
 	}
-	t.requireNTS(&s.RequireNTS)
-	t.versions(&s.Versions, false)
+	t.requireNTS(&s.Responder.RequireNTS)
+	t.versions(&s.Responder.Versions, false)
 	t.finish()
 	l.listensOnce(t, "UDP", s.Listen)
 	return s
@@ -195,26 +194,26 @@ func (t *table) requireNTS(dst *server.Action) {
 }
 
 // versions reads accept-ntp-versions, of a key exchange server when nts is set.
-func (t *table) versions(dst *[]uint8, nts bool) {
+func (t *table) versions(dst *server.Versions, nts bool) {
 	const key = "accept-ntp-versions"
 	n := t.typed(key, kindArray, key+" = [4]")
 	if n == nil {
 		return
 	}
-	lowest, remedy := 1, "use 1, 2, 3 or 4"
+	lowest, remedy := uint8(1), "use 1, 2, 3 or 4"
 	if nts {
 		lowest, remedy = 4, "use 4 or 5, NTS needs at least version 4"
 	}
-	var has [5]bool
+	*dst = 0
 	for _, item := range n.items {
 		if item.is(5) {
 			t.l.notBuilt(item.val, t.name(key), "NTP version 5")
 			continue
 		}
 		known := false
-		for v := lowest; v < len(has); v++ {
+		for v := lowest; v <= 4; v++ {
 			if item.is(float64(v)) {
-				has[v], known = true, true
+				*dst, known = *dst|server.VersionSet(v), true
 			}
 		}
 		if !known {
@@ -223,12 +222,6 @@ func (t *table) versions(dst *[]uint8, nts bool) {
 	}
 	if len(n.items) == 0 {
 		t.fail(key, n, "is empty, nobody would be answered", remedy)
-	}
-	*dst = nil
-	for v := range has {
-		if has[v] {
-			*dst = append(*dst, uint8(v))
-		}
 	}
 }
 
@@ -259,7 +252,7 @@ func (l *loader) keServer(t *table) KEServer {
 	var port int
 	t.integer("ntp-port", portRange, &port)
 	s.NTPPort = uint16(port)
-	versions := []uint8{4}
+	var versions server.Versions // checked only: nothing depends on it
 	t.versions(&versions, true)
 	s.PoolTokens = t.tokens("accepted-pool-authentication-tokens")
 	for _, item := range t.strings("authorized-pool-server-certificates", "end.pem") {

@@ -94,16 +94,15 @@ func (d *Daemon) openListener(s config.Server) (*listener, error) {
 	l := &listener{address: s.Listen}
 	l.access.Store(lists)
 	for i, sock := range sockets {
+		conf := s.Responder
+		conf.Access, conf.Limiter, conf.KissRate = lists, limiter, kisses
+		conf.Rand, conf.Seed = bufio.NewReaderSize(d.deps.Rand, nonceBuffer), seed[2]+uint64(i)
 		c := new(server.Counters)
 		l.counters = append(l.counters, c)
 		l.workers = append(l.workers, &worker{
 			socket: sock, counters: c, view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
-			log: logging.Target(d.log, "ntpd::daemon::server"),
-			responder: server.NewResponder(server.Config{
-				Access: lists, Limiter: limiter, KissRate: kisses, RequireNTS: s.RequireNTS,
-				Versions: server.VersionSet(s.Versions...),
-				Rand:     bufio.NewReaderSize(d.deps.Rand, nonceBuffer), Seed: seed[2] + uint64(i),
-			}),
+			log:       logging.Target(d.log, "ntpd::daemon::server"),
+			responder: server.NewResponder(conf),
 		})
 	}
 	return l, nil
