@@ -16,6 +16,7 @@ import (
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/udp"
 )
 
 // wallClock is the machine's clock, read only.
@@ -129,13 +130,20 @@ func TestC30_PortUnreachable(t *testing.T) {
 	s := newLoopbackServer(t)
 	addr := s.addr()
 	_ = s.pc.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
+	requests := 0 // of the one task
 	inbox := make(chan Message, 1024)
 	err := Supervise(ctx, config.Source{
 		Mode: source.ModeServer, Host: "127.0.0.1", Port: addr.Port(), PollMin: -4, PollMax: -4, PollInitial: -4,
 	}, 1, Deps{
 		Clock: wallClock{}, Rand: rand.Reader, Log: zerolog.Nop(), Inbox: inbox, NextID: func() ntp.SourceID { return 1 },
+		Dial: func(remote netip.AddrPort) (Conn, error) {
+			if requests++; requests == 4 {
+				cancel()
+			}
+			return udp.Dial(remote, wallClock{}.Now, nil)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -150,8 +158,8 @@ func TestC30_PortUnreachable(t *testing.T) {
 			t.Error("measured something")
 		}
 	}
-	if last.Reachable || last.Fault == "" {
-		t.Errorf("status %+v", last)
+	if last.Reachable || last.Fault == "" || requests < 4 {
+		t.Errorf("status %+v after %d requests", last, requests)
 	}
 }
 

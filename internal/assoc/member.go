@@ -109,9 +109,6 @@ func (s *supervisor) forget(m *member) {
 	}
 	clear(s.members[len(kept):])
 	s.members = kept
-	if m.name != "" {
-		s.roster.remove(m.name)
-	}
 }
 
 // renew puts the session of f into the running association; the latest wins.

@@ -21,6 +21,9 @@ import (
 // errTaken says that an answer holds no address that may be used.
 var errTaken = errors.New("every address is in use, ignored or was given up")
 
+// errNameHeld says that what a pool returned adds nothing to what is held (nts-pool.md A8, D3-32).
+var errNameHeld = errors.New("pool returned a name that is already held")
+
 // apply takes in what a search yielded.
 func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 	s.warnRefused(&f)
@@ -50,18 +53,16 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 
 // fill starts one source more.
 func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
-	if s.src.Mode == source.ModeNTSPool {
-		if err := s.roster.check(f.Name); err != nil {
-			s.shortage(now, err.Error())
-			return
-		}
+	if s.src.Mode == source.ModeNTSPool && s.named(f.Name) {
+		s.shortage(now, errNameHeld.Error())
+		return
 	}
 	if m := s.startAny(ctx, now, f.Addrs, f.Name, f.Session); m != nil {
 		m.provisional = f.provisional
 		return
 	}
 	if s.src.Mode == source.ModeNTSPool {
-		s.roster.fail(now, f.Name) // the next exchange asks for another one
+		s.failed.add(now, f.Name) // the next exchange asks for another one
 		f.step, f.err = "placing "+strconv.Quote(f.Name), errTaken
 		s.searchFailed(now, f)
 		return
@@ -77,7 +78,7 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		m.renew(f)
 		return
 	}
-	if s.src.Mode == source.ModeNTSPool && !s.sameServer(m, f) && s.roster.check(f.Name) != nil {
+	if s.src.Mode == source.ModeNTSPool && !s.sameServer(m, f) && s.named(f.Name) {
 		if f.purpose.goal == rekey { // keys are wanted whatever the size of the pool, so the shortage does not hold it
 			f.step, f.err = "renewal of keys", errNameHeld
 			s.searchFailed(now, f)
@@ -127,9 +128,7 @@ func (s *supervisor) startAny(ctx context.Context, now time.Time, addrs []netip.
 			continue
 		}
 		if m := s.start(ctx, a, name, n); m != nil {
-			if s.src.Mode == source.ModeNTSPool {
-				_ = s.roster.add(name) // who came here for another server than m has checked it
-			}
+			s.failed.remove(name)
 			return m
 		}
 	}

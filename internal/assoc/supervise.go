@@ -14,6 +14,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 )
@@ -61,8 +62,8 @@ type supervisor struct {
 	d       Deps
 	log     zerolog.Logger
 
-	members []*member // in the order of their start
-	roster  roster
+	members []*member   // in the order of their start
+	failed  failedNames // mode nts-pool
 	blocked blocklist
 	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
 	knownAt time.Time
@@ -126,7 +127,7 @@ func (s *supervisor) count() int {
 // label names the supervisor as the reference suite's logs do.
 func (s *supervisor) label() string { return fmt.Sprintf("SpawnerId(%d)", s.spawner) }
 
-// run owns the list of members, the retry schedule and the roster; tasks talk to it through reports, the one
+// run owns the list of members, the retry schedule and what failed; tasks talk to it through reports, the one
 // search under way through results. It stops when ctx ends, or with the error of a task, and leaves nothing behind
 // that runs.
 func (s *supervisor) run(ctx context.Context) (err error) {
@@ -226,16 +227,23 @@ func (s *supervisor) wanted() (purpose, bool) {
 	return purpose{}, false
 }
 
-// denied lists the names that a pool is asked not to return; a source that needs keys would rather stay.
+// denied lists the names that a pool is asked not to return, as it wrote them: those held, then those that failed; at
+// most 64, as many as a pool reads. A source that needs keys would rather stay.
 func (s *supervisor) denied(now time.Time, p purpose) []string {
 	if s.src.Mode != source.ModeNTSPool {
 		return nil
 	}
-	names := s.roster.deny(now)
+	var names []string
+	for _, m := range s.members {
+		if !slices.ContainsFunc(names, sameName(m.name)) { // a server that moved has its replacement beside it
+			names = append(names, m.name)
+		}
+	}
+	names = append(names, s.failed.latest(now)...)
 	if m := s.find(p.id); m != nil && p.goal.keys() {
 		names = slices.DeleteFunc(names, sameName(m.name))
 	}
-	return names
+	return names[:min(len(names), record.MaxDeny)]
 }
 
 // heard takes in what a task says about its source.
@@ -314,7 +322,7 @@ func (s *supervisor) discard(ctx context.Context, now time.Time, m *member, hold
 	s.blocked.add(m.addr, now.Add(hold))
 	s.end(ctx, m, reason)
 	if s.src.Mode == source.ModeNTSPool && !s.named(m.name) {
-		s.roster.fail(now, m.name)
+		s.failed.add(now, m.name)
 	}
 }
 

@@ -741,6 +741,30 @@ func TestNTSPool_RenewalLeadsToAHeldServer(t *testing.T) {
 	})
 }
 
+// A server of the pool that moves to another address is held as before, and denied to the pool.
+func TestNTSPool_MovedServerIsStillHeld(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		list := r.poolOf(3)
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Minute)
+		r.names.set("s2.example.", "192.0.2.22")
+		r.net.set("192.0.2.22:123", list[1].host)
+		list[1].forget() // NAK: the renewal of keys finds the new address
+		pass(4 * time.Minute)
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.22:123" {
+			t.Fatalf("sources %s", got)
+		}
+		r.net.set("192.0.2.1:123", nil)
+		pass(4 * time.Minute)
+		if got := r.recorder.alive(); got != "192.0.2.22:123 192.0.2.3:123" {
+			t.Errorf("sources %s", got)
+		}
+		if d := r.ke.asked[len(r.ke.asked)-1].Denied; !slices.Equal(d, []string{"s1.example", "s2.example"}) {
+			t.Errorf("denied %q", d)
+		}
+	})
+}
+
 // Two names of the pool at one address: the second name is given up and another one asked for.
 func TestNTSPool_OneAddressTwoNames(t *testing.T) {
 	bubble(t, func(t *testing.T, r *testbed) {
