@@ -25,6 +25,7 @@ import (
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
 	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/source"
@@ -243,10 +244,10 @@ func TestPool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Listen != netip.MustParseAddrPort("0.0.0.0:4460") || p.Timeout != time.Second || !p.TimeoutSet || p.Roots == nil {
+	if p.Listen != netip.MustParseAddrPort("0.0.0.0:4460") || p.Timeout != time.Second || p.Roots == nil {
 		t.Errorf("%+v", p)
 	}
-	if d := cmp.Diff([]PoolServer{{Domain: "localhost", Port: 8081}, {Domain: "localhost", Port: 8080}}, p.Servers); d != "" {
+	if d := cmp.Diff([]pool.Backend{{Domain: "localhost", Port: 8081}, {Domain: "localhost", Port: 8080}}, p.Servers); d != "" {
 		t.Error(d)
 	}
 	p, _, err = LoadPool("testdata/good/tokens-nts-pool-ke.toml")
@@ -259,14 +260,14 @@ func TestPool(t *testing.T) {
 			t.Errorf("%s: %d tokens, not those of the file", s.Domain, len(s.Tokens))
 		}
 	}
-	if p.TimeoutSet || p.Timeout != 5*time.Second {
-		t.Errorf("timeout %v %v", p.Timeout, p.TimeoutSet)
+	if p.Timeout != 5*time.Second {
+		t.Errorf("timeout %v", p.Timeout)
 	}
 	p, _, err = LoadPool("testdata/good/upstream-nts-pool-ke.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	upstream := []PoolServer{{
+	upstream := []pool.Backend{{
 		Domain: "a.example", Port: 4460, Dialect: record.Token4000, Tokens: []secret.Bytes{secret.Bytes("t")},
 		Names: []string{"ntp.a.example", "198.18.0.1"}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
 	}, {Domain: "b.example", Port: 4460, Dialect: record.Cert4000}}

@@ -5,8 +5,7 @@ import (
 	"net/netip"
 	"time"
 
-	"ntp-daemon/internal/nts/record"
-	"ntp-daemon/internal/secret"
+	"ntp-daemon/internal/pool"
 )
 
 // Pool is the configuration of nts-pool-ke: [nts-pool-ke-server] and [observability].
@@ -18,26 +17,14 @@ type Pool struct {
 	AuthorityPath        string         // certificate-authority-path; empty: system roots only
 	Roots                *x509.CertPool // for verifying time sources: system roots and that file; nil: system roots
 
-	// Timeout is key-exchange-timeout-ms: the whole life of one user's connection. When the key is absent it
-	// is 5 s and TimeoutSet is false, so that stage limits apply inside it (nts-pool.md E1).
-	Timeout    time.Duration
-	TimeoutSet bool
+	// Timeout is key-exchange-timeout-ms: the whole life of one user's connection; 5 s when the key
+	// is absent.
+	Timeout time.Duration
 
 	// ProxyPeers is trusted-peers of proxy-protocol: whose headers are believed, IPv4-mapped prefixes as IPv4 ones.
 	// Empty: the PROXY protocol is off.
 	ProxyPeers []netip.Prefix
 
-	Servers       []PoolServer // in the order of the file; may be empty
+	Servers       []pool.Backend // in the order of the file; may be empty
 	Observability Observability
-}
-
-// PoolServer is one entry of key-exchange-servers.
-type PoolServer struct {
-	Domain string // name to connect to and to verify, as written
-	Port   uint16
-	Tokens []secret.Bytes // of the keys tokens and token-file, in this order; empty: dialect A only
-
-	Names     []string       // NTP servers that it may send users to besides Domain; empty: any public one
-	Addresses []netip.Addr   // where to connect; empty: look Domain up
-	Dialect   record.Dialect // protocol-era; NoDialect: found out by asking
 }

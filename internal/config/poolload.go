@@ -13,8 +13,8 @@ import (
 // poolTable is the one table of the pool's file besides [observability] (nts-pool.md A2).
 const poolTable = "nts-pool-ke-server"
 
-// defaultPoolTimeout holds two intercontinental handshakes; the seed's 1 s does not (nts-pool.md E1).
-const defaultPoolTimeout = 5 * time.Second
+// DefaultPoolTimeout holds two intercontinental handshakes; the seed's 1 s does not (nts-pool.md E1).
+const DefaultPoolTimeout = 5 * time.Second
 
 // foreignTables are tables of other programs' files, told apart so that the message helps.
 var foreignTables = map[string]string{
@@ -83,8 +83,8 @@ func (l *loader) poolServer(t *table, p *Pool) {
 	t.keyPair("certificate-chain-path", "private-key-path", &p.CertificateChainPath, &p.PrivateKeyPath)
 	t.file("certificate-authority-path", "/etc/ntp-daemon/ca.pem", &p.AuthorityPath)
 	p.Roots = l.roots(t, "certificate-authority-path", p.AuthorityPath)
-	p.Timeout = defaultPoolTimeout
-	p.TimeoutSet = t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &p.Timeout)
+	p.Timeout = DefaultPoolTimeout
+	t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &p.Timeout)
 	l.proxyProtocol(t, p)
 	for _, s := range t.each("key-exchange-servers") {
 		p.Servers = append(p.Servers, l.poolUpstream(s))
@@ -127,8 +127,8 @@ func (l *loader) proxyProtocol(t *table, p *Pool) {
 }
 
 // poolUpstream reads one entry of key-exchange-servers.
-func (l *loader) poolUpstream(t *table) PoolServer {
-	var s PoolServer
+func (l *loader) poolUpstream(t *table) pool.Backend {
+	var s pool.Backend
 	if t.text("domain", "ntp.example.org", &s.Domain) {
 		if what, remedy := checkUpstream(s.Domain); what != "" {
 			t.fail("domain", t.node.children["domain"], quote(s.Domain)+what, remedy)
@@ -168,7 +168,7 @@ func checkUpstream(name string) (what, remedy string) {
 }
 
 // upstreamNames reads the NTP servers that a time source may send users to.
-func (t *table) upstreamNames(s *PoolServer) {
+func (t *table) upstreamNames(s *pool.Backend) {
 	const key = "names"
 	list := t.strings(key, "ntp.example.org")
 	if len(list) > maxUpstreamNames {
@@ -185,7 +185,7 @@ func (t *table) upstreamNames(s *PoolServer) {
 }
 
 // upstreamAddresses reads where to connect to a time source whose name is not looked up.
-func (t *table) upstreamAddresses(s *PoolServer) {
+func (t *table) upstreamAddresses(s *pool.Backend) {
 	const key = "addresses"
 	s.Addresses = t.addresses(key)
 	switch n := t.node.children[key]; {
@@ -197,7 +197,7 @@ func (t *table) upstreamAddresses(s *PoolServer) {
 }
 
 // era reads protocol-era. All dialects but the oldest show a token.
-func (t *table) era(s *PoolServer) {
+func (t *table) era(s *pool.Backend) {
 	const key = "protocol-era"
 	i, ok := t.oneOf(key, "auto", record.Cert4000.String(), record.Token4000.String(), record.IANA.String())
 	if !ok {

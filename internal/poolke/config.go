@@ -9,18 +9,16 @@ import (
 	"time"
 
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/program"
 )
 
-// Defaults of the limits (nts-pool.md E1 and E10).
+// Defaults of the limits that are known here alone (nts-pool.md E1 and E10).
 const (
-	defaultTimeout       = 5 * time.Second
 	defaultHandshake     = 2 * time.Second
 	defaultRequest       = time.Second
-	defaultConnect       = time.Second
-	defaultAnswer        = 2500 * time.Millisecond
 	defaultSupportTTL    = 300 * time.Second
 	defaultDrain         = 5 * time.Second
 	defaultConnections   = 4096
@@ -61,8 +59,8 @@ func (c Config) withDefaults() Config {
 		value    *time.Duration
 		fallback time.Duration
 	}{
-		{&c.Timeout, defaultTimeout}, {&c.HandshakeTimeout, defaultHandshake}, {&c.RequestTimeout, defaultRequest},
-		{&c.ConnectTimeout, defaultConnect}, {&c.AnswerTimeout, defaultAnswer}, {&c.SupportTTL, defaultSupportTTL},
+		{&c.Timeout, config.DefaultPoolTimeout}, {&c.HandshakeTimeout, defaultHandshake}, {&c.RequestTimeout, defaultRequest},
+		{&c.ConnectTimeout, member.DefaultConnectTimeout}, {&c.AnswerTimeout, member.DefaultAnswerTimeout}, {&c.SupportTTL, defaultSupportTTL},
 		{&c.DrainTimeout, defaultDrain},
 	} {
 		if *d.value <= 0 {
@@ -97,13 +95,9 @@ func FromConfig(c *config.Pool, now time.Time) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	conf := Config{Listen: c.Listen, Certificate: cert, Roots: c.Roots, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers}
-	for _, s := range c.Servers {
-		conf.Backends = append(conf.Backends, pool.Backend{
-			Domain: s.Domain, Port: s.Port, Tokens: s.Tokens, Names: s.Names, Addresses: s.Addresses, Dialect: s.Dialect,
-		})
-	}
-	return conf, nil
+	return Config{
+		Listen: c.Listen, Certificate: cert, Roots: c.Roots, Backends: c.Servers, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers,
+	}, nil
 }
 
 // ownNames are the names and addresses that the pool's certificate is for: where no time source may

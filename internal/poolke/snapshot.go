@@ -56,8 +56,7 @@ func (p *Pool) upstream(b *pool.Backend, c *Config, spare []*upstream) *upstream
 	}
 	cert := c.Certificate
 	return &upstream{backend: b, ttl: c.SupportTTL, member: member.New(member.Config{
-		Domain: b.Domain, Port: b.Port, Addresses: b.Addresses, Tokens: b.Tokens, Dialect: b.Dialect,
-		Roots: c.Roots, Certificate: func() *tls.Certificate { return cert },
+		Backend: *b, Roots: c.Roots, Certificate: func() *tls.Certificate { return cert },
 		ConnectTimeout: c.ConnectTimeout, AnswerTimeout: c.AnswerTimeout,
 		Time: p.deps.Now, Dial: p.deps.Dial,
 	})}

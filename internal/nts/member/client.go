@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
@@ -17,18 +15,19 @@ import (
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
 )
 
 // Defaults of a pool's connection to a time source (nts-pool.md E10).
 const (
-	connectTimeout   = time.Second             // TCP; a black hole must not cost a user more
-	answerTimeout    = 2500 * time.Millisecond // one request, and everything after keys went out
-	handshakeTimeout = 2 * time.Second         // TLS
-	idleTime         = 240 * time.Second       // below the 300 s after which time sources hang up
-	maxAge           = time.Hour               // nobody stays connected for ever
-	maxIdle          = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all
-	dialectMemory    = 24 * time.Hour          // how long a detected dialect is believed (nts-pool.md E2)
+	DefaultConnectTimeout = time.Second             // TCP; a black hole must not cost a user more
+	DefaultAnswerTimeout  = 2500 * time.Millisecond // one request, and everything after keys went out
+	handshakeTimeout      = 2 * time.Second         // TLS
+	idleTime              = 240 * time.Second       // below the 300 s after which time sources hang up
+	maxAge                = time.Hour               // nobody stays connected for ever
+	maxIdle               = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all
+	dialectMemory         = 24 * time.Hour          // how long a detected dialect is believed (nts-pool.md E2)
 )
 
 // Reasons why a time source cannot be used by the pool.
@@ -41,19 +40,15 @@ var (
 
 // Config describes one time source to the pool that distributes its cookies.
 type Config struct {
-	Domain    string       // looked up, sent as SNI and checked in the certificate
-	Port      uint16       // TCP
-	Addresses []netip.Addr // where to connect; empty: look Domain up
+	pool.Backend
 
 	Roots       *x509.CertPool          // nil: the system's
 	Certificate func() *tls.Certificate // presented whenever the time source asks; nil: none
-	Tokens      []secret.Bytes          // tried in order; none leaves the certificate dialect only
-	Dialect     record.Dialect          // the one to be spoken; NoDialect: found out by asking
 
 	Time func() time.Time // for certificates; nil: the system clock
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	ConnectTimeout, AnswerTimeout time.Duration // 0: 1 s and 2.5 s
+	ConnectTimeout, AnswerTimeout time.Duration // 0: the defaults
 }
 
 // Support is what a time source said it can do, and how it wants to be spoken to.
@@ -92,10 +87,10 @@ type Client struct {
 // New prepares for a time source without connecting to it.
 func New(c Config) *Client {
 	if c.ConnectTimeout <= 0 {
-		c.ConnectTimeout = connectTimeout
+		c.ConnectTimeout = DefaultConnectTimeout
 	}
 	if c.AnswerTimeout <= 0 {
-		c.AnswerTimeout = answerTimeout
+		c.AnswerTimeout = DefaultAnswerTimeout
 	}
 	if c.Dial == nil {
 		c.Dial = accept.Dial
@@ -105,7 +100,7 @@ func New(c Config) *Client {
 
 // String is domain:port.
 func (m *Client) String() string {
-	return net.JoinHostPort(m.cfg.Domain, strconv.Itoa(int(m.cfg.Port)))
+	return m.cfg.Backend.String()
 }
 
 // Close gives up the kept connections. Requests under way end by themselves.

@@ -25,6 +25,7 @@ import (
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
 	"ntp-daemon/internal/testca"
 )
@@ -129,8 +130,11 @@ func (f *fakeServer) seen() ([]string, int) {
 // member is a Client for the fake; edit may change its configuration.
 func (f *fakeServer) member(t *testing.T, edit func(*Config)) *Client {
 	cfg := Config{
-		Domain: "ts.example", Port: f.addr.Port(), Addresses: []netip.Addr{f.addr.Addr()}, Roots: f.ca.Pool(),
-		Tokens: []secret.Bytes{secret.Bytes("hi")}, AnswerTimeout: 2 * time.Second,
+		Backend: pool.Backend{
+			Domain: "ts.example", Port: f.addr.Port(), Addresses: []netip.Addr{f.addr.Addr()},
+			Tokens: []secret.Bytes{secret.Bytes("hi")},
+		},
+		Roots: f.ca.Pool(), AnswerTimeout: 2 * time.Second,
 	}
 	if edit != nil {
 		edit(&cfg)
@@ -584,12 +588,12 @@ func TestD3_20_MemberUnreachable(t *testing.T) {
 	}
 	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
 	_ = ln.Close()
-	m := New(Config{Domain: "ts.example", Port: port, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
+	m := New(Config{Backend: pool.Backend{Domain: "ts.example", Port: port, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}})
 	if _, err := m.Supports(t.Context(), func() { t.Error("connected") }); err == nil || !strings.Contains(err.Error(), "ts.example:"+strconv.Itoa(int(port))) {
 		t.Errorf("refused: %v", err)
 	}
 	hole := New(Config{
-		Domain: "ts.example", Port: 1, ConnectTimeout: 20 * time.Millisecond,
+		Backend: pool.Backend{Domain: "ts.example", Port: 1}, ConnectTimeout: 20 * time.Millisecond,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() },
 	})
 	start := time.Now()
