@@ -22,7 +22,7 @@ const module = "ntp-daemon"
 
 // floors is the plan of docs/architecture.md: a package imports from lower floors only, plus sideways.
 var floors = map[string]int{
-	"ntp": 0, "secret": 0, "printable": 0, "nts/aead": 0, "nts/record": 0,
+	"ntp": 0, "secret": 0, "printable": 0, "logtarget": 0, "nts/aead": 0, "nts/record": 0,
 	"nts": 1, "source": 1, "server": 1, "algorithm": 1, "system": 1, "timekeeper": 1, "pool": 1,
 	"clock": 2, "udp": 2, "accept": 2, "nts/ke": 2, "nts/member": 2, "resolve": 2, "durable": 2, "observe": 2, "logging": 2, "privdrop": 2, "rlimit": 2,
 	"config": 3, "program": 3, "metrics": 3, "locate": 3, "assoc": 3, "daemon": 3, "poolke": 3, "ctl": 3, "exporter": 3, "version": 0,
@@ -226,6 +226,42 @@ func TestNoMapRanges(t *testing.T) {
 				}
 				return true
 			})
+		}
+	}
+}
+
+// TestLogTargets: the name of a part of the program in the log is written once, in internal/logtarget.
+func TestLogTargets(t *testing.T) {
+	literals := func(path string) (list []string) {
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if _, isImport := n.(*ast.ImportSpec); isImport {
+				return false
+			}
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				list = append(list, lit.Value)
+			}
+			return true
+		})
+		return list
+	}
+	targets := literals("logtarget/logtarget.go")
+	if len(targets) == 0 {
+		t.Fatal("no targets")
+	}
+	for _, p := range list(t) {
+		if name, ok := inner(p.ImportPath); !ok || name == "logtarget" {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			for _, l := range literals(filepath.Join(p.Dir, file)) {
+				if slices.Contains(targets, l) || strings.Contains(l, "ntpd::") {
+					t.Errorf("%s/%s: %s stands in internal/logtarget", p.ImportPath, file, l)
+				}
+			}
 		}
 	}
 }

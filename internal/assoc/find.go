@@ -7,6 +7,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/nts/ke"
 )
 
@@ -50,7 +51,7 @@ func exchangeKeys(ctx context.Context, d *Deps, name string, c ke.ClientConfig) 
 		c.Time = judge
 		return d.Exchange(ctx, c)
 	}
-	log := logging.Target(d.Log, "ntpd::daemon::spawn")
+	log := logging.Target(d.Log, logtarget.Spawn)
 	at, provisional := d.Bootstrap.Judge(d.Time())
 	doubted := false // the clock had to judge in the end
 	if provisional {

@@ -6,14 +6,12 @@ import (
 	"time"
 
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 )
-
-// logTarget is the part of the program that announces sources, in the reference suite's words.
-const logTarget = "ntpd::daemon::system"
 
 // maxStartDelay spreads the first polls of sources that start together, and of hosts that boot together (C36).
 const maxStartDelay = 500 * time.Millisecond
@@ -50,7 +48,7 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 	m := &member{
 		id: s.d.NextID(), addr: addr, name: name, swap: make(chan *nts.Session, 1), stop: cancel, done: make(chan struct{}),
 	}
-	log := logging.Target(s.d.Log, logTarget)
+	log := logging.Target(s.d.Log, logtarget.System)
 	log.Info().Stringer("source_id", m.id).Stringer("addr", addr).Str("spawner", s.label()).Msg("new source")
 	t := &task{
 		d: s.d, id: m.id, addr: addr, tell: s.reports, swap: m.swap, quiet: s.quiet,
@@ -87,7 +85,7 @@ func (s *supervisor) end(ctx context.Context, m *member, reason string) {
 	<-m.done
 	s.d.Claims.release(m.addr)
 	s.forget(m)
-	log := logging.Target(s.d.Log, logTarget)
+	log := logging.Target(s.d.Log, logtarget.System)
 	log.Info().Stringer("source_id", m.id).Stringer("addr", m.addr).Str("reason", reason).Msg("source removed")
 	select {
 	case s.d.Inbox <- Message{Event: system.Removed{ID: m.id, Reason: reason}}:

@@ -13,6 +13,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/source"
@@ -96,7 +97,7 @@ func Supervise(ctx context.Context, src config.Source, spawner int, d Deps) erro
 		quiet: logging.NewLimiter(panicQuiet),
 		retry: backoff{schedule: lookupSchedule},
 	}
-	s.log = logging.Target(d.Log, "ntpd::daemon::spawn").With().Str("spawner", s.label()).Str("source", src.Name()).Logger()
+	s.log = logging.Target(d.Log, logtarget.Spawn).With().Str("spawner", s.label()).Str("source", src.Name()).Logger()
 	if src.Mode.NTS() {
 		s.retry.schedule = keyExchangeSchedule
 	}

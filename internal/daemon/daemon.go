@@ -13,6 +13,7 @@ import (
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/observe"
@@ -70,7 +71,7 @@ func New(cfg *config.Config, deps Deps) (*Daemon, error) {
 // for a reload. The error is the first failure's; nil after an orderly end.
 func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	defer d.close()
-	g := newGroup(ctx, *target(d.log, "ntpd::daemon::system"))
+	g := newGroup(ctx, *target(d.log, logtarget.System))
 	// The state keeper outlives the others, so that the timekeeper's last offer is written.
 	stateCtx, endState := context.WithCancel(context.WithoutCancel(ctx))
 	stateDone := make(chan struct{})
@@ -193,7 +194,7 @@ func (d *Daemon) startWatchers(g *group, jumped chan<- struct{}) {
 		})
 		if err != nil && ctx.Err() == nil {
 			// Without the watcher steps are still noticed at the next turn, only later.
-			target(d.log, "ntpd::daemon::system").Warn().Err(err).Msg("steps by other programs are noticed late")
+			target(d.log, logtarget.System).Warn().Err(err).Msg("steps by other programs are noticed late")
 		}
 		return nil
 	})

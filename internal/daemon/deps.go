@@ -15,6 +15,7 @@ import (
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/locate"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -58,7 +59,7 @@ func openClock(cfg *config.Config, log zerolog.Logger) (clock.Clock, bool, error
 		return nil, false, fmt.Errorf("take the clock: %w", err)
 	}
 	if len(left.Fixed) > 0 {
-		target(log, "ntpd::daemon::system").Warn().Strs("fixed", left.Fixed).
+		target(log, logtarget.System).Warn().Strs("fixed", left.Fixed).
 			Msg("another time program left the kernel clock in this state; put right")
 	}
 	return k, true, nil

@@ -14,6 +14,7 @@ import (
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/program"
@@ -33,7 +34,7 @@ type keListener struct {
 }
 
 func (d *Daemon) openKE(c config.KEServer) (*keListener, error) {
-	k := &keListener{cfg: c, log: logging.Target(d.log, "ntpd::daemon::keyexchange")}
+	k := &keListener{cfg: c, log: logging.Target(d.log, logtarget.KeyExchange)}
 	swap, err := k.prepare(c, time.Now())
 	if err != nil {
 		return nil, err

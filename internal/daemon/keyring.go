@@ -14,6 +14,7 @@ import (
 
 	"ntp-daemon/internal/durable"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/nts"
 )
 
@@ -41,7 +42,7 @@ type keyring struct {
 // load reads the key file or starts a new set, and writes it, so that a kill -9 a moment later loses nothing.
 // A damaged file costs its cookies and one warning, never the start (row N20).
 func (k *keyring) load(now time.Time) error {
-	log := logging.Target(k.log, "ntpd::daemon::nts_key_provider")
+	log := logging.Target(k.log, logtarget.KeySet)
 	k.since = now
 	if k.path != "" {
 		set, rotated, err := k.read(now)
@@ -71,7 +72,7 @@ func (k *keyring) read(now time.Time) (*nts.KeySet, time.Time, error) {
 		return nil, time.Time{}, err
 	}
 	for _, w := range warnings {
-		target(k.log, "ntpd::daemon::nts_key_provider").Warn().Str("path", k.path).Msg(w)
+		target(k.log, logtarget.KeySet).Warn().Str("path", k.path).Msg(w)
 	}
 	return nts.UnmarshalKeySet(b, now, k.stale)
 }
@@ -126,7 +127,7 @@ func (k *keyring) save() {
 	}
 	err := durable.WriteFile(k.path, k.set.Load().Marshal(time.Unix(k.rotated.Load(), 0)))
 	if err != nil && !k.unsaved {
-		target(k.log, "ntpd::daemon::nts_key_provider").Error().Str("path", k.path).Err(err).
+		target(k.log, logtarget.KeySet).Error().Str("path", k.path).Err(err).
 			Msg("could not store the cookie keys; a restart before this is mended makes clients ask for new cookies")
 	}
 	k.unsaved = err != nil

@@ -14,6 +14,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/server"
@@ -101,7 +102,7 @@ func (d *Daemon) openListener(s config.Server) (*listener, error) {
 		l.counters = append(l.counters, c)
 		l.workers = append(l.workers, &worker{
 			socket: sock, counters: c, view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
-			log:       logging.Target(d.log, "ntpd::daemon::server"),
+			log:       logging.Target(d.log, logtarget.Server),
 			responder: server.NewResponder(conf),
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/privdrop"
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/system"
@@ -46,7 +47,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	if file != nil {
 		defer file.Close()
 	}
-	program.Greet(logging.Target(log, "ntpd::daemon::config"), haveLevel && cfg.Observability.LogLevelSet, warnings)
+	program.Greet(logging.Target(log, logtarget.Config), haveLevel && cfg.Observability.LogLevelSet, warnings)
 	d, err := New(cfg, RealDeps(log))
 	if err != nil {
 		return err
@@ -82,6 +83,6 @@ func dropPrivileges(log zerolog.Logger, steers bool) {
 		keep = append(keep, privdrop.SysTime)
 	}
 	if err := privdrop.Keep(keep...); err != nil {
-		target(log, "ntpd::daemon::system").Debug().Err(err).Msg("privileges kept")
+		target(log, logtarget.System).Debug().Err(err).Msg("privileges kept")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
 )
@@ -92,7 +93,7 @@ func statusText(state system.State, v *ntp.View) string {
 func watchdogInterval(log zerolog.Logger) time.Duration {
 	interval, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
-		target(log, "ntpd::daemon::system").Warn().Err(err).Msg("no watchdog messages will be sent")
+		target(log, logtarget.System).Warn().Err(err).Msg("no watchdog messages will be sent")
 	}
 	return interval
 }

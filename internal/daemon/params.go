@@ -6,6 +6,7 @@ import (
 
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/version"
@@ -42,7 +43,7 @@ const maxLead = 20 * 365 * 24 * time.Hour
 func (d *Daemon) bootstrap(saved time.Time) *assoc.Bootstrap {
 	built := version.Built()
 	if saved.Sub(built) > maxLead {
-		target(d.log, "ntpd::daemon::system").Warn().Time("saved", saved).Time("built", built).
+		target(d.log, logtarget.System).Warn().Time("saved", saved).Time("built", built).
 			Str("path", filepath.Join(d.cfg.State.Directory, driftName)).
 			Msg("the stored time is too late to be true, ignored; it is replaced once the clock is right")
 		saved = time.Time{}

@@ -10,6 +10,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/server"
 )
@@ -30,7 +31,7 @@ func (d *Daemon) reloadLoop(ctx context.Context, hup <-chan os.Signal) error {
 }
 
 func (d *Daemon) reload() {
-	log := logging.Target(d.log, "ntpd::daemon::config")
+	log := logging.Target(d.log, logtarget.Config)
 	// First and whatever becomes of the rest: whoever renamed the log wants it under its name again.
 	program.Reopen(d.logFile, log)
 	next, _, err := config.Load(d.cfg.Path)

@@ -12,6 +12,7 @@ import (
 
 	"ntp-daemon/internal/durable"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 )
 
 // stateKeeper owns the drift file.
@@ -43,7 +44,7 @@ func (s *stateKeeper) load(now time.Time) (d drift, ok bool) {
 		}
 		return d, true
 	case !errors.Is(err, fs.ErrNotExist):
-		target(s.log, "ntpd::daemon::system").Warn().Str("path", path).Err(err).Msg("stored frequency ignored, starting from the kernel's")
+		target(s.log, logtarget.System).Warn().Str("path", path).Err(err).Msg("stored frequency ignored, starting from the kernel's")
 	}
 	return drift{}, false
 }
@@ -93,7 +94,7 @@ func (s *stateKeeper) write(d drift) {
 	path := filepath.Join(s.dir, driftName)
 	err := durable.WriteFile(path, d.marshal())
 	if err != nil && !s.failed {
-		target(s.log, "ntpd::daemon::system").Error().Str("path", path).Err(err).Msg("could not store the frequency; the old file is unharmed")
+		target(s.log, logtarget.System).Error().Str("path", path).Err(err).Msg("could not store the frequency; the old file is unharmed")
 	}
 	s.failed = err != nil
 	s.written, s.at = d, time.Now()
@@ -107,7 +108,7 @@ func (d *Daemon) openState() error {
 	if dir == "" {
 		return nil
 	}
-	log := logging.Target(d.log, "ntpd::daemon::system")
+	log := logging.Target(d.log, logtarget.System)
 	lock, err := durable.Lock(dir)
 	switch {
 	case err == nil:

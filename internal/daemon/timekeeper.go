@@ -11,6 +11,7 @@ import (
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/timekeeper"
@@ -144,7 +145,7 @@ func (k *keeper) rest() error {
 	err := k.Rest()
 	if err != nil {
 		// At an end that was asked for nobody else tells of it.
-		target(k.log, system.TargetSystem).Error().Err(err).Msg("the clock was not left at its base frequency")
+		target(k.log, logtarget.System).Error().Err(err).Msg("the clock was not left at its base frequency")
 	}
 	return err
 }

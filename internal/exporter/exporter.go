@@ -18,6 +18,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/program"
 )
@@ -33,8 +34,6 @@ const (
 	drainTimeout   = 2 * time.Second // for answers under way at the end
 	bindRetry      = 10 * time.Second
 )
-
-const target = "ntp_metrics_exporter"
 
 // Main loads the configuration and serves until ctx ends; hup asks for the log file to be opened anew. For its error
 // see program.ExitCode.
@@ -56,7 +55,7 @@ func Main(ctx context.Context, configPath string, hup <-chan os.Signal) error {
 	if file != nil {
 		defer file.Close()
 	}
-	log = logging.Target(log, target)
+	log = logging.Target(log, logtarget.Exporter)
 	rotation, stop := context.WithCancel(ctx)
 	var rotating sync.WaitGroup
 	rotating.Go(func() { rotate(rotation, hup, file, log) })

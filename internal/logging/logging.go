@@ -91,7 +91,7 @@ func detect(out io.Writer, journalStream string) Format {
 	return JSON
 }
 
-// Target returns a logger whose lines carry the name of a part of the program, such as "nts_pool_ke". Give it
+// Target returns a logger whose lines carry the name of a part of the program, one of internal/logtarget. Give it
 // once, to the logger that a part starts from.
 func Target(log zerolog.Logger, name string) zerolog.Logger {
 	return log.With().Str(TargetField, name).Logger()

@@ -10,6 +10,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/program"
 )
 
@@ -43,9 +44,9 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	if file != nil {
 		defer file.Close()
 	}
-	program.Greet(logging.Target(log, logTarget), haveLevel && cfg.Observability.LogLevelSet, warnings)
+	program.Greet(logging.Target(log, logtarget.PoolKE), haveLevel && cfg.Observability.LogLevelSet, warnings)
 	load := func() (Config, error) {
-		program.Reopen(file, logging.Target(log, logTarget)) // whatever becomes of the rest
+		program.Reopen(file, logging.Target(log, logtarget.PoolKE)) // whatever becomes of the rest
 		again, _, err := config.LoadPool(o.ConfigPath)
 		if err != nil {
 			return Config{}, err

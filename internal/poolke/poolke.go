@@ -15,12 +15,10 @@ import (
 
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/pool"
 )
-
-// logTarget is the part of the program that all lines come from (nts-pool.md A1).
-const logTarget = "nts_pool_ke"
 
 // Deps is the outside world. The zero value of every field but Log is useful.
 type Deps struct {
@@ -53,7 +51,7 @@ type Pool struct {
 
 // New checks the configuration as a whole. Nothing is opened.
 func New(c Config, d Deps) (*Pool, error) {
-	p := &Pool{deps: d, gate: ke.NewGate(), throttle: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logTarget)}
+	p := &Pool{deps: d, gate: ke.NewGate(), throttle: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logtarget.PoolKE)}
 	if p.deps.Listen == nil {
 		p.deps.Listen = accept.Listen
 	}

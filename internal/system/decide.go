@@ -2,6 +2,7 @@ package system
 
 import (
 	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -47,7 +48,7 @@ func (s *System) judge(now Now, fx *Effects) {
 			if j.Verdict == algorithm.Falseticker {
 				level, text = Warn, "disagrees with the majority, not used"
 			}
-			fx.note(src.agreeing.level(now.Mono, level), TargetSystem, "source %v (%s): %s", src.ID, src.Name, text)
+			fx.note(src.agreeing.level(now.Mono, level), logtarget.System, "source %v (%s): %s", src.ID, src.Name, text)
 		}
 		src.told = j.Verdict
 		if j.Poll != src.advised && j.Poll != src.last.Poll {
@@ -79,7 +80,7 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 	s.estimate, s.holds = s.decision.Estimate, true
 	s.at.local = now.Mono.Add(localAfter)
 	if s.leap.update(s.leapVote(), now.Clock, s.params.Pivot) {
-		fx.note(Info, TargetSystem, "leap second warning: %v", s.leap.armed)
+		fx.note(Info, logtarget.System, "leap second warning: %v", s.leap.armed)
 		fresh = true
 	}
 	if !fresh {
@@ -104,7 +105,7 @@ func (s *System) steer(fx *Effects) bool {
 			s.refuse(why, fx)
 			return false
 		}
-		fx.note(s.stepLevel(), targetKalman, "Jumped offset by %sms", milliseconds(w.Step.Seconds()))
+		fx.note(s.stepLevel(), logtarget.Kalman, "Jumped offset by %sms", milliseconds(w.Step.Seconds()))
 	}
 	fx.Steer = *w
 	s.limits.accepted(w.Kind == algorithm.SteerStep)
@@ -122,7 +123,7 @@ func (s *System) stepLevel() Level {
 func (s *System) refuse(why string, fx *Effects) {
 	s.phase, s.refusal = phase{kind: refused}, why
 	fx.Refusal = why
-	fx.note(Error, TargetSystem, "%s", why)
+	fx.note(Error, logtarget.System, "%s", why)
 	s.show(s.unsynchronizedView(), fx)
 }
 
@@ -189,12 +190,12 @@ func (s *System) tell(now Now, fx *Effects) {
 				s.at.complaint = now.Mono // the start is over: from now on a loss is told of at once
 			}
 			s.lines.told++
-			fx.note(s.gained.level(now.Mono, Info), TargetSystem, "synchronised: %d of %d sources agree", s.decision.Selected, s.decision.Candidates)
+			fx.note(s.gained.level(now.Mono, Info), logtarget.System, "synchronised: %d of %d sources agree", s.decision.Selected, s.decision.Candidates)
 		}
 		s.complained = false
 	case s.complained || s.phase.kind == refused || len(s.sources) == 0 || now.Mono.Before(s.at.complaint):
 	default:
 		s.complained = true
-		fx.note(s.missing.level(now.Mono, Warn), targetKalman, "No consensus on current time: %s", s.whyNot())
+		fx.note(s.missing.level(now.Mono, Warn), logtarget.Kalman, "No consensus on current time: %s", s.whyNot())
 	}
 }

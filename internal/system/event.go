@@ -78,7 +78,7 @@ const (
 // Notice is one line for the log.
 type Notice struct {
 	Level  Level
-	Target string // module name in the reference suite's logs, for example "ntp_proto::algorithm::kalman"
+	Target string // one of internal/logtarget
 	Text   string
 	// Subject is what the line is about when it may come again and again: who writes it limits how often a subject is
 	// loud. Empty: every such line is written.

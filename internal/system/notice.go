@@ -7,12 +7,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/algorithm"
-)
-
-// The log targets are those of the reference suite, where users' filters look for these lines (ntpd-rs.md 4.2).
-const (
-	TargetSystem = "ntpd::daemon::system"
-	targetKalman = "ntp_proto::algorithm::kalman"
+	"ntp-daemon/internal/logtarget"
 )
 
 const (
@@ -54,7 +49,7 @@ func (o *offsetLines) add(now time.Time, e *algorithm.Estimate, applied float64,
 		level, o.loud = Info, now
 	}
 	o.n++
-	fx.note(level, targetKalman, "Offset: %s+-%sms, frequency: %s+-%sppm",
+	fx.note(level, logtarget.Kalman, "Offset: %s+-%sms, frequency: %s+-%sppm",
 		milliseconds(e.Offset.Seconds()), milliseconds(math.Sqrt(e.VarOffset)),
 		ppm(e.Frequency-applied), ppm(math.Sqrt(e.VarFreq)))
 }

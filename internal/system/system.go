@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -159,7 +160,7 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 	case Status:
 		if src := s.find(e.ID); src != nil {
 			if e.Fault != src.status.Fault && e.Fault != "" && !e.Reachable {
-				fx.note(src.faults.level(now.Mono, Warn), TargetSystem, "source %v (%s) cannot be followed: %s", src.ID, src.Name, e.Fault)
+				fx.note(src.faults.level(now.Mono, Warn), logtarget.System, "source %v (%s) cannot be followed: %s", src.ID, src.Name, e.Fault)
 			}
 			src.status, src.reported = e, true
 		}
@@ -195,7 +196,7 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 		src.bar = bar
 		if bar == barLoop || bar == barSelf {
 			s.loops++
-			fx.note(src.agreeing.level(now.Mono, Warn), TargetSystem, "source %v (%s): %s, not used", src.ID, src.Name, bar)
+			fx.note(src.agreeing.level(now.Mono, Warn), logtarget.System, "source %v (%s): %s, not used", src.ID, src.Name, bar)
 		}
 	}
 	if src.bar != barNone {
@@ -209,7 +210,7 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 // foreign is what follows from a change of the clock that was not ours: nothing is known of its offset now. The
 // caller, who knows what it was, tells the operator.
 func (s *System) foreign(now Now, fx *Effects) {
-	fx.note(Debug, TargetSystem, "clock changed underneath us: all offsets are measured anew")
+	fx.note(Debug, logtarget.System, "clock changed underneath us: all offsets are measured anew")
 	s.at.local = now.Mono.Add(localAfter)
 	s.at.complaint = now.Mono.Add(startupOverdue)
 	s.at.burst = now.Mono.Add(burstInterval)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -254,7 +255,7 @@ func TestNotices(t *testing.T) {
 	}
 	loud := 0
 	for _, l := range b.notices {
-		if l.Target == targetKalman && l.Level == Info {
+		if l.Target == logtarget.Kalman && l.Level == Info {
 			loud++
 		}
 	}

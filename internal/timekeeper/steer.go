@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
 )
@@ -89,6 +90,6 @@ func (k *Keeper) tellKernel(now time.Time, v *ntp.View, fx *Effects) {
 
 // note adds a line of our own.
 func (fx *Effects) note(n system.Notice) {
-	n.Target = system.TargetSystem
+	n.Target = logtarget.System
 	fx.Notices = append(fx.Notices, n)
 }
