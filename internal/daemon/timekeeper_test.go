@@ -190,7 +190,7 @@ func TestKC19_FirstUpdateSettles(t *testing.T) {
 	for range 4 {
 		r.sample(t, 50*time.Millisecond)
 	}
-	if rep := r.Report(); rep.State != system.Synchronized || !r.boot.Settled() {
+	if rep := r.report.Load(); rep.State != system.Synchronized || !r.boot.Settled() {
 		t.Errorf("state %v, settled %v", rep.State, r.boot.Settled())
 	}
 }

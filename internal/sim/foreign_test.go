@@ -64,8 +64,8 @@ func TestK07_PermissionTakenAway(t *testing.T) {
 	w.RunFor(10 * time.Minute)
 	for range 50 {
 		w.RunFor(time.Minute)
-		if c.published.Synchronized || c.published.Stratum != ntp.MaxStratum {
-			t.Fatalf("serves %+v", *c.published)
+		if c.published.Synchronized || c.published.Stratum != ntp.MaxStratum || c.Report().State != system.Unsynchronized {
+			t.Fatalf("state %v, serves %+v", c.Report().State, *c.published)
 		}
 	}
 	if c.Refused != "" || c.Sets != sets || c.clock.freq != freq || c.said("could not be corrected") != 1 {

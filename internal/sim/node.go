@@ -56,6 +56,7 @@ type Client struct {
 	assocs []*association
 
 	published *ntp.View
+	report    system.Report // as published
 	tick      uint64 // number of the last Wait: an older tick is void
 	stopped   int64  // true time until which the process does not run
 
@@ -84,6 +85,9 @@ func (c *Client) handle(ev system.Event) {
 	c.Notices = append(c.Notices, fx.Notices...)
 	if fx.View != nil {
 		c.published = fx.View
+	}
+	if fx.Report != nil {
+		c.report = *fx.Report
 	}
 	if fx.Err != nil {
 		c.Refused = fx.Err.Error()
@@ -145,8 +149,8 @@ func (c *Client) leap(size time.Duration) {
 	}
 }
 
-// Report is that of the system process.
-func (c *Client) Report() system.Report { return c.keeper.Report() }
+// Report is the one that the daemon would show now.
+func (c *Client) Report() system.Report { return c.report }
 
 // Offset is the clock's error now: its reading minus true time.
 func (c *Client) Offset() time.Duration {

@@ -111,7 +111,7 @@ func (w *World) record() {
 	if len(w.Clients) > 0 {
 		c := w.Clients[0]
 		v := c.published
-		r = Record{Offset: c.Offset(), Frequency: c.Frequency(), State: c.keeper.State()}
+		r = Record{Offset: c.Offset(), Frequency: c.Frequency(), State: c.report.State}
 		if v != nil {
 			r.Bound = v.RootDelay/2 + v.RootDispersion(c.clock.read(w.now))
 		}

@@ -116,12 +116,6 @@ func (k *Keeper) Turn(now time.Time, ev system.Event) Effects {
 	return fx
 }
 
-// Report is that of the system process.
-func (k *Keeper) Report() system.Report { return k.sys.Report() }
-
-// State is the condition of the whole, which Report has too.
-func (k *Keeper) State() system.State { return k.sys.State() }
-
 // Rest is the orderly end: a running slew ends at the base frequency.
 func (k *Keeper) Rest() error {
 	if !k.steers {

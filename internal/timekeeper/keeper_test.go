@@ -27,7 +27,7 @@ func TestBaseFrequency_NotFromNoise(t *testing.T) {
 			for i := range 6 {
 				b.sample(t, time.Millisecond+time.Duration(i%2)*100*time.Microsecond)
 			}
-			rep := b.Report()
+			rep := b.report
 			if rep.State != system.Synchronized || !rep.EstimateKnown {
 				t.Fatalf("state %v", rep.State)
 			}
