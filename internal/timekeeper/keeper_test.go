@@ -249,7 +249,8 @@ func TestTurn_IsReproducible(t *testing.T) {
 		}
 		return all.String()
 	}
-	if run() != run() {
-		t.Error("two runs differ")
+	first := run()
+	if again := run(); again != first {
+		t.Errorf("two runs differ:\n%s\n%s", first, again)
 	}
 }
