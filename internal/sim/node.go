@@ -57,8 +57,8 @@ type Client struct {
 
 	published *ntp.View
 	report    system.Report // as published
-	tick      uint64 // number of the last Wait: an older tick is void
-	stopped   int64  // true time until which the process does not run
+	tick      uint64        // number of the last Wait: an older tick is void
+	stopped   int64         // true time until which the process does not run
 
 	Refused string // why the daemon would have ended
 	Notices []system.Notice

@@ -234,23 +234,3 @@ func TestKC19_StoredTimeIsTheSources(t *testing.T) {
 		t.Errorf("stored %v, the sources' time is %v further", b.kept.True, diff)
 	}
 }
-
-// The same events and the same answers of the clock give the same effects: a run can be replayed.
-func TestTurn_IsReproducible(t *testing.T) {
-	run := func() string {
-		var all strings.Builder
-		b := newBench(t, system.Defaults(), 5e-6)
-		for i := range 40 {
-			if i == 20 {
-				b.c.meddle(-time.Second)
-			}
-			b.sample(t, 20*time.Millisecond+time.Duration(i%3)*10*time.Microsecond)
-			fmt.Fprintf(&all, "%v %+v %v %v\n", b.view, b.report, b.effects.Wait, b.effects.Notices)
-		}
-		return all.String()
-	}
-	first := run()
-	if again := run(); again != first {
-		t.Errorf("two runs differ:\n%s\n%s", first, again)
-	}
-}
