@@ -23,6 +23,7 @@ const (
 // groups are the headings, each for the families whose names begin so; the longest beginning counts.
 var groups = []struct{ heading, prefix string }{
 	{"Daemon and system", "ntp_"}, {"Sources", "ntp_source_"}, {"Servers", "ntp_server_"}, {"Our own", "ntp_daemon_"},
+	{"Pool", "nts_pool_"},
 }
 
 var (
@@ -72,7 +73,7 @@ func TestMetricsPage_Families(t *testing.T) {
 	if !begins || !ends {
 		t.Fatalf("%s has no place for the families", path)
 	}
-	want := familiesPage(string(metrics.Append(nil, full())))
+	want := familiesPage(string(metrics.Append(metrics.Append(nil, full()), fullPool())))
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(path, []byte(before+familiesBegin+want+familiesEnd+after), 0o644); err != nil {
 			t.Fatal(err)

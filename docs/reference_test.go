@@ -116,17 +116,24 @@ func full() *observe.Snapshot {
 		Sources: []observe.Source{{NTSCookies: &n, Measured: true}},
 		Servers: []observe.Server{{}},
 		Suite: observe.Suite{
-			KeyExchange: map[string]uint64{"x": 1}, Verdicts: map[string]uint64{"x": 1}, KeySetAge: 1,
+			KeyExchange: map[string]uint64{"x": 1}, KeyExchangeServers: []observe.KeyExchangeServer{{}}, Verdicts: map[string]uint64{"x": 1}, KeySetAge: 1,
 			VirtualTruth: &observe.VirtualTruth{}, EstimateKnown: true,
 		},
 	}
 	return s
 }
 
+// fullPool is the same for a pool.
+func fullPool() *observe.Snapshot {
+	return &observe.Snapshot{Pool: &observe.Pool{
+		Outcomes: map[string]uint64{"x": 1}, Servers: []observe.PoolServer{{Exchanges: map[string]uint64{"x": 1}}},
+	}}
+}
+
 // TestMetricsPage compares families and labels with the page.
 func TestMetricsPage(t *testing.T) {
 	p := readPage(t, "ntp-metrics-exporter.8")
-	text := string(metrics.Append(nil, full()))
+	text := string(metrics.Append(nil, full())) + string(metrics.Append(nil, fullPool()))
 	var families []string
 	for _, m := range regexp.MustCompile(`(?m)^# HELP (\S+)`).FindAllStringSubmatch(text, -1) {
 		families = append(families, m[1])
@@ -134,7 +141,7 @@ func TestMetricsPage(t *testing.T) {
 	var documented []string
 	for _, tags := range p.sections {
 		for _, tag := range tags {
-			if strings.HasPrefix(tag, "ntp_") {
+			if strings.HasPrefix(tag, "ntp_") || strings.HasPrefix(tag, "nts_pool_") {
 				documented = append(documented, tag)
 			}
 		}
@@ -204,6 +211,10 @@ func TestObservationPage(t *testing.T) {
 		all[object] = append(all[object], rest)
 	}
 	for object, want := range all {
+		if object == "nts_pool_ke" {
+			readPage(t, "nts-pool-ke.8").has(t, object, want, true)
+			continue
+		}
 		p.has(t, object, want, true)
 	}
 }

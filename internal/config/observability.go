@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -28,6 +29,24 @@ type Observability struct {
 // allPermissions are the bits that observation-permissions may set.
 const allPermissions = 0o777
 
+// LoadObservability reads the table [observability] of a configuration of either program, for those who look at it. An
+// empty path means DefaultPath. The error is Problems.
+func LoadObservability(path string) (Observability, error) {
+	cfg, _, err := Load(path)
+	var notBuilt *NotBuilt
+	switch {
+	case err == nil, errors.As(err, &notBuilt): // what the daemon lacks does not hurt its observers
+		return cfg.Observability, nil
+	case path != "" && IsPool(err):
+		p, _, err := LoadPool(path)
+		if err != nil {
+			return Observability{}, err
+		}
+		return p.Observability, nil
+	}
+	return Observability{}, err
+}
+
 func defaultObservability() Observability {
 	return Observability{
 		LogLevel:               zerolog.InfoLevel,
@@ -37,8 +56,8 @@ func defaultObservability() Observability {
 	}
 }
 
-// logKeys reads the keys that both programs have.
-func (t *table) logKeys(o *Observability) {
+// observabilityKeys reads the keys that both programs have.
+func (t *table) observabilityKeys(o *Observability) {
 	levels, formats := logging.Levels(), logging.Formats()
 	if i, ok := t.oneOf("log-level", levels...); ok {
 		o.LogLevel, _ = logging.ParseLevel(levels[i])
@@ -52,6 +71,10 @@ func (t *table) logKeys(o *Observability) {
 	if t.boolean("ansi-colors", &colors); t.has("ansi-colors") {
 		o.ANSIColors = &colors
 	}
+	t.file("observation-path", defaultSocket, &o.ObservationPath)
+	t.permissions("observation-permissions", &o.ObservationPermissions)
+	t.file("log-path-metrics-exporter", "/var/log/ntp-metrics-exporter.log", &o.ExporterLogPath)
+	t.listen("metrics-exporter-listen", "127.0.0.1:9975", &o.MetricsExporterListen)
 }
 
 // observability reads [observability] (ntpd-rs.md 2.2).
@@ -60,11 +83,7 @@ func (l *loader) observability(t *table) Observability {
 	if l.atDefaultPath {
 		o.ObservationPath = defaultSocket
 	}
-	t.logKeys(&o)
-	t.file("log-path-metrics-exporter", "/var/log/ntp-metrics-exporter.log", &o.ExporterLogPath)
-	t.file("observation-path", defaultSocket, &o.ObservationPath)
-	t.permissions("observation-permissions", &o.ObservationPermissions)
-	t.listen("metrics-exporter-listen", "127.0.0.1:9975", &o.MetricsExporterListen)
+	t.observabilityKeys(&o)
 	if n := t.get("control-path"); n != nil {
 		l.notBuilt(n.key, t.name("control-path"), "the control socket")
 	}

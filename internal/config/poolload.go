@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -42,6 +43,12 @@ func LoadPool(path string) (*Pool, []Warning, error) {
 	return l.pool(data)
 }
 
+// IsPool reports whether an error of Load is that of a file that belongs to nts-pool-ke.
+func IsPool(err error) bool {
+	var ps Problems
+	return errors.As(err, &ps) && slices.ContainsFunc(ps, func(p Problem) bool { return p.Key == poolTable })
+}
+
 // ParsePool is LoadPool for text that is at hand: it touches no file.
 func ParsePool(name string, data []byte) (*Pool, []Warning, error) {
 	return newLoader(name, false).pool(data)
@@ -56,7 +63,7 @@ func (l *loader) pool(data []byte) (*Pool, []Warning, error) {
 	root := l.parse(data)
 	p := &Pool{Path: l.file, Observability: defaultObservability()}
 	log := root.sub("observability")
-	log.logKeys(&p.Observability)
+	log.observabilityKeys(&p.Observability)
 	log.finish()
 	if t := root.sub(poolTable); root.has(poolTable) {
 		l.poolServer(t, p)

@@ -3,7 +3,6 @@ package ctl
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math/bits"
 	"slices"
 	"strings"
@@ -96,6 +95,12 @@ func daemonLine(s *observe.Snapshot) string {
 		text += ", stepped the clock once"
 	default:
 		text += fmt.Sprintf(", stepped the clock %d times", s.Suite.Steps)
+	}
+	if n := s.Suite.ConsensusLost; n > 0 {
+		text += fmt.Sprintf(", agreement of the sources lost: %d", n)
+	}
+	if n := s.Suite.LoopsDetected; n > 0 {
+		text += fmt.Sprintf(", loops found: %d", n)
 	}
 	return text
 }
@@ -198,20 +203,21 @@ func serverBlock(s *observe.Snapshot, p painter) string {
 
 // keyExchangeBlock lists the outcomes of the NTS key exchange server that occurred.
 func keyExchangeBlock(s *observe.Snapshot, p painter) string {
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(s.Suite.KeyExchange)) {
-		if n := s.Suite.KeyExchange[name]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %d", clean(name), n))
-		}
-	}
 	if len(s.Suite.KeyExchange) == 0 && s.Suite.KeySetAge == 0 {
 		return ""
 	}
-	if len(parts) == 0 {
-		parts = []string{"no connections"}
-	}
+	text := occurred(s.Suite.KeyExchange, "no connections")
 	if s.Suite.KeySetAge > 0 {
-		parts = append(parts, "cookie key changed "+span(time.Duration(s.Suite.KeySetAge*1e9))+" ago")
+		text += ", cookie key changed " + span(time.Duration(s.Suite.KeySetAge*1e9)) + " ago"
 	}
-	return "\n" + p.paint("NTS key exchange:", bold) + " " + strings.Join(parts, ", ") + "\n"
+	text = "\n" + p.paint("NTS key exchange:", bold) + " " + text + "\n"
+	for i := range s.Suite.KeyExchangeServers {
+		k := &s.Suite.KeyExchangeServers[i]
+		text += fmt.Sprintf("   %s: %s", clean(k.Address), connections(&k.Connections))
+		if k.Kept > 0 {
+			text += fmt.Sprintf(", %d kept for pools", k.Kept)
+		}
+		text += "\n"
+	}
+	return text
 }

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -16,20 +17,19 @@ func socketPath(socket, configPath string) (string, error) {
 	if socket != "" {
 		return socket, nil
 	}
-	cfg, _, err := config.Load(configPath)
-	var notBuilt *config.NotBuilt
+	o, err := config.LoadObservability(configPath)
 	switch {
-	case err == nil, errors.As(err, &notBuilt):
+	case err == nil:
 	case configPath == "" && unreadable(err):
 		return config.DefaultObservationPath, nil
 	default:
 		return "", &exitError{program.ExitConfig, err}
 	}
-	if cfg.Observability.ObservationPath == "" {
+	if o.ObservationPath == "" {
 		return "", fail(program.ExitConfig, "%s: observability.observation-path: is not set, the daemon cannot be observed; "+
-			"add it and restart the daemon, or name a socket with --socket", cfg.Path)
+			"add it and restart the daemon, or name a socket with --socket", cmp.Or(configPath, config.DefaultPath))
 	}
-	return cfg.Observability.ObservationPath, nil
+	return o.ObservationPath, nil
 }
 
 // unreadable reports whether the whole file could not be opened for lack of permission.
@@ -47,6 +47,6 @@ func read(ctx context.Context, path string) (*observe.Snapshot, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fail(program.ExitPermission, "%w; this user may not read it, see observation-permissions", err)
 	default:
-		return nil, fail(program.ExitUnavailable, "%w; is ntp-daemon running with this configuration?", err)
+		return nil, fail(program.ExitUnavailable, "%w; is the daemon running with this configuration?", err)
 	}
 }

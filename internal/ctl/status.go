@@ -32,6 +32,9 @@ func writeStatus(e *Env, s *observe.Snapshot, format string) error {
 	switch format {
 	case formatPlain:
 		text = []byte(plainStatus(s, painter(e.Colour)))
+		if s.Pool != nil {
+			text = []byte(poolStatus(s, painter(e.Colour)))
+		}
 	case formatPrometheus:
 		text = metrics.Append(nil, s)
 	case formatJSON:

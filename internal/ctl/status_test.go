@@ -35,7 +35,28 @@ func busy() *observe.Snapshot {
 		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6, Reference: "192.0.2.1",
 			RootDispersion: 0.0021, EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 2,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 0}, KeySetAge: 3600,
+			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 2, Connections: observe.Connections{Accepted: 5, Full: 1, Open: 3}}},
+			ConsensusLost:      1, LoopsDetected: 2,
 			VirtualTruth: &observe.VirtualTruth{Offset: 3e-6, Frequency: -2e-8}},
+	}
+}
+
+// pooling is a snapshot of nts-pool-ke.
+func pooling() *observe.Snapshot {
+	return &observe.Snapshot{
+		Program: observe.Program{Version: "1.2.3", UptimeSeconds: 3725.25},
+		Pool: &observe.Pool{
+			Address: "[::]:4460", Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7},
+			Outcomes: map[string]uint64{"served": 20, "no_server": 0, "tls_failed": 3},
+			Servers: []observe.PoolServer{
+				{Server: "a.example:4460", Breaker: observe.BreakerClosed, Known: true, Dialect: "iana", Protocols: []uint16{0}, Algorithms: []uint16{15, 30},
+					Exchanges: map[string]uint64{"served": 20, "no_server": 0}},
+				{Server: "b.example:8080", Breaker: observe.BreakerOpen, OpenFor: 8, Failures: 3, Exchanges: map[string]uint64{"no_server": 3},
+					LastError: "timeout", ErrorAge: 2},
+				{Server: "c.example:4460", Breaker: observe.BreakerTrial, Failures: 4, Dialect: "cert", Algorithms: []uint16{15},
+					Exchanges: map[string]uint64{"server_failed": 4}, LastError: "answer", ErrorAge: 90},
+			},
+		},
 	}
 }
 
@@ -50,6 +71,10 @@ func starting() *observe.Snapshot {
 func TestPlainStatus_Golden(t *testing.T) {
 	golden(t, "status.txt", plainStatus(busy(), false))
 	golden(t, "status-colour.txt", plainStatus(busy(), true))
+	golden(t, "status-pool.txt", poolStatus(pooling(), false))
+	empty := pooling()
+	empty.Pool = &observe.Pool{Address: "[::]:4460"}
+	golden(t, "status-pool-empty.txt", poolStatus(empty, false))
 	golden(t, "status-starting.txt", plainStatus(starting(), false))
 	refused := starting()
 	refused.Suite.State, refused.Suite.Refusal, refused.Suite.Clock = "refused", "a step of 2000 s exceeds the limit", "system"
@@ -81,6 +106,27 @@ func TestStatus_Formats(t *testing.T) {
 	c.expect(t, c.run("status", "-f", "xml", "-c", config), 64, "", `format "xml"`)
 }
 
+// The socket of a pool is told from that of a daemon, whether the file names it or the option.
+func TestStatus_Pool(t *testing.T) {
+	c := newConsole(t)
+	path := observed(t, pooling)
+	config := writeFile(t, t.TempDir(), "pool.toml", "[nts-pool-ke-server]\nlisten = \"[::]:4460\"\ncertificate-chain-path = \"../../test-keys/end.fullchain.pem\"\n"+
+		"private-key-path = \"../../test-keys/end.key\"\nkey-exchange-servers = []\n[observability]\nobservation-path = \""+path+"\"\n")
+	c.expect(t, c.run("status", "-c", config), 0, "Time sources:", "")
+	c.expect(t, c.run("status", "--socket", path), 0, "Time sources:", "")
+	if code := c.run("status", "--json", "--socket", path); code != 0 {
+		t.Fatalf("exit %d", code)
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(c.out.Bytes(), &members); err != nil || len(members) != 2 || members["nts_pool_ke"] == nil || members["program"] == nil {
+		t.Errorf("%v: members %v", err, members)
+	}
+	if code := c.run("status", "-f", "prometheus", "-s", path); code != 0 || c.out.String() != string(metrics.Append(nil, pooling())) {
+		t.Errorf("prometheus: exit %d, %d bytes", code, c.out.Len())
+	}
+	c.expect(t, c.run("wait-sync", "-s", path, "-t", "1ms"), 1, "", "steers no clock")
+}
+
 func TestStatus_Failures(t *testing.T) {
 	c := newConsole(t)
 	dir := t.TempDir()
@@ -90,7 +136,7 @@ func TestStatus_Failures(t *testing.T) {
 	file := writeFile(t, dir, "file", "not a socket")
 
 	c.expect(t, c.run("status", "-c", none), 78, "", "observation-path: is not set")
-	c.expect(t, c.run("status", "-c", gone), 69, "", "is ntp-daemon running")
+	c.expect(t, c.run("status", "-c", gone), 69, "", "is the daemon running")
 	c.expect(t, c.run("status", "-c", bad), 78, "", "observation-pfad")
 	c.expect(t, c.run("status", "-c", dir+"/missing.toml"), 78, "", "missing.toml")
 	c.expect(t, c.run("status", "--socket", file), 69, "", file)

@@ -13,9 +13,6 @@ import (
 	"ntp-daemon/internal/program"
 )
 
-// poolTable is the table that makes a file one of nts-pool-ke.
-const poolTable = "nts-pool-ke-server"
-
 // longestText is more than config reads of one file, in bytes; that there is more is then its problem to report.
 const longestText = 8 << 20
 
@@ -35,7 +32,7 @@ func validateCommand(e *Env) *cli.Command {
 // check loads a configuration as the daemon would.
 func check(path string) ([]config.Warning, error) {
 	_, warnings, err := config.Load(path)
-	if path != "" && isPool(err) {
+	if path != "" && config.IsPool(err) {
 		_, warnings, err = config.LoadPool(path)
 	}
 	return warnings, err
@@ -56,7 +53,7 @@ func checkText(path string) ([]config.Warning, error) {
 		return nil, err
 	}
 	_, warnings, err := config.Parse(path, text)
-	if isPool(err) {
+	if config.IsPool(err) {
 		_, warnings, err = config.ParsePool(path, text)
 	}
 	return warnings, err
@@ -93,18 +90,4 @@ func validate(e *Env, path string, offline bool) error {
 	}
 	fmt.Fprintln(e.Err, verdict)
 	return nil
-}
-
-// isPool reports whether the loader of ntp-daemon found the table of nts-pool-ke.
-func isPool(err error) bool {
-	var ps config.Problems
-	if !errors.As(err, &ps) {
-		return false
-	}
-	for _, p := range ps {
-		if p.Key == poolTable {
-			return true
-		}
-	}
-	return false
 }

@@ -48,6 +48,8 @@ func (l syncLimits) unmet(s *observe.Snapshot) string {
 	r := readingOf(s)
 	worst, fastest := math.Abs(r.offset)+r.offsetSigma, math.Abs(r.frequency)+r.frequencySigma
 	switch {
+	case s.Pool != nil:
+		return "this is the socket of nts-pool-ke, which steers no clock"
 	case !s.Suite.Synchronized:
 		return notSynchronised(s)
 	case l.offset < 0 && l.frequency < 0:

@@ -17,6 +17,7 @@ import (
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/secret"
 )
@@ -90,6 +91,14 @@ func (k *keListener) run(ctx context.Context) error {
 }
 
 func (k *keListener) close() { _ = k.ln.Close() }
+
+// connections is what the snapshot tells of this listener.
+func (k *keListener) connections() observe.KeyExchangeServer {
+	c := k.server.Counters()
+	return observe.KeyExchangeServer{
+		Address: k.cfg.Listen.String(), Connections: observe.Connections(c.Accept), Kept: c.Kept, KeyExports: c.Exports,
+	}
+}
 
 // addCounters adds the outcomes of this listener to the sum over all.
 func (k *keListener) addCounters(sum map[string]uint64) {

@@ -117,12 +117,14 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		Synchronized: v.Synchronized, State: rep.State.String(), Clock: d.clockName(), Frequency: rep.Applied,
 		Offset: rep.Offset.Seconds(), Uncertainty: rep.OffsetSigma.Seconds(),
 		RootDispersion: v.RootDispersion(now).Seconds(), Reference: refText(v.Stratum, v.RefID),
-		KeyExchange: map[string]uint64{}, Verdicts: map[string]uint64{},
+		KeyExchange: map[string]uint64{}, KeyExchangeServers: []observe.KeyExchangeServer{}, Verdicts: map[string]uint64{},
 		EstimateKnown: rep.EstimateKnown, FrequencyError: rep.Applied - rep.Frequency, FrequencyUncertainty: rep.FreqSigma,
+		ConsensusLost: rep.ConsensusLost, LoopsDetected: rep.LoopsDetected, WrongEpoch: rep.WrongEpoch, InLeap: rep.InLeap,
 		Steps: uint64(max(rep.Steps, 0)), LastStep: rep.LastStep.Seconds(), Refusal: rep.Refusal,
 	}
 	for _, k := range d.ke {
 		k.addCounters(s.KeyExchange)
+		s.KeyExchangeServers = append(s.KeyExchangeServers, k.connections())
 	}
 	for _, l := range d.servers {
 		t := l.totals()

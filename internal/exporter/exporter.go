@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,14 +39,13 @@ const (
 // Main loads the configuration and serves until ctx ends; hup asks for the log file to be opened anew. For its error
 // see program.ExitCode.
 func Main(ctx context.Context, configPath string, hup <-chan os.Signal) error {
-	cfg, _, err := config.Load(configPath)
-	var notBuilt *config.NotBuilt
-	if err != nil && !errors.As(err, &notBuilt) { // what the daemon lacks does not hurt its exporter
+	o, err := config.LoadObservability(configPath)
+	if err != nil {
 		return &program.ConfigError{Err: err}
 	}
-	o := cfg.Observability
 	if o.ObservationPath == "" {
-		return &program.ConfigError{Err: fmt.Errorf("%s: observability.observation-path: is not set; add it here and restart the daemon", cfg.Path)}
+		return &program.ConfigError{Err: fmt.Errorf("%s: observability.observation-path: is not set; add it here and restart the daemon",
+			cmp.Or(configPath, config.DefaultPath))}
 	}
 	o.LogPath = o.ExporterLogPath
 	log, file, err := program.OpenLog(o, o.LogLevel, nil)

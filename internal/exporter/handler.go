@@ -49,7 +49,7 @@ type readiness struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// serveReady answers 200 while the daemon can be read and is synchronised, else 503 and why.
+// serveReady answers 200 while the daemon can be read and is synchronised, or the pool can be read, else 503 and why.
 func serveReady(read reader) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var body readiness
@@ -57,6 +57,8 @@ func serveReady(read reader) http.HandlerFunc {
 		switch {
 		case err != nil:
 			body.Reason = err.Error()
+		case s.Pool != nil: // a pool that answers serves
+			body.Ready = true
 		case !s.Suite.Synchronized:
 			body.State, body.Reason = s.Suite.State, "the clock is not synchronised"
 			if s.Suite.Refusal != "" {

@@ -13,11 +13,7 @@ const pollWithoutSources = 16
 
 // compatible are the families of ntpd-rs 1.9 in its order (ntpd-rs.md 3.3).
 var compatible = []family{
-	{"ntp_uptime_seconds", "Time since the daemon started.", gauge, seconds,
-		func(s *observe.Snapshot, emit emitter) {
-			emit(s.Program.UptimeSeconds, label{"version", s.Program.Version},
-				label{"build_commit", s.Program.BuildCommit}, label{"build_commit_date", s.Program.BuildCommitDate})
-		}},
+	{"ntp_uptime_seconds", "Time since the daemon started.", gauge, seconds, uptime},
 	{"ntp_system_poll_interval_seconds", "Shortest poll interval of all sources (deprecated, see the sources).", gauge, seconds,
 		system(systemPoll)},
 	{"ntp_system_accumulated_steps_seconds", "Sum of the sizes of all steps after the start.", gauge, seconds,
@@ -77,6 +73,12 @@ var compatible = []family{
 		stats(func(c *observe.ServerStats) uint64 { return c.NTSRateLimited })},
 	{"ntp_server_nts_nak_packets_total", "NTS packets that did not verify and were answered with a NAK.", counter, none,
 		stats(func(c *observe.ServerStats) uint64 { return c.NTSNAK })},
+}
+
+// uptime is also what names the build.
+func uptime(s *observe.Snapshot, emit emitter) {
+	emit(s.Program.UptimeSeconds, label{"version", s.Program.Version},
+		label{"build_commit", s.Program.BuildCommit}, label{"build_commit_date", s.Program.BuildCommitDate})
 }
 
 // system makes a family of one sample without labels.

@@ -41,7 +41,29 @@ func busy() *observe.Snapshot {
 		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6,
 			EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 1,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 1}, Verdicts: map[string]uint64{"answered": 17, "bad length": 3},
+			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 8, KeyExports: 9,
+				Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7}}},
+			ConsensusLost: 13, LoopsDetected: 14, WrongEpoch: 15, InLeap: 16,
 			KeySetAge: 3600, VirtualTruth: &observe.VirtualTruth{Offset: 3e-6, Frequency: -2e-8}},
+	}
+}
+
+// pooling is a snapshot of a pool.
+func pooling() *observe.Snapshot {
+	return &observe.Snapshot{
+		Program: observe.Program{Version: "1.2.3", BuildCommit: "abc1234", BuildCommitDate: "2026-11-25", UptimeSeconds: 60},
+		Pool: &observe.Pool{
+			Address: "[::]:4460", Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7},
+			Outcomes: map[string]uint64{"served": 20, "no_server": 0, "tls_failed": 3},
+			Servers: []observe.PoolServer{
+				{Server: "a.example:4460", Breaker: observe.BreakerClosed, Known: true, Dialect: "iana", Protocols: []uint16{0}, Algorithms: []uint16{15, 30},
+					Exchanges: map[string]uint64{"served": 20, "no_server": 0}},
+				{Server: "b.example:8080", Breaker: observe.BreakerOpen, OpenFor: 8, Failures: 3, Exchanges: map[string]uint64{"no_server": 3},
+					LastError: "timeout", ErrorAge: 2},
+				{Server: "c.example:4460", Breaker: observe.BreakerTrial, Failures: 4, Dialect: "cert", Algorithms: []uint16{15},
+					Exchanges: map[string]uint64{"server_failed": 4}, LastError: "answer", ErrorAge: 90},
+			},
+		},
 	}
 }
 
@@ -64,6 +86,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestAppend_Golden(t *testing.T) {
 	golden(t, "busy.txt", Append(nil, busy()))
+	golden(t, "pool.txt", Append(nil, pooling()))
 	golden(t, "empty.txt", Append(nil, &observe.Snapshot{System: observe.System{LeapIndicator: "Unsynchronized", Stratum: 16}}))
 }
 
@@ -73,8 +96,12 @@ func TestAppend_PrometheusReadsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range problems {
-		if strings.HasPrefix(p.Metric, "ntp_daemon_") {
+	more, err := promlint.New(bytes.NewReader(Append(nil, pooling()))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range append(problems, more...) {
+		if strings.HasPrefix(p.Metric, "ntp_daemon_") || strings.HasPrefix(p.Metric, "nts_pool_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
 	}

@@ -27,6 +27,15 @@ var own = []family{
 		estimate(func(s *observe.Suite) float64 { return s.FrequencyUncertainty })},
 	{"ntp_daemon_steps_total", "Steps that the daemon made.", counter, none,
 		system(func(s *observe.Snapshot) float64 { return float64(s.Suite.Steps) })},
+	{"ntp_daemon_consensus_lost_total", "Times that the agreement of the sources was lost.", counter, none,
+		system(func(s *observe.Snapshot) float64 { return float64(s.Suite.ConsensusLost) })},
+	{"ntp_daemon_loops_detected_total", "Times that a source was found to follow this daemon.", counter, none,
+		system(func(s *observe.Snapshot) float64 { return float64(s.Suite.LoopsDetected) })},
+	{"ntp_daemon_dropped_samples_total", "Good answers of sources that were not used, because the clock was stepped meanwhile (over_step) or a leap second was near (in_leap).", counter, none,
+		func(s *observe.Snapshot, emit emitter) {
+			emit(float64(s.Suite.InLeap), label{"reason", "in_leap"})
+			emit(float64(s.Suite.WrongEpoch), label{"reason", "over_step"})
+		}},
 	{"ntp_daemon_source_stratum", "Stratum that the source claims.", gauge, none,
 		sources(measured, func(r *observe.Source) float64 { return float64(r.Stratum) })},
 	{"ntp_daemon_source_reach", "Which of the last eight polls were answered, as a number of eight bits, the latest in bit 0.", gauge, none,
@@ -37,6 +46,15 @@ var own = []family{
 		sources(measured, func(r *observe.Source) float64 { return r.Jitter })},
 	{"ntp_daemon_key_exchange_total", "Connections to the NTS key exchange server by outcome.", counter, none,
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.KeyExchange, "outcome", emit) }},
+	{"ntp_daemon_key_exchange_connections_total", "Connections to the key exchange by what became of them: accepted, closed_full (every place taken), closed_prefix (too many from one network), evicted_idle (had not spoken), accept_errors, panics.", counter, none,
+		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) { connectionEvents(&r.Connections, emit, at) })},
+	{"ntp_daemon_key_exchange_active_connections", "Connections to the key exchange now: open, in_use (those that hold a place), kept (for pools).", gauge, none,
+		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) {
+			connectionsNow(&r.Connections, emit, at)
+			emit(float64(r.Kept), at, label{"kind", "kept"})
+		})},
+	{"ntp_daemon_key_exchange_exports_total", "TLS sessions that a client's keys were made from.", counter, none,
+		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) { emit(float64(r.KeyExports), at) })},
 	{"ntp_daemon_server_verdicts_total", "Packets to the NTP server by what became of them.", counter, none,
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.Verdicts, "verdict", emit) }},
 	{"ntp_daemon_server_dropped_packets_total", "Packets that the kernel dropped before the server saw them, nearly always for a full receive buffer; not among the received ones.", counter, none,
@@ -71,10 +89,20 @@ func truth(value func(*observe.VirtualTruth) float64) func(*observe.Snapshot, em
 	}
 }
 
-// byName emits a table of counters in the order of their names.
-func byName(counts map[string]uint64, name string, emit emitter) {
+// keyExchanges makes a family with samples for every listen address of the key exchange.
+func keyExchanges(samples func(r *observe.KeyExchangeServer, emit emitter, at label)) func(*observe.Snapshot, emitter) {
+	return func(s *observe.Snapshot, emit emitter) {
+		for i := range s.Suite.KeyExchangeServers {
+			r := &s.Suite.KeyExchangeServers[i]
+			samples(r, emit, label{"listen_address", r.Address})
+		}
+	}
+}
+
+// byName emits a table of counters in the order of their names, which follow the labels of all of them.
+func byName(counts map[string]uint64, name string, emit emitter, at ...label) {
 	for _, key := range slices.Sorted(maps.Keys(counts)) {
-		emit(float64(counts[key]), label{name, key})
+		emit(float64(counts[key]), append(at[:len(at):len(at)], label{name, key})...)
 	}
 }
 

@@ -2,14 +2,16 @@ package observe
 
 import "ntp-daemon/internal/ntp"
 
-// Snapshot is one observation of the daemon. The members up to Servers have the names, units and meaning of
-// ntpd-rs 1.9 (its exporters and dashboards read it); Suite holds what only we report.
+// Snapshot is one observation of ntp-daemon or, if Pool is set, of nts-pool-ke; what the other program has is left
+// out. The members up to Servers have the names, units and meaning of ntpd-rs 1.9 (its exporters and dashboards read
+// it); Suite holds what only we report.
 type Snapshot struct {
 	Program Program  `json:"program"`
-	System  System   `json:"system"`
-	Sources []Source `json:"sources"` // by id
-	Servers []Server `json:"servers"` // in configuration order
-	Suite   Suite    `json:"ntp_daemon"`
+	System  System   `json:"system,omitzero"`
+	Sources []Source `json:"sources,omitzero"` // by id
+	Servers []Server `json:"servers,omitzero"` // in configuration order
+	Suite   Suite    `json:"ntp_daemon,omitzero"`
+	Pool    *Pool    `json:"nts_pool_ke,omitempty"`
 }
 
 // Time is an era-less NTP 32.32 timestamp.
@@ -113,6 +115,14 @@ type Suite struct {
 	Refusal        string            `json:"refusal"`           // why steering was refused, empty if it was not
 	KeySetAge      float64           `json:"keyset_age"`        // seconds since the last cookie key rotation, 0 without a key set
 	VirtualTruth   *VirtualTruth     `json:"virtual,omitempty"` // only with clock = "virtual"
+
+	KeyExchangeServers []KeyExchangeServer `json:"key_exchange_servers"` // in configuration order
+
+	// What went wrong since start. A consensus that is lost again and again, or a loop, wants a look at the sources.
+	ConsensusLost uint64 `json:"consensus_lost"`    // times that the agreement of the sources was lost
+	LoopsDetected uint64 `json:"loops_detected"`    // times that a source was found to follow us
+	WrongEpoch    uint64 `json:"samples_over_step"` // dropped, because the clock was stepped during the exchange
+	InLeap        uint64 `json:"samples_in_leap"`   // dropped, because a leap second was near
 
 	// Offset, Uncertainty and the two values below have meaning only with EstimateKnown.
 	EstimateKnown        bool    `json:"estimate_known"`

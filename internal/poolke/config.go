@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"time"
@@ -38,6 +39,10 @@ type Config struct {
 	// ProxyPeers are the load balancers whose PROXY protocol headers are believed. Not empty: every connection
 	// must come from one of them and begin with a header. Empty: headers are not understood.
 	ProxyPeers []netip.Prefix
+
+	// ObservationPath is the Unix socket at which the pool's state can be read, with these permissions; empty: none.
+	ObservationPath        string
+	ObservationPermissions fs.FileMode
 
 	Protocols []record.Protocol // that users may get; empty: NTPv4
 
@@ -97,6 +102,7 @@ func FromConfig(c *config.Pool, now time.Time) (Config, error) {
 	}
 	return Config{
 		Listen: c.Listen, Certificate: cert, Roots: c.Roots, Backends: c.Servers, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers,
+		ObservationPath: c.Observability.ObservationPath, ObservationPermissions: c.Observability.ObservationPermissions,
 	}, nil
 }
 

@@ -94,6 +94,7 @@ func (x *userExchange) run(ctx context.Context) (answer []byte, out Outcome, err
 			break
 		}
 		answer, out, err := x.try(ctx, u, len(order)-i)
+		u.tally[out].Add(1)
 		switch {
 		case err == nil && out == Served, x.bound():
 			return answer, out, err
@@ -240,7 +241,7 @@ func (x *userExchange) take(u *upstream, choice nts.Choice) (nts.Keys, error) {
 
 // recordFailure counts a failure of a time source and says so once when it is taken out of rotation.
 func (x *userExchange) recordFailure(u *upstream, err error) {
-	if u.fail(time.Now()) {
+	if u.fail(time.Now(), err) {
 		x.p.log.Warn().Str("server", u.backend.String()).Str("e", printable.Text(err.Error())).
 			Msg("time source fails repeatedly, others are preferred for a while")
 	}

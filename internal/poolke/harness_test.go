@@ -336,8 +336,8 @@ func (w *testPool) ask(request []byte) (answer []byte, keys string) {
 // has his answer.
 func (w *testPool) requireCount(o Outcome, n uint64) {
 	w.t.Helper()
-	eventually(w.t, func() bool { return w.pool.Counters()[o.String()] == n })
-	if got := w.pool.Counters(); got[o.String()] != n {
+	eventually(w.t, func() bool { return w.pool.tally.read()[o.String()] == n })
+	if got := w.pool.tally.read(); got[o.String()] != n {
 		w.t.Errorf("counted %v, want %d × %v", got, n, o)
 	}
 }

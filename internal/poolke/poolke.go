@@ -78,14 +78,16 @@ func (p *Pool) Run(ctx context.Context) error {
 		// A balancer stands for many users; each is counted when its header has named it.
 		Exempt: func(a netip.Addr) bool { return p.snap.Load().cfg.trusts(a) },
 	})
-	p.log.Info().Msgf("listening on 'Ok(%s)'", bound(ln, cfg.Listen))
+	address := bound(ln, cfg.Listen)
+	p.log.Info().Msgf("listening on 'Ok(%s)'", address)
 
 	stop, cancel := context.WithCancel(ctx)
-	var reloads sync.WaitGroup
-	reloads.Go(func() { p.reloadLoop(stop) })
+	var tasks sync.WaitGroup
+	tasks.Go(func() { p.reloadLoop(stop) })
+	(&observer{p: p, loop: loop, address: address, started: time.Now()}).serveSocket(stop, &tasks)
 	err = loop.Serve(ctx, ln)
 	cancel()
-	reloads.Wait()
+	tasks.Wait()
 	p.snap.Load().close()
 	if err != nil {
 		return fmt.Errorf("serve users: %w", err)
@@ -122,7 +124,7 @@ func (p *Pool) reloadLoop(ctx context.Context) {
 }
 
 // Swap replaces list, certificate, trusted load balancers and time limits for all users who come from now on, or nothing if
-// the configuration is faulty. The listen address and the connection limits stay as they were.
+// the configuration is faulty. The listen address, the connection limits and the observation socket stay as they were.
 func (p *Pool) Swap(c Config) error {
 	old := p.snap.Load()
 	s, err := p.snapshot(c, old)
@@ -133,6 +135,3 @@ func (p *Pool) Swap(c Config) error {
 	s.retire(old)
 	return nil
 }
-
-// Counters is how many users' exchanges ended in which way.
-func (p *Pool) Counters() map[string]uint64 { return p.tally.read() }

@@ -241,7 +241,7 @@ func TestP07_LimitsAreTheUsers(t *testing.T) {
 	w := behind(t, 2, "127.0.0.1/32", "10.0.0.0/8")
 	open := func(user string) {
 		w.t.Helper()
-		before := w.pool.Counters()[OverLimit.String()]
+		before := w.pool.tally.read()[OverLimit.String()]
 		c := w.through(proxyFor(user))
 		conn := tls.Client(c, ke.ClientTLS("pool.example", w.ca.Pool(), nil))
 		if err := conn.HandshakeContext(t.Context()); err != nil {

@@ -316,7 +316,7 @@ func TestP16_NothingSecretIsShown(t *testing.T) {
 	w.requireCount(Served, 2)
 	w.requireCount(ServerFailed, 2)
 	secrets = append(secrets, []byte(token), []byte("secret.example"))
-	shown := w.log.String() + fmt.Sprintf("%v %+v %#v", w.cfg, w.cfg, w.cfg.Backends) + fmt.Sprint(w.pool.Counters())
+	shown := w.log.String() + fmt.Sprintf("%v %+v %#v", w.cfg, w.cfg, w.cfg.Backends) + fmt.Sprint(w.pool.tally.read())
 	for _, s := range secrets {
 		for _, form := range []string{string(s), hex.EncodeToString(s), base64Of(s), fmt.Sprintf("%v", []byte(s)), fmt.Sprintf("%X", s)} {
 			if strings.Contains(shown, form) {

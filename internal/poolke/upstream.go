@@ -26,6 +26,10 @@ type upstream struct {
 	asking  chan struct{} // closed when the question under way is answered; nil without one
 	lastErr error         // of the last question
 	breaker breaker
+	fault   string    // class of the latest failure, "" before the first
+	failed  time.Time // when that was
+
+	tally tally // users' exchanges with this time source
 }
 
 // supports returns the time source's lists, from memory if they are fresh. Of several users who need
@@ -93,10 +97,11 @@ func (u *upstream) succeed() (recovered bool) {
 }
 
 // fail notes a failure, after which nothing of what was known is believed. True if the breaker opened.
-func (u *upstream) fail(now time.Time) (opened bool) {
+func (u *upstream) fail(now time.Time, cause error) (opened bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.until = time.Time{}
+	u.fault, u.failed = faultClass(cause), now
 	return u.breaker.fail(now)
 }
 
