@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -27,6 +28,16 @@ func (t *table) address(key string, host *string, port *uint16) {
 	if p != 0 {
 		*port = p
 	}
+}
+
+// SplitAddress reads an address as the configuration of a source may hold it: host, host:port, [v6]:port or a bare IPv6
+// address, with a zone or without. The port is 0 if none is written. The error says what is wrong and what to write.
+func SplitAddress(s string) (host string, port uint16, err error) {
+	host, port, what, remedy := splitAddress(s)
+	if what != "" {
+		return "", 0, fmt.Errorf("%s%s; %s", quote(s), what, remedy)
+	}
+	return host, port, nil
 }
 
 // splitAddress returns host and port, port 0 when none is written, or what is wrong and the remedy.

@@ -53,14 +53,3 @@ func FuzzProtection_ProcessResponse(f *testing.F) {
 		}
 	})
 }
-
-func FuzzSplitHost(f *testing.F) {
-	for _, s := range []string{"a", "a:1", "[::1]:1", "::1", "a:b:c", "[", ":"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if host, _, err := splitHost(s); err == nil && host == "" {
-			t.Fatalf("%q: empty host", s)
-		}
-	})
-}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -73,7 +72,7 @@ func queryCommand(e *Env) *cli.Command {
 				q.aeads = append(q.aeads, aead.Algorithm(id))
 			}
 			var err error
-			if q.host, q.port, err = splitHost(c.Args().First()); err != nil {
+			if q.host, q.port, err = config.SplitAddress(c.Args().First()); err != nil {
 				return fail(program.ExitUsage, "%w", err)
 			}
 			if err := q.check(); err != nil {
@@ -102,29 +101,6 @@ func (q *queryOptions) check() error {
 		return errors.New("--timeout must be positive")
 	}
 	return nil
-}
-
-// splitHost reads host, host:port, [v6]:port and a bare IPv6 address; the port is 0 if none is written.
-func splitHost(s string) (host string, port uint16, err error) {
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return a.String(), 0, nil
-	}
-	host = s
-	if strings.Contains(s, ":") {
-		var digits string
-		if host, digits, err = net.SplitHostPort(s); err != nil {
-			return "", 0, fmt.Errorf("%q is no HOST[:PORT]", clean(s))
-		}
-		n, err := strconv.ParseUint(digits, 10, 16)
-		if err != nil || n == 0 {
-			return "", 0, fmt.Errorf("%q: port %s is out of range; use 1 to 65535", clean(s), clean(digits))
-		}
-		port = uint16(n)
-	}
-	if host == "" || strings.ContainsAny(host, " /@") {
-		return "", 0, fmt.Errorf("%q is no HOST[:PORT]", clean(s))
-	}
-	return host, port, nil
 }
 
 // query finds the server, asks it as often as wanted and prints what it said.

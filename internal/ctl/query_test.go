@@ -288,21 +288,9 @@ func TestQuery_Usage(t *testing.T) {
 	}{
 		{nil, "one HOST"}, {[]string{"a", "b"}, "one HOST"}, {[]string{"-V", "5", "a"}, "version 5"}, {[]string{"-V", "x", "a"}, "invalid value"},
 		{[]string{"--nts", "-V", "3", "a"}, "NTS needs"}, {[]string{"--ca", "f", "a"}, "without --nts"}, {[]string{"-n", "0", "a"}, "out of range"},
-		{[]string{"-n", "1000", "a"}, "out of range"}, {[]string{"-t", "0s", "a"}, "must be positive"}, {[]string{"a:0"}, "out of range"},
-		{[]string{"a:70000"}, "out of range"}, {[]string{"http://a"}, "out of range"}, {[]string{":123"}, "no HOST"}, {[]string{"a\x1b:1:2"}, "a?"},
+		{[]string{"-n", "1000", "a"}, "out of range"}, {[]string{"-t", "0s", "a"}, "must be positive"}, {[]string{"a:0"}, "no valid port; use 1 to 65535"},
+		{[]string{"a:70000"}, "no valid port; use 1 to 65535"}, {[]string{"http://a"}, "no valid port"}, {[]string{":123"}, "no host name"}, {[]string{"a\x1b:1:2"}, `"a\x1b:1:2" is no address`},
 	} {
 		c.expect(t, c.run(append([]string{"query"}, tt.args...)...), 64, "", tt.want)
-	}
-}
-
-func TestSplitHost(t *testing.T) {
-	for in, want := range map[string]string{
-		"a": "a 0", "a:123": "a 123", "192.0.2.1": "192.0.2.1 0", "192.0.2.1:1": "192.0.2.1 1", "::1": "::1 0", "[::1]": "::1 0", "[::1]:5": "::1 5",
-		"fe80::1%eth0": "fe80::1%eth0 0",
-	} {
-		host, port, err := splitHost(in)
-		if got := fmt.Sprintf("%s %d", host, port); err != nil || got != want {
-			t.Errorf("%s: %s, %v; want %s", in, got, err, want)
-		}
 	}
 }
