@@ -205,8 +205,8 @@ func (d *Discipline) Follow(dec *Decision) {
 }
 
 // Applied tells of a change of the clock that the kernel confirmed. Our own changes touch no filter: the state
-// is about Local. A leap second moves true time with the clock. After a foreign change Local itself is in doubt, so every offset is found anew, while
-// frequencies, wander and delays stay.
+// is about Local. A leap second moves true time with the clock. After a foreign change Local itself is in doubt, so
+// every offset is found anew, while frequencies, wander and delays stay.
 func (d *Discipline) Applied(e ntp.LedgerEntry) {
 	if math.IsNaN(e.Frequency) || math.Abs(e.Frequency) >= maxBelievedFrequency {
 		return // no kernel has confirmed this (row K08)

@@ -18,10 +18,10 @@ const (
 	maxSlewWait = time.Hour
 )
 
-// steer turns the estimate into a command (equations 11 and 12). The frequency is corrected fully at every decision. The offset is
-// removed by a constant rate that reaches the target after slew-minimum-duration, or later when the limit says
-// so; the caller asks again at that moment, and then the rate ends. With samples more often than that the rate
-// is renewed each time, so that the offset decays exponentially. There is no loop that could oscillate: the
+// steer turns the estimate into a command (docs/algorithm.md 11 and 12). The frequency is corrected fully at every
+// decision. The offset is removed by a constant rate that reaches the target after slew-minimum-duration, or later when
+// the limit says so; the caller asks again at that moment, and then the rate ends. With samples more often than that
+// the rate is renewed each time, so that the offset decays exponentially. There is no loop that could oscillate: the
 // estimate is about the oscillator and does not know what was commanded.
 func (d *Discipline) steer(dec *Decision) {
 	p, e := &d.params, &dec.Estimate

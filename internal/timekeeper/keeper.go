@@ -106,7 +106,7 @@ func (k *Keeper) Turn(now time.Time, ev system.Event) Effects {
 		return fx
 	}
 	if k.stale {
-		fx.Wait = time.Millisecond
+		fx.Wait = staleWait
 	}
 	rep := k.sys.Report()
 	fx.Report = &rep

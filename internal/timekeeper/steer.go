@@ -19,6 +19,9 @@ const (
 	statusInterval = 10 * time.Second
 	// maxSteerTries bounds the retries of one steer while somebody else keeps changing the clock.
 	maxSteerTries = 3
+	// staleWait is the pause after a steer that was given up: short, because what is served was true before the change,
+	// and long enough for a program that changes the clock without end to cost little.
+	staleWait = 10 * time.Millisecond
 )
 
 // steer changes the clock and enters in the ledger what the kernel confirmed. Filters never hear of a steer that
