@@ -19,19 +19,19 @@ var (
 	_ Clock = (*ReadOnly)(nil)
 )
 
-// world is a kernel clock that is right and moves only when told to.
-type world struct{ s sample }
+// steadyKernel is a kernel clock that is right and moves only when told to.
+type steadyKernel struct{ s sample }
 
-func newWorld() *world {
-	return &world{sample{real: ntp.FromUnix(1_700_000_000, 0), boot: time.Hour, mono: time.Hour, raw: time.Hour, width: time.Microsecond}}
+func newSteadyKernel() *steadyKernel {
+	return &steadyKernel{sample{real: ntp.FromUnix(1_700_000_000, 0), boot: time.Hour, mono: time.Hour, raw: time.Hour, width: time.Microsecond}}
 }
-func (w *world) read() sample { return w.s }
-func (w *world) advance(d time.Duration) {
+func (w *steadyKernel) read() sample { return w.s }
+func (w *steadyKernel) advance(d time.Duration) {
 	w.s.real, w.s.boot, w.s.mono, w.s.raw = w.s.real.Add(d), w.s.boot+d, w.s.mono+d, w.s.raw+d
 }
 
 // ahead is virtual time minus kernel time, now.
-func (w *world) ahead(v *Virtual) time.Duration { return v.Map(w.s.real).Sub(w.s.real) }
+func (w *steadyKernel) ahead(v *Virtual) time.Duration { return v.Map(w.s.real).Sub(w.s.real) }
 
 func near(t *testing.T, what string, got, want, limit time.Duration) {
 	t.Helper()
@@ -41,7 +41,7 @@ func near(t *testing.T, what string, got, want, limit time.Duration) {
 }
 
 func TestVirtualStartsWrongAndIsSteered(t *testing.T) {
-	w := newWorld()
+	w := newSteadyKernel()
 	v := newVirtual(250*time.Millisecond, 50e-6, w.read)
 	near(t, "start", w.ahead(v), 250*time.Millisecond, 1)
 	w.advance(100 * time.Second)
@@ -74,7 +74,7 @@ func TestVirtualStartsWrongAndIsSteered(t *testing.T) {
 }
 
 func TestK08_VirtualRefusesImpossibleValues(t *testing.T) {
-	w := newWorld()
+	w := newSteadyKernel()
 	v := newVirtual(0, math.NaN(), w.read)
 	w.advance(time.Hour)
 	near(t, "a frequency that is no number", w.ahead(v), 0, 0)
@@ -102,7 +102,7 @@ func TestK05_VirtualAndReadOnlyNoticeSteps(t *testing.T) {
 		name        string
 		jump, sleep time.Duration
 	}{{"forward", 100 * time.Second, 0}, {"backward", -3 * time.Second, 0}, {"suspend", 0, time.Hour}} {
-		w := newWorld()
+		w := newSteadyKernel()
 		v := newVirtual(time.Second, 100e-6, w.read)
 		r := newReadOnly(w.read)
 		w.advance(10 * time.Second)
@@ -133,7 +133,7 @@ func TestK05_VirtualAndReadOnlyNoticeSteps(t *testing.T) {
 }
 
 func TestVirtualKeepsManySegments(t *testing.T) {
-	w := newWorld()
+	w := newSteadyKernel()
 	v := newVirtual(0, 0, w.read)
 	for range 1000 {
 		w.advance(time.Second)
@@ -290,7 +290,7 @@ func TestNowAllocatesNothing(t *testing.T) {
 func TestK05_NoiseIsNeitherStepNorSuspend(t *testing.T) {
 	const noise = 56
 	for _, row := range []struct{ step, suspend time.Duration }{{-100 * time.Second, 0}, {0, time.Hour}} {
-		w := newWorld()
+		w := newSteadyKernel()
 		w.s.width = 5 * time.Microsecond
 		clocks := map[string]Clock{"virtual": newVirtual(0, 0, w.read), "read only": newReadOnly(w.read)}
 		w.advance(time.Minute)

@@ -22,7 +22,7 @@ import (
 )
 
 // injected runs a program under strace, which makes some of its system calls fail. What is not named is not stopped.
-func (s *site) injected(name, config string, rules ...string) (p *suite.Proc, trace func() string) {
+func (s *testHost) injected(name, config string, rules ...string) (p *suite.Proc, trace func() string) {
 	s.t.Helper()
 	log := filepath.Join(s.dir, name+".trace")
 	args := []string{"-f", "-qq", "--seccomp-bpf", "-o", log}
@@ -48,7 +48,7 @@ func inject(call, errno string, first, step int) []string {
 func TestL01_KillAtRandomSystemCalls(t *testing.T) {
 	t.Parallel()
 	needStrace(t)
-	s := newSite(t)
+	s := newTestHost(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	const workers, rounds = 4, 9
@@ -105,7 +105,7 @@ var killCalls = []struct {
 }
 
 // killOnce runs the daemon until the injected kill, or one rotation long, and checks the keys. It returns the call.
-func killOnce(t *testing.T, s *site, r *rand.Rand, conf, state string) string {
+func killOnce(t *testing.T, s *testHost, r *rand.Rand, conf, state string) string {
 	t.Helper()
 	pick := killCalls[r.IntN(len(killCalls))]
 	when := 1 + r.IntN(pick.most)
@@ -147,7 +147,7 @@ func TestS20_InjectedSendErrors(t *testing.T) {
 	for _, errno := range []string{"ENOBUFS", "EPERM", "EAGAIN", "EINVAL", "EMSGSIZE", "ENETUNREACH", "EINTR"} {
 		t.Run(errno, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestHost(t)
 			p, trace := s.injected("server", server("server"), inject("sendmmsg", errno, 2, 3)...)
 			s.up(p)
 			p.WaitLog("NTS key exchange listening")
@@ -191,7 +191,7 @@ func TestC31_InjectedErrors(t *testing.T) {
 	} {
 		t.Run(row.call+" "+row.errno, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestHost(t)
 			s.up(s.start("server", plainServer("server", "")))
 			// Not the first: the observation socket and the look at the network's interfaces come before.
 			p, trace := s.injected("client", client("client", "server", "127.0.0.1:123"), inject(row.call, row.errno, 4, 2)...)
@@ -218,7 +218,7 @@ func TestKS14_InjectedAcceptErrors(t *testing.T) {
 	for _, errno := range []string{"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPERM", "EPROTO", "EINTR"} {
 		t.Run(errno, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestHost(t)
 			srv, traced := s.injected("server", server("server"), inject("accept4", errno, 2, 3)...)
 			s.up(srv)
 			pool, pooled := s.injected("pool", poolFront, inject("accept4", errno, 2, 3)...)
@@ -255,7 +255,7 @@ func TestP05_InjectedUpstreamErrors(t *testing.T) {
 	} {
 		t.Run(row.call+" "+row.errno, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestHost(t)
 			// No connection is kept, so every user needs a new one.
 			s.up(s.start("server", strings.Replace(server("server"), "key-exchange-timeout-ms", "longlived-connections = 0\nkey-exchange-timeout-ms", 1)))
 			pool, trace := s.injected("pool", poolFront, inject(row.call, row.errno, 2, 4)...)
@@ -292,7 +292,7 @@ func TestL02_ErrorAtEachWrite(t *testing.T) {
 	} {
 		t.Run(row.call+" "+row.errno, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestHost(t)
 			state := filepath.Join(s.dir, "state")
 			if err := os.Mkdir(state, 0o700); err != nil {
 				t.Fatal(err)

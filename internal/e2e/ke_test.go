@@ -36,8 +36,8 @@ func testRoots(t *testing.T) *x509.CertPool {
 	return pool
 }
 
-// exchange runs one key exchange with the server or pool at 127.0.0.1:port of the site, called localhost.
-func (s *site) exchange(port int, edit func(*ke.ClientConfig)) (r ke.Result, err error) {
+// exchange runs one key exchange with the server or pool at 127.0.0.1:port of the host, called localhost.
+func (s *testHost) exchange(port int, edit func(*ke.ClientConfig)) (r ke.Result, err error) {
 	s.t.Helper()
 	c := ke.ClientConfig{
 		Address: "localhost", Port: uint16(port), Roots: testRoots(s.t),
@@ -61,7 +61,7 @@ func (s *site) exchange(port int, edit func(*ke.ClientConfig)) (r ke.Result, err
 // internal/assoc on virtual time.
 func TestKC18_NoPlainNTP(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	plain := strings.ReplaceAll(observing, "NAME", "plain") + "[[server]]\nlisten = \"0.0.0.0:123\"\n[synchronization]\nlocal-stratum = 2\n"
 	s.up(s.start("plain", plain))
 	mallory := testca.New(t).Leaf("localhost", "127.0.0.3")
@@ -126,7 +126,7 @@ func TestKC18_NoPlainNTP(t *testing.T) {
 // refuses one that is valid long after its clock's time; no NTP packet follows.
 func TestKC19_ClockFarBehind(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	s.up(s.start("server", server("server")))
 	at := func(when time.Time) error {
 		_, err := s.exchange(8080, func(c *ke.ClientConfig) { c.Time = func() time.Time { return when } })
@@ -163,7 +163,7 @@ func TestKC19_ClockFarBehind(t *testing.T) {
 // is told of the option if not. The certificate is one that is valid today.
 func TestKC19_Bootstrap(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	ca := testca.New(t)
 	leaf := ca.Custom(ca.Leaf("localhost").PrivateKey.(crypto.Signer), func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = version.Built().Add(-time.Hour), time.Now().AddDate(1, 0, 0)
@@ -191,7 +191,7 @@ func TestKC19_Bootstrap(t *testing.T) {
 }
 
 // idle opens n connections that say nothing, from a different address every ten.
-func idle(t *testing.T, s *site, address string, n int) []net.Conn {
+func idle(t *testing.T, s *testHost, address string, n int) []net.Conn {
 	t.Helper()
 	var list []net.Conn
 	inside(t, s.Namespace, func() error {
@@ -220,7 +220,7 @@ func closeAll(list []net.Conn) {
 // in 5 s.
 func TestKS13_IdleConnections(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	srv := s.start("server", server("server"))
 	s.up(srv)
 	if _, err := s.exchange(8080, nil); err != nil {
@@ -263,7 +263,7 @@ func TestKS14_P08_FewDescriptors(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestHost(t)
 			limit := []string{"--nofile=64"}
 			var p *suite.Proc
 			if row.program == "pool" {
@@ -301,7 +301,7 @@ func TestKS14_P08_FewDescriptors(t *testing.T) {
 // costs one error.
 func TestKS19_Reload(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	ca := testca.New(t)
 	roots := ca.Pool()
 	put := func(chain, key []byte) {
@@ -368,7 +368,7 @@ func proxyHeader(length uint16) []byte {
 // none from a stranger. Whoever sends one is closed at once and costs next to no CPU time.
 func TestP07_ProxyHeaders(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	start := func(port, trusted string) *suite.Proc {
 		config := strings.Replace(poolFront, ":4460", ":"+port, 1)
 		if trusted != "" {
@@ -439,7 +439,7 @@ func readAll(c net.Conn) (n int, err error) {
 // rejected at its first reply, with one line that says why.
 func TestN25_TimeOutsideCertificate(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	ca := testca.New(t)
 	leaf := ca.Custom(ca.Leaf("localhost").PrivateKey.(crypto.Signer), func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)

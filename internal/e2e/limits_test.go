@@ -61,7 +61,7 @@ func TestL06_ResourceLimits(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestHost(t)
 			conf := map[string]string{"server": strings.Replace(plainServer("server", ""), ":123", ":1123", 1), "pool": poolFront}[row.program]
 			var p *suite.Proc
 			if strings.HasPrefix(row.name, "NPROC") {
@@ -110,7 +110,7 @@ func TestL06_ResourceLimits(t *testing.T) {
 var uidSerial atomic.Int32
 
 // unprivileged runs the program as a user who is nobody else's.
-func (s *site) unprivileged(limits []string, name, config string) *suite.Proc {
+func (s *testHost) unprivileged(limits []string, name, config string) *suite.Proc {
 	s.t.Helper()
 	bin := filepath.Join(s.dir, program(name))
 	b, err := os.ReadFile(suite.Program(s.t, program(name)))
@@ -148,7 +148,7 @@ func (s *site) unprivileged(limits []string, name, config string) *suite.Proc {
 // that moment is answered by NTP and by the key exchange.
 func TestL10_ReadyWhenServing(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(s.dir, "notify")})
 	if err != nil {
 		t.Fatal(err)

@@ -23,17 +23,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// site is a host with a network of its own and a folder for configurations, sockets and state.
-type site struct {
+// testHost is a machine with a network of its own and a folder for configurations, sockets and state.
+type testHost struct {
 	*suite.Namespace
 	t   *testing.T
 	dir string
 }
 
-func newSite(t *testing.T) *site {
+func newTestHost(t *testing.T) *testHost {
 	t.Helper()
 	n := suite.NewNamespace(t)
-	return &site{Namespace: n, t: t, dir: tempDir(t)}
+	return &testHost{Namespace: n, t: t, dir: tempDir(t)}
 }
 
 // tempDir is a folder with a name short enough for Unix sockets.
@@ -47,8 +47,8 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-// file writes a configuration; "{dir}" becomes the site's folder and "{keys}" that of the test keys.
-func (s *site) file(name, text string) string {
+// file writes a configuration; "{dir}" becomes the host's folder and "{keys}" that of the test keys.
+func (s *testHost) file(name, text string) string {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
 	text = strings.ReplaceAll(text, "{dir}", s.dir)
@@ -64,8 +64,8 @@ func program(name string) string {
 	return "ntp-daemon"
 }
 
-// start writes NAME.toml and runs the program for it at the site.
-func (s *site) start(name, config string, args ...string) *suite.Proc {
+// start writes NAME.toml and runs the program for it on the host.
+func (s *testHost) start(name, config string, args ...string) *suite.Proc {
 	s.t.Helper()
 	path := s.file(name+".toml", config)
 	p := s.Start(suite.Program(s.t, program(name)), append([]string{"-c", path}, args...)...)
@@ -74,7 +74,7 @@ func (s *site) start(name, config string, args ...string) *suite.Proc {
 }
 
 // limited is start under limits that prlimit sets, such as --nofile=64.
-func (s *site) limited(limits []string, name, config string) *suite.Proc {
+func (s *testHost) limited(limits []string, name, config string) *suite.Proc {
 	s.t.Helper()
 	path := s.file(name+".toml", config)
 	args := append(append([]string{}, limits...), "--", suite.Program(s.t, program(name)), "-c", path)
@@ -84,10 +84,10 @@ func (s *site) limited(limits []string, name, config string) *suite.Proc {
 }
 
 // socket is where the daemon of that name is observed.
-func (s *site) socket(name string) string { return filepath.Join(s.dir, name+".sock") }
+func (s *testHost) socket(name string) string { return filepath.Join(s.dir, name+".sock") }
 
 // up waits until the daemon answers on its observation socket and has a time to serve.
-func (s *site) up(p *suite.Proc) *observe.Snapshot {
+func (s *testHost) up(p *suite.Proc) *observe.Snapshot {
 	s.t.Helper()
 	return p.WaitSnapshot(s.socket(p.Name), "synchronised snapshot", func(o *observe.Snapshot) bool { return o.Suite.Synchronized })
 }

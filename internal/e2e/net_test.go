@@ -279,7 +279,7 @@ type linkForger struct {
 }
 
 // newLinkForger sends from one end of a wire to the other.
-func newLinkForger(t *testing.T, from, to *site) *linkForger {
+func newLinkForger(t *testing.T, from, to *testHost) *linkForger {
 	t.Helper()
 	f := &linkForger{t: t, to: unix.SockaddrLinklayer{Protocol: unix.ETH_P_IP<<8&0xff00 | unix.ETH_P_IP>>8, Halen: 6}}
 	peer, own := to.wire(), from.wire()

@@ -17,7 +17,7 @@ import (
 // thread or goroutine behind. A twin that is spared the outages tells how many goroutines are right.
 func TestL05_NetworkOutages(t *testing.T) {
 	t.Parallel()
-	world, host := newSite(t), newSite(t)
+	world, host := newTestHost(t), newTestHost(t)
 	suite.Link(world.Namespace, "198.18.0.1/24", host.Namespace, "198.18.0.100/24")
 	servers := []string{"198.18.0.11", "198.18.0.12", "198.18.0.13"}
 	for _, a := range servers {

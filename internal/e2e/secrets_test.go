@@ -107,7 +107,7 @@ func TestSecrets_Detector(t *testing.T) {
 // under them, collects the real secrets and looks for them in all that the programs say: logs, snapshots, metrics.
 func TestKC16_P16_NoSecretsAnywhere(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	keyFile := filepath.Join(s.dir, "keys")
 	srv := s.start("server", server("server", "[keyset]\nkey-rotation-interval = 1\nstale-key-count = 20\nkey-storage-path = \""+keyFile+"\""), "-l", "trace")
 	s.up(srv)
@@ -214,7 +214,7 @@ func wireSecrets(hidden *secrets, packets []datagram, sets []*nts.KeySet) (cooki
 }
 
 // control runs ntp-ctl with the configuration of that name. Warnings of validate, exit code 1, are fine.
-func control(t *testing.T, s *site, name string, args []string) string {
+func control(t *testing.T, s *testHost, name string, args []string) string {
 	t.Helper()
 	args = append([]string{"-c", filepath.Join(s.dir, name+".toml")}, args...)
 	out, err := exec.Command(suite.Program(t, "ntp-ctl"), args...).CombinedOutput()
@@ -225,7 +225,7 @@ func control(t *testing.T, s *site, name string, args []string) string {
 }
 
 // metrics is what the exporter says of the daemon of that name, and its log.
-func metrics(t *testing.T, s *site, name string) string {
+func metrics(t *testing.T, s *testHost, name string) string {
 	t.Helper()
 	p := s.Start(suite.Program(t, "ntp-metrics-exporter"), "-c", filepath.Join(s.dir, name+".toml"))
 	var page []byte

@@ -24,17 +24,17 @@ func plainServer(name string, more string) string {
 }
 
 // pair joins two sites: a server at 10.9.0.1 and whoever bothers it at 10.9.0.2, which is its default route.
-func pair(t *testing.T) (srv, other *site) {
+func pair(t *testing.T) (srv, other *testHost) {
 	t.Helper()
-	srv, other = newSite(t), newSite(t)
+	srv, other = newTestHost(t), newTestHost(t)
 	suite.Link(srv.Namespace, "10.9.0.1/24", other.Namespace, "10.9.0.2/24")
 	srv.IP("route", "add", "default", "via", "10.9.0.2")
 	other.IP("route", "add", "default", "via", "10.9.0.1")
 	return srv, other
 }
 
-// wire is the name of a site's first veth.
-func (s *site) wire() (name string) {
+// wire is the name of a testHost's first veth.
+func (s *testHost) wire() (name string) {
 	s.t.Helper()
 	inside(s.t, s.Namespace, func() error {
 		list, err := net.Interfaces()
@@ -54,7 +54,7 @@ func port123(addr string) netip.AddrPort { return netip.AddrPortFrom(netip.MustP
 func TestS04_NoPingPong(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t)
-	third := newSite(t)
+	third := newTestHost(t)
 	suite.Link(third.Namespace, "10.9.1.2/24", b.Namespace, "10.9.1.1/24")
 	a.up(a.start("a", plainServer("a", "")))
 	b.up(b.start("b", plainServer("b", "")))
@@ -118,8 +118,8 @@ func TestS05_OneForAll(t *testing.T) {
 	t.Parallel()
 	for _, listen := range []string{"0.0.0.0:123", "[::]:123"} {
 		srv, other := pair(t)
-		for _, s := range []*site{srv, other} {
-			s.IP("addr", "add", map[*site]string{srv: "fd09::1/64", other: "fd09::2/64"}[s], "dev", s.wire(), "nodad")
+		for _, s := range []*testHost{srv, other} {
+			s.IP("addr", "add", map[*testHost]string{srv: "fd09::1/64", other: "fd09::2/64"}[s], "dev", s.wire(), "nodad")
 		}
 		srv.up(srv.start("server", strings.Replace(plainServer("server", ""), "0.0.0.0:123", listen, 1)))
 		wire, unicasts := other.wire(), uint64(0)
@@ -224,7 +224,7 @@ func TestS15_SpoofedCrowd(t *testing.T) {
 }
 
 // flood sends requests as fast as it can from the given number of threads until the end; the sum comes back.
-func flood(t *testing.T, from, to *site, threads int, end <-chan struct{}) (sent *sync.WaitGroup, total *[8]uint64) {
+func flood(t *testing.T, from, to *testHost, threads int, end <-chan struct{}) (sent *sync.WaitGroup, total *[8]uint64) {
 	t.Helper()
 	sent, total = new(sync.WaitGroup), new([8]uint64)
 	for i := range threads {

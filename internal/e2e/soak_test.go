@@ -35,14 +35,14 @@ func TestL07_Soak(t *testing.T) {
 		srv.start("viapool", client("viapool", "nts-pool", "localhost:4460")),
 		srv.start("direct", client("direct", "server", "127.0.0.1:123")),
 	}
-	twin := newSite(t) // the same programs without load: how many goroutines are right
+	twin := newTestHost(t) // the same programs without load: how many goroutines are right
 	twins := []*suite.Proc{
 		twin.start("server", conf), twin.start("pool", poolFront),
 		twin.start("viapool", client("viapool", "nts-pool", "localhost:4460")),
 		twin.start("direct", client("direct", "server", "127.0.0.1:123")),
 	}
 	for _, s := range []struct {
-		*site
+		*testHost
 		p []*suite.Proc
 	}{{srv, p}, {twin, twins}} {
 		for _, name := range []int{0, 2, 3} {
@@ -88,7 +88,7 @@ type soakLoad struct {
 	forged, asked, exchanged, idle, read, reloads atomic.Uint64
 }
 
-func (l *soakLoad) run(t *testing.T, srv, other *site, p []*suite.Proc, length time.Duration) {
+func (l *soakLoad) run(t *testing.T, srv, other *testHost, p []*suite.Proc, length time.Duration) {
 	t.Helper()
 	end := make(chan struct{})
 	flooded, total := flood(t, other, srv, 1, end)

@@ -55,7 +55,7 @@ func TestL01_KillDuringKeyRotation(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root for network namespaces")
 	}
-	s := newSite(t)
+	s := newTestHost(t)
 	program := suite.Program(t, "ntp-daemon")
 	var mu sync.Mutex
 	before, after := 0, 0
@@ -130,7 +130,7 @@ func TestL01_KillDuringKeyRotation(t *testing.T) {
 func TestL01_KillAtEachSystemCall(t *testing.T) {
 	t.Parallel()
 	needStrace(t)
-	s := newSite(t)
+	s := newTestHost(t)
 	path := filepath.Join(s.dir, "keys")
 	conf := s.file("a.toml", fmt.Sprintf(rotating, 20100, path))
 	start := func(args ...string) string {
@@ -166,7 +166,7 @@ func TestL01_KillAtEachSystemCall(t *testing.T) {
 }
 
 // traced runs the daemon under strace.
-func (s *site) traced(args []string, conf string) *suite.Proc {
+func (s *testHost) traced(args []string, conf string) *suite.Proc {
 	s.t.Helper()
 	args = append([]string{"-f", "-qq"}, args...)
 	return s.Start("strace", append(args, suite.Program(s.t, "ntp-daemon"), "-c", conf)...)
@@ -207,7 +207,7 @@ func needStrace(t *testing.T) {
 // and the file is written when there is room again.
 func TestL02_FullDisk(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	disk := filepath.Join(s.dir, "disk")
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func TestL02_FullDisk(t *testing.T) {
 // TestL02_MissingFolder: without its state folder the daemon says so once and serves.
 func TestL02_MissingFolder(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	srv := s.start("server", server("server", "[state]\ndirectory = \"{dir}/nowhere/state\""))
 	s.up(srv)
 	lines := 0
@@ -291,7 +291,7 @@ func TestL02_MissingFolder(t *testing.T) {
 }
 
 // secure asks for the time with NTS and says how the answer looked.
-func secure(t *testing.T, s *site, r *ke.Result) nts.ResponseVerdict {
+func secure(t *testing.T, s *testHost, r *ke.Result) nts.ResponseVerdict {
 	t.Helper()
 	uid := make([]byte, 32)
 	_, _ = rand.Read(uid)
@@ -321,7 +321,7 @@ func secure(t *testing.T, s *site, r *ke.Result) nts.ResponseVerdict {
 // are stale keys; after that they get a NAK.
 func TestN19_RestartAndRotation(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestHost(t)
 	conf := func(rotation int) string {
 		return server("server", fmt.Sprintf("[keyset]\nstale-key-count = 2\nkey-rotation-interval = %d\nkey-storage-path = \"{dir}/keys\"", rotation))
 	}
@@ -384,7 +384,7 @@ var (
 func TestX04_ModesDuringCreation(t *testing.T) {
 	t.Parallel()
 	needStrace(t)
-	s := newSite(t)
+	s := newTestHost(t)
 	conf := server("server", "[keyset]\nkey-rotation-interval = 1", "[state]\ndirectory = \"{dir}/state\"")
 	conf = strings.Replace(conf, "[observability]", "[observability]\nobservation-permissions = 0o600", 1)
 	if err := os.Mkdir(filepath.Join(s.dir, "state"), 0o700); err != nil {

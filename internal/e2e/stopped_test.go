@@ -21,7 +21,7 @@ func TestK11_StoppedProcesses(t *testing.T) {
 	if d, err := time.ParseDuration(os.Getenv("SOAK")); err == nil {
 		pause = min(max(d/15, pause), 120*time.Second)
 	}
-	s := newSite(t)
+	s := newTestHost(t)
 	srv, pool := s.start("server", server("server")), s.start("pool", poolFront)
 	s.up(srv)
 	pool.WaitLog("listening on")

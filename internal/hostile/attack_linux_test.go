@@ -43,7 +43,7 @@ func TestC04_C05_C06_OffPath(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var mu sync.Mutex
 	sent := 0
-	w := newWorld(t, 4, faultnet.Config{
+	w := newRoutedNet(t, 4, faultnet.Config{
 		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 30 * time.Millisecond}},
 		Hook: func(_ *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
 			q, ok := p.Request()
@@ -101,7 +101,7 @@ const ntpPort = 123
 
 // TestC15_KissWithoutOrigin: forged kiss codes that come before every reply, by somebody who does not know the origin.
 func TestC15_KissWithoutOrigin(t *testing.T) {
-	w := newWorld(t, 4, faultnet.Config{
+	w := newRoutedNet(t, 4, faultnet.Config{
 		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 10 * time.Millisecond}},
 		Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
 			if _, ok := p.Request(); ok {
@@ -131,7 +131,7 @@ func TestC17_DenyOnPath(t *testing.T) {
 	var mu sync.Mutex
 	swallow := false
 	asked := 0 // requests to the first server since then
-	w := newWorld(t, 4, faultnet.Config{
+	w := newRoutedNet(t, 4, faultnet.Config{
 		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 10 * time.Millisecond}},
 		Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
 			if _, ok := p.Request(); !ok || p.Far() != netip.MustParseAddr(far(1)) {
@@ -172,7 +172,7 @@ func TestC17_DenyOnPath(t *testing.T) {
 
 // TestC14_RateOnPath: a RATE with the right origin is obeyed within the configured limits, and costs one log line.
 func TestC14_RateOnPath(t *testing.T) {
-	w := newWorld(t, 1, faultnet.Config{
+	w := newRoutedNet(t, 1, faultnet.Config{
 		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 5 * time.Millisecond}},
 		Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
 			if _, ok := p.Request(); ok {
@@ -202,7 +202,7 @@ func TestC14_RateOnPath(t *testing.T) {
 func TestC03_Replay(t *testing.T) {
 	var mu sync.Mutex
 	old := map[netip.Addr][][]byte{}
-	w := newWorld(t, 4, faultnet.Config{
+	w := newRoutedNet(t, 4, faultnet.Config{
 		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 20 * time.Millisecond}},
 		Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
 			mu.Lock()

@@ -42,19 +42,19 @@ const near6 = "2001:db8:1::1"
 
 func far6(n int) string { return fmt.Sprintf("2001:db8:2::%d", n) }
 
-// net is a client's and its servers' namespace with the router between them.
-type world struct {
+// routedNet is a client's and its servers' namespace with the router between them.
+type routedNet struct {
 	t         *testing.T
 	near, far *suite.Namespace
 	r         *faultnet.Router
 	began     time.Time
 }
 
-// newWorld joins two namespaces; the far one has n addresses.
-func newWorld(t *testing.T, n int, c faultnet.Config) *world {
+// newRoutedNet joins two namespaces; the far one has n addresses.
+func newRoutedNet(t *testing.T, n int, c faultnet.Config) *routedNet {
 	t.Helper()
 	t.Parallel()
-	w := &world{t: t, near: suite.NewNamespace(t), far: suite.NewNamespace(t), began: time.Now()}
+	w := &routedNet{t: t, near: suite.NewNamespace(t), far: suite.NewNamespace(t), began: time.Now()}
 	c.Near = []string{near, near6}
 	for i := range n {
 		c.Far = append(c.Far, far(i+1), far6(i+1))
@@ -73,7 +73,7 @@ type daemon struct {
 }
 
 // start runs ntp-daemon in a namespace; when the test ends it must still be in order.
-func (w *world) start(ns *suite.Namespace, config string) *daemon {
+func (w *routedNet) start(ns *suite.Namespace, config string) *daemon {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	d := &daemon{t: w.t, socket: filepath.Join(dir, "observe"), began: time.Now(), trace: strings.Contains(config, `"trace"`)}
@@ -90,7 +90,7 @@ func (w *world) start(ns *suite.Namespace, config string) *daemon {
 }
 
 // client runs a daemon with a virtual clock near the sources. offset is seconds, poll the interval as exponent.
-func (w *world) client(config string) *daemon { return w.start(w.near, config) }
+func (w *routedNet) client(config string) *daemon { return w.start(w.near, config) }
 
 // virtual is the [synchronization] table of a client whose clock starts off by so many seconds and ppm.
 func virtual(agree int, offset, ppm float64) string {
@@ -112,14 +112,14 @@ func sources(mode string, more string, addresses ...string) string {
 }
 
 // honest runs one honest scripted server on each address.
-func (w *world) honest(addresses ...string) {
+func (w *routedNet) honest(addresses ...string) {
 	for _, a := range addresses {
 		faultnet.FakeNTP(w.t, w.far, a, faultnet.Honest)
 	}
 }
 
 // ntsServer runs our own daemon as NTS server at a far address; tail is more configuration for [[nts-ke-server]].
-func (w *world) ntsServer(ca *testca.CA, addr, tail string) *daemon {
+func (w *routedNet) ntsServer(ca *testca.CA, addr, tail string) *daemon {
 	chain, key := testca.Files(w.t, ca.Leaf(addr))
 	dir := w.t.TempDir()
 	suite.WriteFile(w.t, filepath.Join(dir, "chain.pem"), string(chain))
@@ -142,7 +142,7 @@ clock-control = false
 }
 
 // trust writes the authority to a file and returns the configuration line that names it.
-func (w *world) trust(ca *testca.CA) string {
+func (w *routedNet) trust(ca *testca.CA) string {
 	path := filepath.Join(w.t.TempDir(), "ca.pem")
 	suite.WriteFile(w.t, path, string(ca.PEM()))
 	return fmt.Sprintf("certificate-authority = %q\n", path)

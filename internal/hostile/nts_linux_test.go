@@ -15,7 +15,7 @@ import (
 
 // secured is a client with one NTS source, our own daemon as its server, and a record of what passes between them.
 type secured struct {
-	*world
+	*routedNet
 	capture *faultnet.Capture
 	server  *daemon
 	client  *daemon
@@ -24,12 +24,12 @@ type secured struct {
 // newSecured runs server and client behind a hook.
 func newSecured(t *testing.T, hook faultnet.Hook, tail, clientTail string) *secured {
 	s := &secured{capture: &faultnet.Capture{}}
-	s.world = newWorld(t, 1, faultnet.Config{
+	s.routedNet = newRoutedNet(t, 1, faultnet.Config{
 		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 10 * time.Millisecond}}, Hook: faultnet.Chain(s.capture.Hook, hook),
 	})
 	ca := testca.New(t)
 	s.server = s.ntsServer(ca, far(1), tail)
-	s.client = s.world.client("[observability]\nlog-level = \"trace\"\n" + polls(-1) + sources("nts", s.trust(ca), far(1)) + virtual(1, 0.1, 20) + clientTail)
+	s.client = s.routedNet.client("[observability]\nlog-level = \"trace\"\n" + polls(-1) + sources("nts", s.trust(ca), far(1)) + virtual(1, 0.1, 20) + clientTail)
 	t.Cleanup(s.noLeaks)
 	return s
 }
@@ -294,7 +294,7 @@ func TestN17_CookiesOnce(t *testing.T) {
 func TestKC02_KC04_KC05_KC06_KC07_KC08_KC09_KC10_KC11_KC12_KC13_KC14_KC18_KC20_HostileKeyExchange(t *testing.T) {
 	var capture faultnet.Capture
 	scripts := keScripts()
-	w := newWorld(t, len(scripts)+2, faultnet.Config{Hook: capture.Hook})
+	w := newRoutedNet(t, len(scripts)+2, faultnet.Config{Hook: capture.Hook})
 	ca := testca.New(t)
 	w.ntsServer(ca, far(1), "")
 	addresses := []string{far(1)}

@@ -18,7 +18,7 @@ var four = []string{far(1), far(2), far(3), far(4)}
 // TestK17_LossAndJitter is the row in short: 33 % loss, ±50 ms of jitter, 10 ms of asymmetry.
 func TestK17_LossAndJitter(t *testing.T) {
 	j := faultnet.Jitter{Shape: faultnet.Uniform, Scale: 25 * time.Millisecond} // each way, ±50 ms together
-	w := newWorld(t, 4, faultnet.Config{Pair: faultnet.Pair{
+	w := newRoutedNet(t, 4, faultnet.Config{Pair: faultnet.Pair{
 		Out:  faultnet.Link{Delay: 45 * time.Millisecond, Jitter: j, Loss: 0.33},
 		Back: faultnet.Link{Delay: 35 * time.Millisecond, Jitter: j},
 	}})
@@ -41,7 +41,7 @@ func TestFaults_Everything(t *testing.T) {
 				Delay: 10 * time.Millisecond, Jitter: faultnet.Jitter{Shape: shape, Scale: 3 * time.Millisecond},
 				Loss: 0.1, Duplicate: 0.1, Reorder: 0.1, Corrupt: 0.1, Rate: 100_000,
 			}
-			w := newWorld(t, 4, faultnet.Config{Pair: faultnet.Pair{Out: l, Back: l}})
+			w := newRoutedNet(t, 4, faultnet.Config{Pair: faultnet.Pair{Out: l, Back: l}})
 			w.honest(four...)
 			c := w.client(polls(-1) + sources("server", "", four...) + virtual(3, -0.2, -30))
 			c.synchronised(10 * time.Millisecond)
@@ -56,7 +56,7 @@ func TestFaults_Everything(t *testing.T) {
 // TestFaults_CorruptedButValid: damaged replies whose checksum is right reach the client. Without authentication a
 // flipped bit in a timestamp cannot be told from a lie; four sources outvote it.
 func TestFaults_CorruptedButValid(t *testing.T) {
-	w := newWorld(t, 4, faultnet.Config{Pair: faultnet.Pair{
+	w := newRoutedNet(t, 4, faultnet.Config{Pair: faultnet.Pair{
 		Out: faultnet.Link{Corrupt: 0.2, FixSum: true}, Back: faultnet.Link{Corrupt: 0.2, FixSum: true},
 	}})
 	w.honest(four...)
@@ -70,7 +70,7 @@ func TestFaults_CorruptedButValid(t *testing.T) {
 
 // TestC24_AsymmetricPath: one of four sources has half a second more on the way there.
 func TestC24_AsymmetricPath(t *testing.T) {
-	w := newWorld(t, 4, faultnet.Config{
+	w := newRoutedNet(t, 4, faultnet.Config{
 		Pair:  faultnet.Pair{Out: faultnet.Link{Delay: 5 * time.Millisecond}, Back: faultnet.Link{Delay: 5 * time.Millisecond}},
 		Paths: map[string]faultnet.Pair{far(1): {Out: faultnet.Link{Delay: 505 * time.Millisecond}, Back: faultnet.Link{Delay: 5 * time.Millisecond}}},
 	})
@@ -96,7 +96,7 @@ func TestC24_AsymmetricPath(t *testing.T) {
 
 // TestC30_ICMPNoise: every request is answered by ICMP errors of all kinds before the reply comes.
 func TestC30_ICMPNoise(t *testing.T) {
-	w := newWorld(t, 4, faultnet.Config{
+	w := newRoutedNet(t, 4, faultnet.Config{
 		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 30 * time.Millisecond}},
 		Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
 			if _, ok := p.Request(); !ok {
@@ -127,7 +127,7 @@ func TestC30_ICMPNoise(t *testing.T) {
 
 // TestC30_ICMPv6Noise is the same over IPv6, whose errors come as other errnos.
 func TestC30_ICMPv6Noise(t *testing.T) {
-	w := newWorld(t, 3, faultnet.Config{
+	w := newRoutedNet(t, 3, faultnet.Config{
 		Pair: faultnet.Pair{Back: faultnet.Link{Delay: 30 * time.Millisecond}},
 		Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
 			if _, ok := p.Request(); !ok {
@@ -155,7 +155,7 @@ func TestC30_ICMPv6Noise(t *testing.T) {
 func TestFaults_Mutation(t *testing.T) {
 	var mu sync.Mutex
 	var dice [2]*rand.Rand
-	w := newWorld(t, 5, faultnet.Config{Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
+	w := newRoutedNet(t, 5, faultnet.Config{Hook: func(r *faultnet.Router, p *faultnet.Packet) faultnet.Verdict {
 		b := p.NTP()
 		if b == nil {
 			return faultnet.Pass
@@ -211,7 +211,7 @@ func mutate(d *rand.Rand, b []byte) []byte {
 
 // TestFaults_Outage: the network goes away and comes back; so do the sources, and the daemon says so once.
 func TestFaults_Outage(t *testing.T) {
-	w := newWorld(t, 4, faultnet.Config{})
+	w := newRoutedNet(t, 4, faultnet.Config{})
 	w.honest(four...)
 	c := w.client(polls(-1) + sources("server", "", four...) + virtual(3, 0.05, 5))
 	c.synchronised(10 * time.Millisecond)

@@ -28,13 +28,13 @@ const poolToken = "a-pool-token-that-is-secret-0123456789"
 // pool is nts-pool-ke in the near namespace; its members and its users are in the far one, across the router.
 type pool struct {
 	*suite.Proc
-	w    *world
+	w    *routedNet
 	ca   *testca.CA
 	addr netip.AddrPort
 }
 
 // newPool runs nts-pool-ke with the members at the given addresses.
-func (w *world) newPool(ca *testca.CA, port int, members ...string) *pool {
+func (w *routedNet) newPool(ca *testca.CA, port int, members ...string) *pool {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	chain, key := testca.Files(w.t, ca.Leaf(near))
@@ -198,13 +198,13 @@ func TestP02_P03_P05_HostileMembers(t *testing.T) {
 			return faultnet.Reply{Bytes: faultnet.MemberCookies(r, nil)[:300]}
 		}, 0},
 	}
-	w := newWorld(t, len(cases), faultnet.Config{})
+	w := newRoutedNet(t, len(cases), faultnet.Config{})
 	ca := testca.New(t)
 	t.Run("", func(t *testing.T) {
 		for i, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				w := &world{t: t, near: w.near, far: w.far, r: w.r, began: time.Now()}
+				w := &routedNet{t: t, near: w.near, far: w.far, r: w.r, began: time.Now()}
 				m := faultnet.FakeMember(t, w.far, far(i+1), ca.Leaf(far(i+1)), faultnet.MemberScript{Fixed: c.fixed})
 				p := w.newPool(ca, 5000+i, far(i+1))
 				answer, keys, took := p.ask()
@@ -261,12 +261,12 @@ func TestP04_P05_P06_NextMember(t *testing.T) {
 		{"P06 foreign authority", faultnet.MemberScript{Edit: cert(func() tls.Certificate { return stranger.Leaf("198.18.2.1") })}, true},
 		{"P06 TLS 1.2", faultnet.MemberScript{Edit: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }}, true},
 	}
-	w := newWorld(t, 2*len(cases), faultnet.Config{})
+	w := newRoutedNet(t, 2*len(cases), faultnet.Config{})
 	t.Run("", func(t *testing.T) {
 		for i, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				w := &world{t: t, near: w.near, far: w.far, r: w.r, began: time.Now()}
+				w := &routedNet{t: t, near: w.near, far: w.far, r: w.r, began: time.Now()}
 				bad := faultnet.FakeMember(t, w.far, far(2*i+1), ca.Leaf(far(2*i+1)), c.bad)
 				good := faultnet.FakeMember(t, w.far, far(2*i+2), ca.Leaf(far(2*i+2)), faultnet.MemberScript{})
 				p := w.newPool(ca, 6000+i, far(2*i+1), far(2*i+2))
@@ -294,7 +294,7 @@ func TestP04_P05_P06_NextMember(t *testing.T) {
 // TestP06_NoTokenWithoutALPN: a member that chooses no ALPN is taken for one of era A (nts-pool.md A5), which knows the
 // pool by its certificate. It never sees the token.
 func TestP06_NoTokenWithoutALPN(t *testing.T) {
-	w := newWorld(t, 1, faultnet.Config{})
+	w := newRoutedNet(t, 1, faultnet.Config{})
 	ca := testca.New(t)
 	m := faultnet.FakeMember(t, w.far, far(1), ca.Leaf(far(1)), faultnet.MemberScript{Edit: func(c *tls.Config) { c.NextProtos = nil }})
 	p := w.newPool(ca, 4460, far(1))
@@ -309,7 +309,7 @@ func TestP06_NoTokenWithoutALPN(t *testing.T) {
 // TestP05_NoSecondMember: of two members one resets every connection once it has the keys. Its users see error 2 within
 // seconds, and no key is ever known to both.
 func TestP05_NoSecondMember(t *testing.T) {
-	w := newWorld(t, 2, faultnet.Config{})
+	w := newRoutedNet(t, 2, faultnet.Config{})
 	ca := testca.New(t)
 	bad := faultnet.FakeMember(t, w.far, far(1), ca.Leaf(far(1)), faultnet.MemberScript{Fixed: constant(nil)})
 	good := faultnet.FakeMember(t, w.far, far(2), ca.Leaf(far(2)), faultnet.MemberScript{})
@@ -335,7 +335,7 @@ func TestP05_NoSecondMember(t *testing.T) {
 func TestPool_BadPath(t *testing.T) {
 	l := faultnet.Link{Delay: 30 * time.Millisecond, Jitter: faultnet.Jitter{Shape: faultnet.Exponential, Scale: 5 * time.Millisecond},
 		Loss: 0.02, Reorder: 0.05, Duplicate: 0.05, Rate: 200_000, Queue: time.Second, MTU: 1280, All: true}
-	w := newWorld(t, 2, faultnet.Config{Pair: faultnet.Pair{Out: l, Back: l}})
+	w := newRoutedNet(t, 2, faultnet.Config{Pair: faultnet.Pair{Out: l, Back: l}})
 	ca := testca.New(t)
 	for i := range 2 {
 		faultnet.FakeMember(t, w.far, far(i+1), ca.Leaf(far(i+1)), faultnet.MemberScript{})
@@ -359,7 +359,7 @@ func first(answer []byte, _ string, _ time.Duration) []byte { return answer }
 func TestC32_P01_MemberDies(t *testing.T) {
 	l := faultnet.Link{Delay: 5 * time.Millisecond, Loss: 0.05, Duplicate: 0.05}
 	var capture faultnet.Capture
-	w := newWorld(t, 3, faultnet.Config{Pair: faultnet.Pair{Out: l, Back: l}, Hook: capture.Hook})
+	w := newRoutedNet(t, 3, faultnet.Config{Pair: faultnet.Pair{Out: l, Back: l}, Hook: capture.Hook})
 	ca := testca.New(t)
 	for i := range 3 {
 		w.ntsServer(ca, far(i+1), fmt.Sprintf("accepted-pool-authentication-tokens = [%q]", poolToken))

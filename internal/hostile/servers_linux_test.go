@@ -16,7 +16,7 @@ var five = []string{far(1), far(2), far(3), far(4), far(5)}
 // way.
 func TestC25_TwoLiarsOfFive(t *testing.T) {
 	slow := faultnet.Pair{Back: faultnet.Link{Delay: 40 * time.Millisecond}}
-	w := newWorld(t, 5, faultnet.Config{Paths: map[string]faultnet.Pair{far(3): slow, far(4): slow, far(5): slow}})
+	w := newRoutedNet(t, 5, faultnet.Config{Paths: map[string]faultnet.Pair{far(3): slow, far(4): slow, far(5): slow}})
 	faultnet.FakeNTP(t, w.far, far(1), faultnet.Liar(lie))
 	faultnet.FakeNTP(t, w.far, far(2), faultnet.Liar(lie))
 	w.honest(far(3), far(4), far(5))
@@ -37,7 +37,7 @@ func TestC25_TwoLiarsOfFive(t *testing.T) {
 
 // TestC26_ThreeLiarsOfFive: three lie, each another way. Nobody is followed; the daemon says so once.
 func TestC26_ThreeLiarsOfFive(t *testing.T) {
-	w := newWorld(t, 5, faultnet.Config{})
+	w := newRoutedNet(t, 5, faultnet.Config{})
 	for i, by := range []time.Duration{lie, -2 * lie, 3 * lie} {
 		faultnet.FakeNTP(t, w.far, far(1+i), faultnet.Liar(by))
 	}
@@ -68,7 +68,7 @@ func TestC26_ThreeLiarsOfFive(t *testing.T) {
 
 // TestC26_FewerThanTheMinimum: three sources that agree, and one of them dies.
 func TestC26_FewerThanTheMinimum(t *testing.T) {
-	w := newWorld(t, 3, faultnet.Config{})
+	w := newRoutedNet(t, 3, faultnet.Config{})
 	w.honest(far(1), far(2), far(3))
 	c := w.client(polls(-2) + sources("server", "", far(1), far(2), far(3)) + virtual(3, 0.05, 0))
 	c.synchronised(10 * time.Millisecond)
@@ -85,7 +85,7 @@ func TestC26_FewerThanTheMinimum(t *testing.T) {
 // TestC03_C04_C05_C08_C09_C10_C11_C13_C15_C18_C19_C20_C21_C22_Misfits: every server sends, before each honest reply, one forged reply for each rule of the table of
 // client rows, all ten seconds wrong.
 func TestC03_C04_C05_C08_C09_C10_C11_C13_C15_C18_C19_C20_C21_C22_Misfits(t *testing.T) {
-	w := newWorld(t, 4, faultnet.Config{})
+	w := newRoutedNet(t, 4, faultnet.Config{})
 	for _, a := range four {
 		faultnet.FakeNTP(t, w.far, a, faultnet.Noisy(faultnet.Misfits))
 	}
@@ -117,7 +117,7 @@ func TestPersonalities(t *testing.T) {
 			[4]bool{1: true, 2: true, 3: true}},
 	} {
 		t.Run(mix.name, func(t *testing.T) {
-			w := newWorld(t, 9, faultnet.Config{})
+			w := newRoutedNet(t, 9, faultnet.Config{})
 			w.honest(five...)
 			all := append([]string(nil), five...)
 			for i, p := range mix.strange {

@@ -13,7 +13,7 @@ import (
 	"ntp-daemon/internal/suite"
 )
 
-// poolPortOf is where the pools of a site listen.
+// poolPortOf is where the pools of a matrixNet listen.
 const poolPortOf = "4461"
 
 // timeServer is the address that the samples must come from, whoever gave the keys.

@@ -95,7 +95,7 @@ type cell struct {
 func TestInteropMatrix(t *testing.T) {
 	started := time.Now()
 	sid := sidDir(t)
-	s := newSite(t, sid)
+	s := newMatrixNet(t, sid)
 	m := &matrix{cells: map[string]string{}}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, atOnce)

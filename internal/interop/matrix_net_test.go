@@ -13,15 +13,15 @@ import (
 	"ntp-daemon/internal/testca"
 )
 
-// Addresses of a site. Hosts get 198.18.1.N.
+// Addresses of a matrixNet. Hosts get 198.18.1.N.
 const (
 	hubAddr  = "198.18.0.1"
 	tokenOne = "a token of the site"
 )
 
-// site is a switch with a name server, the four servers of the matrix and a pool in front of each that can be a
+// matrixNet is a switch with a name server, the four servers of the matrix and a pool in front of each that can be a
 // member.
-type site struct {
+type matrixNet struct {
 	t     *testing.T
 	hub   *suite.Namespace
 	sid   string // folder of scripts/sid.sh, "" without
@@ -34,7 +34,7 @@ type site struct {
 // host is one machine at the switch, with a folder of its own.
 type host struct {
 	t    *testing.T
-	s    *site
+	s    *matrixNet
 	ns   *suite.Namespace
 	dir  string
 	addr string
@@ -43,10 +43,10 @@ type host struct {
 func serverName(server string) string { return strings.ReplaceAll(server, ".", "-") + ".test" }
 func poolOf(server string) string     { return "pool-" + serverName(server) }
 
-// newSite starts everything that does not depend on a client and waits until it all works.
-func newSite(t *testing.T, sid string) *site {
+// newMatrixNet starts everything that does not depend on a client and waits until it all works.
+func newMatrixNet(t *testing.T, sid string) *matrixNet {
 	t.Helper()
-	s := &site{t: t, hub: suite.NewNamespace(t), sid: sid, dir: shortDir(t), names: map[string]string{}}
+	s := &matrixNet{t: t, hub: suite.NewNamespace(t), sid: sid, dir: shortDir(t), names: map[string]string{}}
 	// Left alone a bridge takes another address with every port that comes or goes, and its neighbours lose it.
 	s.hub.IP("link", "add", "br0", "address", "02:00:00:00:00:01", "type", "bridge")
 	s.hub.IP("addr", "add", hubAddr+"/16", "dev", "br0")
@@ -86,7 +86,7 @@ func newSite(t *testing.T, sid string) *site {
 }
 
 // host adds a machine to the switch.
-func (s *site) host(t *testing.T) *host {
+func (s *matrixNet) host(t *testing.T) *host {
 	t.Helper()
 	n := s.hosts.Add(1)
 	h := &host{t: t, s: s, ns: suite.NewNamespace(t), dir: shortDir(t), addr: fmt.Sprintf("198.18.1.%d", n)}
@@ -109,7 +109,7 @@ func (s *site) host(t *testing.T) *host {
 }
 
 // client is a host for one cell.
-func (s *site) client(t *testing.T) *host { return s.host(t) }
+func (s *matrixNet) client(t *testing.T) *host { return s.host(t) }
 
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
 
