@@ -5,17 +5,18 @@ package internal_test
 import (
 	"encoding/json"
 	"go/ast"
+	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"go/importer"
 )
 
 const module = "ntp-daemon"
@@ -113,6 +114,39 @@ func TestFloors(t *testing.T) {
 	}
 }
 
+// TestPlan: what docs/architecture.md, floors and sideways say is the same, and each sideways edge is in use.
+func TestPlan(t *testing.T) {
+	text, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^  (\S+/(?: \S+/)*) +floor (\d)(?:.*\(→ (.*)\))?`)
+	planned, edges := map[string]int{}, map[string][]string{}
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		for name := range strings.FieldsSeq(m[1]) {
+			name = strings.TrimSuffix(name, "/")
+			planned[name] = int(m[2][0] - '0')
+			if m[3] != "" {
+				edges[name] = strings.Split(m[3], ", ")
+			}
+		}
+	}
+	if !maps.Equal(planned, floors) {
+		t.Errorf("docs/architecture.md has the floors %v, this test %v", planned, floors)
+	}
+	if !maps.EqualFunc(edges, sideways, slices.Equal) {
+		t.Errorf("docs/architecture.md has the sideways edges %v, this test %v", edges, sideways)
+	}
+	for _, p := range list(t) {
+		name, _ := inner(p.ImportPath)
+		for _, to := range sideways[name] {
+			if !slices.Contains(p.Imports, module+"/internal/"+to) {
+				t.Errorf("%s does not import %s; the edge can go from docs/architecture.md and here", name, to)
+			}
+		}
+	}
+}
+
 func TestWhoTouchesTheClock(t *testing.T) {
 	for _, p := range list(t) {
 		rel := strings.TrimPrefix(p.ImportPath, module+"/")
@@ -125,7 +159,7 @@ func TestWhoTouchesTheClock(t *testing.T) {
 	}
 }
 
-// forbidden are the selectors that a pure floor must not use: time, luck and the outside world are arguments.
+// forbidden are the selectors that a pure floor must not use: time, randomness and the outside world are arguments.
 var forbidden = map[string][]string{
 	"time": {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
 	"net":  {"Dial", "DialTimeout", "DialUDP", "DialTCP", "Listen", "ListenPacket", "ListenUDP", "ListenTCP"},

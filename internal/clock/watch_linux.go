@@ -37,7 +37,7 @@ func WatchSteps(ctx context.Context, changed func()) error {
 			changed()
 		case err != nil:
 			return fmt.Errorf("watch clock: %w", err)
-		default: // the end of time: only a clock set that far gets here
+		default: // the timer expired: somebody set the clock to its last second
 			changed()
 			if err := armForSteps(fd); err != nil && !errors.Is(err, unix.ECANCELED) {
 				return fmt.Errorf("watch clock: %w", err)

@@ -1,4 +1,4 @@
-// Package durable keeps small files through crashes, full disks and hostile neighbours: a file is replaced as
-// a whole or not at all, links are not followed, and a state folder has one user at a time. It knows nothing
-// of what the files contain.
+// Package durable reads and replaces small files so that a crash, a full disk or another user of the machine cannot
+// damage them: a file is replaced as a whole or not at all, links are not followed, and a state folder has one process
+// at a time. It knows nothing of what the files contain.
 package durable

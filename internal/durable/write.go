@@ -17,7 +17,7 @@ const mode = 0o600
 // disk is full, the file holds the whole old or the whole new content. The order of calls that makes it so:
 //
 //	open a temporary name in the same folder, never an existing file or a link (O_EXCL, O_NOFOLLOW), mode 0600
-//	write; fsync the file; close, and believe its error
+//	write; fsync the file; close, whose error counts as well
 //	rename over path; fsync the folder
 //
 // The temporary name is fixed, so that crashes leave at most one behind; a path has one writer at a time.
@@ -45,8 +45,8 @@ func temporary(path string) string {
 	return dir + "." + name + ".tmp"
 }
 
-// create opens a new file. What an earlier crash left under the name is removed first; if the name is taken
-// again in that moment, somebody plays with the folder and the error says so.
+// create opens a new file. What an earlier crash left under the name is removed first; if another process takes the name
+// in that moment, the error says so.
 func create(tmp string) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL | unix.O_NOFOLLOW
 	f, err := os.OpenFile(tmp, flags, mode)
@@ -74,8 +74,8 @@ func fill(f *os.File, data []byte) error {
 	return err
 }
 
-// syncFolder makes a rename in dir last. File systems that cannot sync a folder say EINVAL; there the rename
-// is as good as it gets.
+// syncFolder makes a rename in dir last through a crash. File systems that cannot sync a folder say EINVAL; there
+// nothing more can be done.
 func syncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

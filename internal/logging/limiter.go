@@ -10,8 +10,9 @@ import (
 // maxLimited bounds the memory of a Limiter: keys may be chosen by strangers (addresses, names).
 const maxLimited = 256
 
-// Limiter keeps repeated events from filling the log: the first of a kind is loud, its repeats are quiet, and
-// after the interval the next one is loud again and tells how many were not. It is safe for concurrent use.
+// Limiter keeps repeated events from filling the log: the first event of a kind is written at its level, its repeats at
+// debug, and the next one after the interval at its level again, with the number of repeats. It is safe for concurrent
+// use.
 type Limiter struct {
 	every time.Duration
 	mu    sync.Mutex
@@ -20,7 +21,7 @@ type Limiter struct {
 
 // kind is what is known of one kind of event.
 type kind struct {
-	loud     time.Time // when it was last loud
+	written  time.Time // when one was last written at its level
 	repeated uint64    // since then
 }
 
@@ -29,8 +30,8 @@ func NewLimiter(every time.Duration) *Limiter {
 	return &Limiter{every: every, kinds: make(map[string]*kind)}
 }
 
-// Allow reports whether an event of this kind may be loud now, and how many were quiet since the last loud one.
-func (l *Limiter) Allow(now time.Time, key string) (repeated uint64, loud bool) {
+// Allow reports whether an event of this kind may be written at its level now, and how many were not since the last one.
+func (l *Limiter) Allow(now time.Time, key string) (repeated uint64, allowed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.kinds[key]
@@ -38,23 +39,23 @@ func (l *Limiter) Allow(now time.Time, key string) (repeated uint64, loud bool) 
 		if len(l.kinds) >= maxLimited {
 			l.evict()
 		}
-		l.kinds[key] = &kind{loud: now}
+		l.kinds[key] = &kind{written: now}
 		return 0, true
 	}
-	if now.Sub(k.loud) < l.every {
+	if now.Sub(k.written) < l.every {
 		k.repeated++
 		return k.repeated, false
 	}
 	repeated = k.repeated
-	*k = kind{loud: now}
+	*k = kind{written: now}
 	return repeated, true
 }
 
 // Event starts an event of the given level if the limiter allows it, with a field "repeated" where some were
 // not; otherwise one of level debug.
 func (l *Limiter) Event(log *zerolog.Logger, level zerolog.Level, now time.Time, key string) *zerolog.Event {
-	repeated, loud := l.Allow(now, key)
-	if !loud {
+	repeated, allowed := l.Allow(now, key)
+	if !allowed {
 		return log.Debug()
 	}
 	e := log.WithLevel(level)
@@ -64,12 +65,12 @@ func (l *Limiter) Event(log *zerolog.Logger, level zerolog.Level, now time.Time,
 	return e
 }
 
-// evict forgets the kind that was loud longest ago.
+// evict forgets the kind that was written longest ago.
 func (l *Limiter) evict() {
 	var oldest string
 	first := true
 	for key, k := range l.kinds {
-		if first || k.loud.Before(l.kinds[oldest].loud) {
+		if first || k.written.Before(l.kinds[oldest].written) {
 			oldest, first = key, false
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // maxStall is how long one line may wait for a reader that does not read. After that lines are dropped without
-// waiting until the reader is back: whoever logs may be steering a clock.
+// waiting until the reader is back, because the goroutine that logs may be the one that steers the clock.
 const maxStall = 200 * time.Millisecond
 
 // maxPieces ends the attempts at a descriptor that promises room and then takes nothing.

@@ -40,8 +40,8 @@ type Options struct {
 }
 
 // New builds a logger. The first call also sets zerolog's package-wide settings (the layout of times and the
-// unit of durations); nothing else in the program does. A reader that goes away costs lines, never the
-// process: see lineWriter.
+// unit of durations); nothing else in the program does. When the reader of the log goes
+// away, lines are lost and the process goes on: see lineWriter.
 func New(o Options) zerolog.Logger {
 	globals.Do(func() {
 		zerolog.TimeFieldFormat = timeLayout

@@ -25,8 +25,8 @@ type jar struct {
 	count int
 }
 
-// put adds a cookie if it is usable and not in the jar already. A full jar gives up its oldest, which was
-// sealed with the oldest key.
+// put adds a cookie if it is usable and not in the jar already. A full jar drops its oldest, whose key the server will
+// rotate out first.
 func (j *jar) put(cookie []byte) {
 	if !usableCookie(cookie) {
 		return

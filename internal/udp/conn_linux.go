@@ -21,8 +21,8 @@ const clientStamps = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_T
 	unix.SOF_TIMESTAMPING_OPT_ID | unix.SOF_TIMESTAMPING_OPT_TSONLY
 
 // Conn is the socket of one client association or one exchange. It is connected, so that the kernel drops what
-// others send (C06); a connected socket also hears forged "port unreachable" messages, which are treated as
-// noise (C30). Not safe for concurrent use, except Close.
+// others send (C06); a connected socket also gets forged "port unreachable" messages, which are ignored
+// (C30). Not safe for concurrent use, except Close.
 type Conn struct {
 	pc     *net.UDPConn
 	raw    syscall.RawConn
@@ -130,7 +130,7 @@ func (c *Conn) receive(fd int, buf []byte) (n int, from netip.AddrPort, rx ntp.S
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return 0, from, rx, false, nil
-		case errors.Is(err, unix.EINTR), isNoise(err):
+		case errors.Is(err, unix.EINTR), fromICMP(err):
 			continue
 		case err != nil:
 			return 0, from, rx, true, err
@@ -150,8 +150,8 @@ var icmpErrors = [...]unix.Errno{
 	unix.EOPNOTSUPP, unix.EHOSTDOWN, unix.ENONET, unix.EACCES,
 }
 
-// isNoise tells the errors that an ICMP message may have caused. The kernel forgets each when it is read.
-func isNoise(err error) bool {
+// fromICMP reports whether an ICMP message may have caused the error. The kernel forgets each when it is read.
+func fromICMP(err error) bool {
 	var e unix.Errno
 	return errors.As(err, &e) && slices.Contains(icmpErrors[:], e)
 }

@@ -15,12 +15,12 @@ func TestC30_EveryICMPErrorIsNoise(t *testing.T) {
 		unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENOPROTOOPT, unix.ECONNREFUSED, unix.EMSGSIZE, unix.EOPNOTSUPP, unix.EHOSTDOWN,
 		unix.ENONET, unix.EPROTO, unix.EACCES,
 	} {
-		if !isNoise(e) || !isNoise(os.NewSyscallError("recvmsg", e)) {
+		if !fromICMP(e) || !fromICMP(os.NewSyscallError("recvmsg", e)) {
 			t.Errorf("%v ends a receive", e)
 		}
 	}
 	for _, err := range []error{unix.EBADF, unix.ENOMEM, unix.EAGAIN, errors.New("other"), nil} {
-		if isNoise(err) {
+		if fromICMP(err) {
 			t.Errorf("%v is taken for noise", err)
 		}
 	}
