@@ -16,6 +16,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/locate"
+	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/program"
@@ -24,7 +25,6 @@ import (
 )
 
 const (
-	ntpPort = 123
 	// maxQueries keeps a slip of the finger from becoming a flood.
 	maxQueries = 100
 	// querySpacing is what public servers ask one-shot clients to keep.
@@ -202,7 +202,7 @@ func (q *queryOptions) find(ctx context.Context, f locate.Finder) (candidate, er
 	case src.Port == 0 && q.nts:
 		src.Port = ke.DefaultPort
 	case src.Port == 0:
-		src.Port = ntpPort
+		src.Port = ntp.Port
 	}
 	f.Timeout = q.timeout
 	found, err := f.Find(ctx, &src, nil)

@@ -121,7 +121,7 @@ func FuzzOpenResponse(f *testing.F) {
 		if c.Cookies() > 8 {
 			t.Fatalf("%d cookies", c.Cookies())
 		}
-		if next, err := c.AppendRequest(header(), testUID(2), s.rnd); err != nil || len(next) > maxRequest {
+		if next, err := c.AppendRequest(header(), testUID(2), s.rnd); err != nil || len(next) > MaxRequest {
 			t.Fatalf("next request %d bytes, %v", len(next), err)
 		}
 	})

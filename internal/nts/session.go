@@ -13,9 +13,9 @@ import (
 const (
 	// minUID is the shortest unique identifier in bytes (RFC 8915 §5.3).
 	minUID = 32
-	// maxRequest bounds a request in bytes: the smallest IPv6 MTU less IP and UDP headers, so that no packet is
+	// MaxRequest bounds a request in bytes: the smallest IPv6 MTU less IP and UDP headers, so that no packet is
 	// ever fragmented (row N18). It leaves room for eight cookies of 104 bytes or six of 168.
-	maxRequest = 1232
+	MaxRequest = 1232
 )
 
 // SessionParams is what a key exchange yields.
@@ -149,7 +149,7 @@ func (s *Session) AppendRequest(dst []byte, uid []byte, rnd io.Reader) ([]byte, 
 	cookie := s.jar.at(0)
 	packet := ntp.AppendField(dst, ntp.FieldUniqueID, uid)
 	packet = ntp.AppendField(packet, ntp.FieldCookie, cookie)
-	room := maxRequest - len(packet) - authenticatorSize(s.algorithm, 0)
+	room := MaxRequest - len(packet) - authenticatorSize(s.algorithm, 0)
 	clear(cookie) // its bytes are in the packet; what follows are the zeros of the placeholders
 	for range min(placeholders, room/(fieldHeader+len(cookie))) {
 		packet = ntp.AppendField(packet, ntp.FieldCookiePlaceholder, cookie)

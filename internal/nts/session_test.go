@@ -115,7 +115,7 @@ func TestSession_RefillsTheJar(t *testing.T) {
 			if v := judge(t, c, reply, testUID(1)); v != Authentic {
 				t.Fatalf("%v: %v", a, v)
 			}
-			fields := (maxRequest - 48 - 36 - authenticatorSize(a, 0)) / (4 + cookieSize(a)) // 8, but 7 and 6 for 16 and 17
+			fields := (MaxRequest - 48 - 36 - authenticatorSize(a, 0)) / (4 + cookieSize(a)) // 8, but 7 and 6 for 16 and 17
 			want := min(8, held-1+fields)
 			if c.Cookies() != want {
 				t.Errorf("%v, %d cookies before: %d after, want %d", a, held, c.Cookies(), want)

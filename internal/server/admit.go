@@ -53,13 +53,10 @@ func asks(first byte, port uint16) bool {
 	case ntp.ModeClient, ntp.ModeSymmetricActive:
 		return true
 	case ntp.ModeUnspecified:
-		return first>>3&7 == 1 && port != ntpPort
+		return first>>3&7 == 1 && port != ntp.Port
 	}
 	return false
 }
-
-// ntpPort is where daemons answer, and ask from when they are peers.
-const ntpPort = 123
 
 // answerMode is the mode of the answer to a request of mode m.
 func answerMode(m ntp.Mode) ntp.Mode {

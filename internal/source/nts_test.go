@@ -332,7 +332,7 @@ func TestN17_CookiesOnce(t *testing.T) {
 	for range 1000 {
 		held := w.session.Cookies()
 		r, q := w.poll(t)
-		if len(r.Packet) > maxRequest {
+		if len(r.Packet) > nts.MaxRequest {
 			t.Fatalf("request of %d bytes", len(r.Packet))
 		}
 		var f ntp.Fields

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/nts"
 )
 
 // maxHistory is how many events one run of FuzzAssociation has at most.
@@ -60,7 +61,7 @@ func (h *history) poll(soon bool) {
 	}
 	h.request = Request{ID: r.ID, Packet: bytes.Clone(r.Packet), Deadline: r.Deadline}
 	q, err := ntp.ParseHeader(r.Packet)
-	if err != nil || len(r.Packet) > maxRequest || q.Mode != ntp.ModeClient || q.Transmit.IsZero() || q.Transmit == t1.Time || h.origins[q.Transmit] {
+	if err != nil || len(r.Packet) > nts.MaxRequest || q.Mode != ntp.ModeClient || q.Transmit.IsZero() || q.Transmit == t1.Time || h.origins[q.Transmit] {
 		h.t.Fatalf("request %x: %v", r.Packet, err)
 	}
 	if q.Origin != 0 || q.Receive != 0 || q.Reference != 0 || q.RefID != 0 || q.Stratum != 0 {

@@ -16,8 +16,6 @@ const (
 	replyWindow = 5 * time.Second
 	// uidLen is the length of the unique identifier we send (RFC 8915 §5.3: at least 32 random octets).
 	uidLen = 32
-	// maxRequest is the longest request (N18: what passes every path without fragments).
-	maxRequest = 1232
 	// minimalPrecision is what the data minimisation draft puts into every request, so that ours look alike (C01).
 	minimalPrecision = 0x20
 	// defaultVersion is the protocol version of a Config that names none.
@@ -157,7 +155,7 @@ func (s *Source) build(x *sentRequest, rnd io.Reader) error {
 		return nil
 	}
 	h.Version = defaultVersion // only version 4 carries the fields of NTS
-	p, err := x.session.AppendRequest(h.AppendTo(make([]byte, 0, maxRequest)), x.uid[:], rnd)
+	p, err := x.session.AppendRequest(h.AppendTo(make([]byte, 0, nts.MaxRequest)), x.uid[:], rnd)
 	if err != nil {
 		return fmt.Errorf("protect request: %w", err)
 	}
