@@ -88,17 +88,17 @@ func TestKeys(t *testing.T) {
 }
 
 // TestKeys_Lists keeps the lists of all keys that the documentation's tests compare with the manual pages. With
-// UPDATE_KEYS set it writes them.
+// UPDATE_GOLDEN set it writes them.
 func TestKeys_Lists(t *testing.T) {
 	for path, keys := range map[string][]string{"testdata/keys.txt": daemonKeys(), "testdata/poolkeys.txt": poolKeys()} {
 		text := strings.Join(keys, "\n") + "\n"
-		if os.Getenv("UPDATE_KEYS") != "" {
+		if os.Getenv("UPDATE_GOLDEN") != "" {
 			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if b, err := os.ReadFile(path); err != nil || string(b) != text {
-			t.Errorf("%s is not the list of keys that are read; look at the difference and run this test with UPDATE_KEYS=1", path)
+			t.Errorf("%s is not the list of keys that are read; look at the difference and run this test with UPDATE_GOLDEN=1", path)
 		}
 	}
 }

@@ -159,6 +159,17 @@ func TestKEServer(t *testing.T) {
 	}
 }
 
+func TestMaximumRootDistance(t *testing.T) {
+	if d := parseOK(t, "[synchronization]\nmaximum-root-distance = 0.25").Synchronization.HoldOver; d != 250*time.Millisecond {
+		t.Error(d)
+	}
+	for _, text := range []string{"0", "-1", "17", "nan", `"1"`} {
+		if _, _, err := Parse("t.toml", []byte("[synchronization]\nmaximum-root-distance = "+text)); err == nil {
+			t.Errorf("%s accepted", text)
+		}
+	}
+}
+
 func TestThresholds(t *testing.T) {
 	s := time.Second
 	for text, want := range map[string]system.StepLimit{

@@ -43,6 +43,7 @@ var (
 	stepRange    = span{min: 0, max: stepLimit, unit: "s"}
 	agreeing     = span{min: 1, max: 1000}
 	strata       = span{min: 1, max: float64(ntp.MaxStratum)}
+	distances    = span{min: 0.001, max: 16, unit: "s"} // up to MAXDISP of RFC 5905 §7.2
 	offsetRange  = span{min: -1e9, max: 1e9, unit: "s"}
 	ppmRange     = span{min: -1000, max: 1000, unit: "ppm"}
 	clocks       = []string{"system", "virtual"}
@@ -64,6 +65,7 @@ func (l *loader) synchronization(t *table) Synchronization {
 	warn := !s.QuietSteps
 	t.boolean("warn-on-jump", &warn)
 	s.QuietSteps = !warn
+	t.interval("maximum-root-distance", distances, time.Second, &s.HoldOver)
 	t.boolean("nts-bootstrap", &s.NTSBootstrap)
 	t.localStratum(&s)
 	t.clock(&s)

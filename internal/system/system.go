@@ -55,7 +55,7 @@ type Params struct {
 	Serves    bool          // we answer clients, so that loops are possible
 	Observe   bool          // clock-control = false: never steer
 	Precision int8          // log2 s, of our clock
-	HoldOver  time.Duration // root distance at which hold-over ends; 0: the default of 1.5 s (RFC 5905 MAXDIST)
+	HoldOver  time.Duration // maximum-root-distance: where hold-over ends; 0: the default of 1.5 s (RFC 5905 MAXDIST)
 	Pivot     time.Time     // build date: decides the era of the calendar for leap seconds
 }
 
