@@ -111,7 +111,7 @@ func check(src *config.Source) error {
 		return errors.New("source needs a host and a port")
 	case src.Mode.Plural() && src.Count < 1:
 		return fmt.Errorf("source %s: count must be at least 1", src.Name())
-	case src.Mode > source.ModeNTSPool:
+	case !slices.Contains(source.Modes(), src.Mode):
 		return fmt.Errorf("source %s: unknown mode %s", src.Name(), src.Mode)
 	}
 	return nil

@@ -451,7 +451,7 @@ func TestWords(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range []source.Mode{source.ModeServer, source.ModePool, source.ModeNTS, source.ModeNTSPool} {
+	for _, m := range source.Modes() {
 		if modes[m] != m.String() {
 			t.Errorf("%v is read as %s", m, modes[m])
 		}

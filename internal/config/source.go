@@ -47,13 +47,17 @@ const (
 	mostSources      = 1000 // of one pool; a name server rarely gives more than a dozen
 )
 
-// modes are the words of mode; those from firstNotBuilt on are known but do not run yet.
-var modes = []string{source.ModeServer.String(), source.ModePool.String(), source.ModeNTS.String(), source.ModeNTSPool.String(), "sock", "pps"}
+// modes are the words of mode: those of the modes that run, then those that are known and do not run yet.
+var modes = func() (words []string) {
+	for _, m := range source.Modes() {
+		words = append(words, m.String())
+	}
+	return append(words, "sock", "pps")
+}()
 
-const (
-	modeSock      = 4
-	modePPS       = 5
-	firstNotBuilt = modeSock
+var (
+	firstNotBuilt = len(source.Modes())
+	modePPS       = firstNotBuilt + 1
 )
 
 // oldModes are the modes of the 0.3.x layout.

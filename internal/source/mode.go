@@ -14,6 +14,9 @@ const (
 	ModeNTSPool             // several servers by key exchange with a pool
 )
 
+// Modes are all of them, in order.
+func Modes() []Mode { return []Mode{ModeServer, ModePool, ModeNTS, ModeNTSPool} }
+
 // String is the spelling of the configuration.
 func (m Mode) String() string {
 	switch m {
