@@ -95,7 +95,7 @@ func sourceSnapshot(r *system.SourceRow, st *source.Status) observe.Source {
 		PollInterval: int8(st.Poll), Name: r.Name, Address: r.Address.String(), ID: uint64(r.ID),
 		Measured: e.Known, Role: r.Role.String(), Reason: r.Reason, Stratum: uint8(claims.Stratum),
 		ReferenceID: refText(claims.Stratum, claims.RefID), Reach: st.Reach, Version: claims.Version,
-		Frequency: e.Frequency, Jitter: e.Jitter.Seconds(),
+		LastAnswer: st.LastVerdict.String(), Frequency: e.Frequency, Jitter: e.Jitter.Seconds(),
 	}
 	if st.NTS {
 		s.NTSCookies = &st.Cookies
@@ -119,6 +119,7 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		RootDispersion: v.RootDispersion(now).Seconds(), Reference: refText(v.Stratum, v.RefID),
 		KeyExchange: map[string]uint64{}, KeyExchangeServers: []observe.KeyExchangeServer{}, Verdicts: map[string]uint64{},
 		EstimateKnown: rep.EstimateKnown, FrequencyError: rep.Applied - rep.Frequency, FrequencyUncertainty: rep.FreqSigma,
+		Selected: rep.Selected, Candidates: rep.Candidates,
 		ConsensusLost: rep.ConsensusLost, LoopsDetected: rep.LoopsDetected, WrongEpoch: rep.WrongEpoch, InLeap: rep.InLeap,
 		Steps: uint64(max(rep.Steps, 0)), LastStep: rep.LastStep.Seconds(), Refusal: rep.Refusal,
 	}

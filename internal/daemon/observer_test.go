@@ -27,14 +27,14 @@ func TestSourceSnapshot(t *testing.T) {
 		Estimate: algorithm.SourceEstimate{Known: true, Offset: -time.Millisecond, Uncertainty: time.Microsecond,
 			Frequency: 1e-6, Delay: 2 * time.Millisecond, Jitter: 5 * time.Microsecond},
 	}
-	st := source.Status{Reach: 0o17, Unanswered: 9, Poll: 6, NTS: true, Cookies: 5}
+	st := source.Status{Reach: 0o17, Unanswered: 9, Poll: 6, NTS: true, Cookies: 5, LastVerdict: source.Accepted}
 	cookies := 5
 	want := observe.Source{
 		Offset: -0.001, Uncertainty: 1e-6, Delay: 0.002, RemoteDelay: 0.003, RemoteUncertainty: 0.004,
 		LastUpdate: observe.Time{Timestamp: 1 << 32}, UnansweredPolls: 8, PollInterval: 6, NTSCookies: &cookies,
 		Name: "ntp.example:4460", Address: "192.0.2.1:123", ID: 7,
 		Measured: true, Role: observe.RolePeer, Stratum: 2, ReferenceID: "127.0.0.1", Reach: 0o17, Version: 4,
-		Frequency: 1e-6, Jitter: 5e-6,
+		LastAnswer: "accepted", Frequency: 1e-6, Jitter: 5e-6,
 	}
 	if d := cmp.Diff(want, sourceSnapshot(&row, &st)); d != "" {
 		t.Error(d)

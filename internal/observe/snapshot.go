@@ -66,6 +66,7 @@ type Source struct {
 	Measured    bool    `json:"measured"`     // false: offset to remote_uncertainty are not known yet
 	Role        string  `json:"role"`         // one of the Role constants
 	Reason      string  `json:"reason"`       // why it is not selected; empty when it is
+	LastAnswer  string  `json:"last_answer"`  // how the latest request ended: a name of source.Verdict
 	Stratum     uint8   `json:"stratum"`      // as claimed
 	ReferenceID string  `json:"reference_id"` // readable
 	Reach       uint8   `json:"reach"`        // last eight polls, newest in bit 0
@@ -117,6 +118,9 @@ type Suite struct {
 	VirtualTruth   *VirtualTruth     `json:"virtual,omitempty"` // only with clock = "virtual"
 
 	KeyExchangeServers []KeyExchangeServer `json:"key_exchange_servers"` // in configuration order
+
+	Selected   int `json:"selected_sources"`  // that the clock follows now
+	Candidates int `json:"candidate_sources"` // that had a vote on it
 
 	// What went wrong since start. A consensus that is lost again and again, or a loop, wants a look at the sources.
 	ConsensusLost uint64 `json:"consensus_lost"`    // times that the agreement of the sources was lost
