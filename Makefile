@@ -21,7 +21,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 SYSCONFDIR ?= /etc
 
-.PHONY: build demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate soak fuzz cover keys bench-server man install clean
+.PHONY: build demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate mutants soak fuzz cover keys bench-server man install clean
 
 # The first build compiles Go's standard library, too, which takes a minute or two: it says how far it is.
 build:
@@ -97,6 +97,13 @@ fuzz:
 MUTATE ?= 1e8
 mutate:
 	NTP_MUTATE=$(MUTATE) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run S06 ./internal/server
+
+# Breaks the code in named places, one at a time, and runs the test that must notice (docs/testing.md). MUTANTS: all, changed,
+# or an expression for names; for changed, MUTANTS_BASE names the commit since which. Nothing new is tried after MUTANTS_TIME.
+MUTANTS      ?= all
+MUTANTS_TIME ?= 1h
+mutants:
+	@CGO_ENABLED=0 $(GO) run ./tools/mutants -limit $(MUTANTS_TIME) -base "$(MUTANTS_BASE)" '$(MUTANTS)'
 
 # Server with NTS, pool and clients under load for that long; memory, threads, descriptors and goroutines must return
 # to the base line (L07); and all of them stopped by SIGSTOP for a fifteenth of that, at most 120 s (K11). Needs root.

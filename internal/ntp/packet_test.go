@@ -61,6 +61,10 @@ func TestHeader_OutOfRange(t *testing.T) {
 	if b := h.AppendTo(nil); b[0] != 0xe3 {
 		t.Errorf("first byte %#x", b[0])
 	}
+	h.Leap = LeapNone
+	if b := h.AppendTo(nil); b[0] != 0x23 {
+		t.Errorf("first byte %#x", b[0])
+	}
 }
 
 func TestRefID(t *testing.T) {

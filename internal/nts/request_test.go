@@ -423,6 +423,9 @@ func TestN12_NAKFormat(t *testing.T) {
 	if nak[0] != 0xe4 || nak[1] != 0 || string(nak[12:16]) != "NTSN" || !bytes.Equal(nak[24:32], pkt[40:48]) {
 		t.Errorf("header %x", nak[:48])
 	}
+	if !bytes.Equal(nak[4:12], make([]byte, 8)) || !bytes.Equal(nak[16:24], make([]byte, 8)) || !bytes.Equal(nak[32:48], make([]byte, 16)) {
+		t.Errorf("the NAK tells more than that it is one: %x", nak[:48])
+	}
 	var f ntp.Fields
 	if err := f.Trailer(nak, 4); err != nil || len(f.All()) != 1 || f.All()[0].Type != ntp.FieldUniqueID {
 		t.Errorf("fields %v %v", f.All(), err)

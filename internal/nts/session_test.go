@@ -244,6 +244,19 @@ func TestN16_CookiesInReplies(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the first eight of nine", func(t *testing.T) {
+		s := newTestServer(t, aead.SIVCMAC256)
+		c := s.session(t, 3)
+		inner := cookieFields(9, 100)
+		if v := judge(t, c, s.reply(testUID(1), nil, inner), testUID(1)); v != Authentic || c.Cookies() != 8 {
+			t.Fatalf("%v, %d cookies", v, c.Cookies())
+		}
+		for i := range 8 {
+			if got, want := c.jar.at(i), inner[i*104+4:][:100]; !bytes.Equal(got, want) {
+				t.Errorf("cookie %d: %x, want %x", i, got, want)
+			}
+		}
+	})
 	t.Run("4 kB cookie", func(t *testing.T) { // longer than any packet that is looked at
 		s := newTestServer(t, aead.SIVCMAC256)
 		c := s.session(t, 3)

@@ -64,6 +64,27 @@ func TestRateLimiter_Bucket(t *testing.T) {
 	}
 }
 
+// In a full set a newcomer takes the place of the one that has most left, not of one that is over its rate.
+func TestRateLimiter_ForgetsTheFullest(t *testing.T) {
+	for greedy := range 4 {
+		l := testLimiter(4, time.Minute, 3) // one set
+		addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}) }
+		for i := range 4 {
+			l.Limited(addr(i), testNow)
+		}
+		l.Limited(addr(greedy), testNow)
+		l.Limited(addr(greedy), testNow)
+		for i := 4; i < 7; i++ {
+			if l.Limited(addr(i), testNow) {
+				t.Errorf("newcomer %d is limited", i)
+			}
+		}
+		if !l.Limited(addr(greedy), testNow) {
+			t.Errorf("the greedy one, number %d, was forgotten", greedy)
+		}
+	}
+}
+
 func TestRateLimiter_Prefixes(t *testing.T) {
 	l := testLimiter(1024, time.Minute, 1)
 	for _, row := range []struct {
