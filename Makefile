@@ -58,7 +58,7 @@ $(TESTRUN): tools/testrun/main.go
 
 # Everything, as CI runs it: also builds for other systems, and the tests once more as the programs ship, without cgo.
 test-all: export NTPD_TEST_ALL = 1
-test-all: test vet lint cross
+test-all: test vet cross
 ifeq ($(HAVE_CC),yes)
 	CGO_ENABLED=0 $(TESTRUN) -record build/tests.json -- -timeout 15m $(PACKAGES)
 endif
