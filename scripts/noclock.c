@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Put in front of the C library by `build/sid/run` with NOCLOCK=1: whoever sets the clock is told that it is done, and
  * the clock of this machine is left alone. For peers that do not run without clock control (ntpd-rs). They run without
