@@ -259,3 +259,17 @@ func TestServe_StopsInOrder(t *testing.T) {
 		t.Error("still listening")
 	}
 }
+
+// TestPool: a pool that can be read is ready, and its families are the pool's.
+func TestPool(t *testing.T) {
+	addr, _ := start(t, func() *observe.Snapshot {
+		return &observe.Snapshot{Pool: &observe.Pool{Outcomes: map[string]uint64{"served": 3}}}
+	})
+	if code, _, body := get(t, "GET", addr+"/readyz"); code != 200 || !strings.Contains(body, `"ready":true`) {
+		t.Errorf("readyz: %d %q", code, body)
+	}
+	if code, _, body := get(t, "GET", addr+"/metrics"); code != 200 || !strings.Contains(body, "\nnts_pool_users_total{outcome=\"served\"} 3\n") ||
+		strings.Contains(body, "ntp_system_") {
+		t.Errorf("metrics: %d %q", code, body)
+	}
+}

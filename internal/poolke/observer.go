@@ -69,7 +69,9 @@ func (u *upstream) observed(now time.Time) observe.PoolServer {
 	defer u.mu.Unlock()
 	s := observe.PoolServer{
 		Server: u.backend.String(), Breaker: observe.BreakerClosed, Failures: u.breaker.failures,
-		Known: now.Before(u.until), Protocols: []uint16{}, Algorithms: []uint16{}, Exchanges: u.tally.read(), LastError: u.fault,
+		Known: now.Before(u.until), Protocols: []uint16{}, Algorithms: []uint16{}, LastError: u.fault,
+		// What can become of an exchange with one time source; the other outcomes are users' own.
+		Exchanges: u.tally.read(Served, NoProtocol, NoAlgorithm, NoServer, ServerFailed, UserGone),
 	}
 	switch {
 	case u.breaker.open(now):

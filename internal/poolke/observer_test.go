@@ -50,7 +50,7 @@ func TestObservation(t *testing.T) {
 		t.Errorf("dead time source: %+v", dead)
 	}
 	if good.Breaker != observe.BreakerClosed || good.Failures != 0 || !good.Known || good.Dialect == "" || good.LastError != "" ||
-		!slices.Contains(good.Algorithms, uint16(aead.SIVCMAC256)) || good.Exchanges["served"] != 2*breakerFailures {
+		!slices.Contains(good.Algorithms, uint16(aead.SIVCMAC256)) || good.Exchanges["served"] != 2*breakerFailures || len(good.Exchanges) != 6 {
 		t.Errorf("good time source: %+v", good)
 	}
 	if text := fmt.Sprintf("%+v", *p); strings.Contains(text, token) {

@@ -1,6 +1,9 @@
 package poolke
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // Outcome names how a user's exchange ended. The names are metric labels and words of the log
 // (nts-pool.md E9).
@@ -44,11 +47,13 @@ func (o Outcome) String() string {
 // tally counts outcomes.
 type tally [outcomes]atomic.Uint64
 
-// read is the counts by label.
-func (t *tally) read() map[string]uint64 {
+// read is the counts by label; of all outcomes, or of those named.
+func (t *tally) read(only ...Outcome) map[string]uint64 {
 	m := make(map[string]uint64, outcomes)
 	for i := range t {
-		m[Outcome(i).String()] = t[i].Load()
+		if o := Outcome(i); len(only) == 0 || slices.Contains(only, o) {
+			m[o.String()] = t[i].Load()
+		}
 	}
 	return m
 }
