@@ -124,7 +124,7 @@ func TestStatus_Pool(t *testing.T) {
 	if code := c.run("status", "-f", "prometheus", "-s", path); code != 0 || c.out.String() != string(metrics.Append(nil, pooling())) {
 		t.Errorf("prometheus: exit %d, %d bytes", code, c.out.Len())
 	}
-	c.expect(t, c.run("wait-sync", "-s", path, "-t", "1ms"), 1, "", "steers no clock")
+	c.expect(t, c.run("wait-sync", "-s", path, "-t", "200ms"), 1, "", "steers no clock")
 }
 
 func TestStatus_Failures(t *testing.T) {

@@ -123,7 +123,7 @@ func waitSync(ctx context.Context, e *Env, path string, l syncLimits) (*observe.
 	for steady := 0; ; {
 		s, err := observe.Read(ctx, path)
 		switch {
-		case err != nil && ctx.Err() == nil:
+		case err != nil && !ended(ctx):
 			why, steady = err.Error(), 0
 		case err == nil:
 			if missing := l.unmet(s); missing != "" {
@@ -141,4 +141,10 @@ func waitSync(ctx context.Context, e *Env, path string, l syncLimits) (*observe.
 			return nil, fail(ExitFailed, "interrupted: %s", why)
 		}
 	}
+}
+
+// ended reports whether ctx is over. The deadline of a socket, which comes from ctx, may fire before that of ctx itself.
+func ended(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
