@@ -56,12 +56,13 @@ func TestS04_NoPingPong(t *testing.T) {
 	a, b := pair(t)
 	third := newTestHost(t)
 	suite.Link(third.Namespace, "10.9.1.2/24", b.Namespace, "10.9.1.1/24")
-	a.up(a.start("a", plainServer("a", "")))
-	b.up(b.start("b", plainServer("b", "")))
-	for mode := byte(0); mode < 8; mode++ {
+	a.up(a.start("a", plainServer("a", "accept-ntp-versions = [1, 2, 3, 4]\n")))
+	b.up(b.start("b", plainServer("b", "accept-ntp-versions = [1, 2, 3, 4]\n")))
+	for i := range byte(16) {
+		version, mode := 1+3*(i>>3), i&7 // 1 and 4
 		wire := sniff(t, a.Namespace, a.wire())
-		p := hello(uint64(mode))
-		p[0] = 4<<3 | mode
+		p := hello(uint64(i))
+		p[0] = version<<3 | mode
 		newForger(t, third.Namespace, unix.AF_INET).send(udp4(port123("10.9.0.1"), port123("10.9.1.1"), p))
 		time.Sleep(300 * time.Millisecond) // a loop would fill this time with packets
 		got := wire.end()
@@ -70,7 +71,7 @@ func TestS04_NoPingPong(t *testing.T) {
 			want = 1 // the answer to what looks like a request; the other daemon does not answer that
 		}
 		if len(got) != want {
-			t.Errorf("mode %d: %d packets between the daemons, want %d", mode, len(got), want)
+			t.Errorf("version %d, mode %d: %d packets between the daemons, want %d", version, mode, len(got), want)
 		}
 	}
 }

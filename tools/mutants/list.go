@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,11 +96,14 @@ func pick(all []mutant, word, base string) ([]mutant, error) {
 	case "", "all":
 		return all, nil
 	case "changed":
+		all = slices.Clone(all)
+		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) // not always the same ones are left out
 		files, err := changed(base)
-		if err != nil {
-			return nil, err
+		if err != nil && base == "" {
+			fmt.Printf("mutants: %v; trying all\n", err)
+			return all, nil
 		}
-		return touched(all, files), nil
+		return touched(all, files), err
 	}
 	expression, err := regexp.Compile(word)
 	if err != nil {
