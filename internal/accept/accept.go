@@ -169,7 +169,7 @@ func (l *Loop) report(ln net.Listener, err error, wait time.Duration) {
 
 // admit takes or sheds a new connection and starts its handler.
 func (l *Loop) admit(ctx context.Context, nc net.Conn, ln net.Listener, handlers *sync.WaitGroup) {
-	c := &Conn{Conn: nc, loop: l, remote: address(nc.RemoteAddr()), since: time.Now()}
+	c := &Conn{Conn: Prompt(nc), loop: l, remote: address(nc.RemoteAddr()), since: time.Now()}
 	if !l.enter(c) {
 		_ = nc.Close()
 		return

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"ntp-daemon/internal/config"
-	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/program"
@@ -18,13 +17,13 @@ import (
 
 // Defaults of the limits that are known here alone (nts-pool.md E1 and E10).
 const (
-	defaultHandshake     = 2 * time.Second
-	defaultRequest       = time.Second
 	defaultSupportTTL    = 300 * time.Second
 	defaultDrain         = 5 * time.Second
 	defaultConnections   = 4096
 	defaultPerPrefix     = 16
 	prefixV6             = 56                     // what providers hand out to one customer
+	connectShare         = 5                      // connecting to a time source may take a fifth of the total,
+	answerShare          = 2                      // and one answer of it a half
 	reserveShare         = 10                     // a tenth of the total is kept for telling the user about a failure,
 	longestAnswerReserve = 200 * time.Millisecond // but no more than this
 )
@@ -47,10 +46,10 @@ type Config struct {
 	Protocols []record.Protocol // that users may get; empty: NTPv4
 
 	Timeout          time.Duration // hard total for one user, from accept to the last byte
-	HandshakeTimeout time.Duration // TLS with the user
-	RequestTimeout   time.Duration // the user's request, after TLS
-	ConnectTimeout   time.Duration // TCP to a time source
-	AnswerTimeout    time.Duration // one answer of a time source
+	HandshakeTimeout time.Duration // TLS with the user; 0: only the total counts
+	RequestTimeout   time.Duration // the user's request, after TLS; 0: only the total counts
+	ConnectTimeout   time.Duration // TCP to a time source; 0: a fifth of the total
+	AnswerTimeout    time.Duration // one answer of a time source; 0: half of the total
 	SupportTTL       time.Duration // how long a time source's lists are believed
 	DrainTimeout     time.Duration // for users under way when the pool stops
 
@@ -60,18 +59,18 @@ type Config struct {
 
 // withDefaults fills in what is zero.
 func (c Config) withDefaults() Config {
-	for _, d := range []struct {
-		value    *time.Duration
-		fallback time.Duration
-	}{
-		{&c.Timeout, config.DefaultPoolTimeout}, {&c.HandshakeTimeout, defaultHandshake}, {&c.RequestTimeout, defaultRequest},
-		{&c.ConnectTimeout, member.DefaultConnectTimeout}, {&c.AnswerTimeout, member.DefaultAnswerTimeout}, {&c.SupportTTL, defaultSupportTTL},
-		{&c.DrainTimeout, defaultDrain},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.fallback
+	fill := func(value *time.Duration, fallback time.Duration) {
+		if *value <= 0 {
+			*value = fallback
 		}
 	}
+	fill(&c.Timeout, config.DefaultPoolTimeout)
+	fill(&c.HandshakeTimeout, c.Timeout)
+	fill(&c.RequestTimeout, c.Timeout)
+	fill(&c.ConnectTimeout, c.Timeout/connectShare)
+	fill(&c.AnswerTimeout, c.Timeout/answerShare)
+	fill(&c.SupportTTL, defaultSupportTTL)
+	fill(&c.DrainTimeout, defaultDrain)
 	if c.MaxConnections <= 0 {
 		c.MaxConnections = defaultConnections
 	}

@@ -20,7 +20,6 @@ import (
 // Defaults of ServerConfig.
 const (
 	serverTimeout     = 5 * time.Second   // one exchange, handshake included (reliability.md KS10, KS13)
-	handshakeTimeout  = 2 * time.Second   // part of it that TLS may take (nts-pool.md E10)
 	requestTimeout    = 5 * time.Second   // kept connection: from the first byte of a request (B11)
 	idleTimeout       = 300 * time.Second // kept connection: between requests (B11)
 	maxAge            = time.Hour         // kept connection (B11)
@@ -164,7 +163,7 @@ func (s *Server) handle(ctx context.Context, c *accept.Conn) {
 // ALPN but a certificate that is listed (reliability.md KS11).
 func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome, error) {
 	// Its own context: a shutdown lets handshakes finish, as it does exchanges.
-	ctx, cancel := context.WithDeadline(context.Background(), start.Add(min(s.cfg.Timeout, handshakeTimeout)))
+	ctx, cancel := context.WithDeadline(context.Background(), start.Add(s.cfg.Timeout))
 	defer cancel()
 	gated := s.gate.Conn(c)
 	defer gated.Done()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
@@ -68,7 +69,7 @@ func ClientTLS(name string, roots *x509.CertPool, now func() time.Time) *tls.Con
 // Handshake completes TLS as the client on a connection that was just dialled, and closes it on failure. Bytes of the
 // peer in the error are escaped. ALPN is not checked.
 func Handshake(ctx context.Context, raw net.Conn, c *tls.Config) (*tls.Conn, error) {
-	conn := tls.Client(raw, c)
+	conn := tls.Client(accept.Prompt(raw), c)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, printable.Error(err)

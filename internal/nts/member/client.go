@@ -22,8 +22,7 @@ import (
 // Defaults of a pool's connection to a time source (nts-pool.md E10).
 const (
 	DefaultConnectTimeout = time.Second             // TCP; a black hole must not cost a user more
-	DefaultAnswerTimeout  = 2500 * time.Millisecond // one request, and everything after keys went out
-	handshakeTimeout      = 2 * time.Second         // TLS
+	DefaultAnswerTimeout  = 2500 * time.Millisecond // one request, and everything after keys went out; TLS has four fifths of it
 	idleTime              = 240 * time.Second       // below the 300 s after which time sources hang up
 	maxAge                = time.Hour               // nobody stays connected for ever
 	maxIdle               = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all

@@ -73,7 +73,7 @@ func (m *Client) connect(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", m, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.AnswerTimeout*4/5)
 	defer cancel()
 	secured, err := ke.Handshake(ctx, raw, m.tls)
 	if err != nil {
