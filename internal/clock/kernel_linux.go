@@ -45,7 +45,7 @@ func openKernel(adjtime func(*timex) (int, error), read func() sample) (*Kernel,
 	if err != nil {
 		return nil, Leftovers{}, err
 	}
-	left := Leftovers{Before: before, Fixed: before.leftovers(), MaxError: time.Duration(tx.maxerror) * time.Microsecond}
+	left := Leftovers{Fixed: before.leftovers()}
 	if err := normalise(adjtime, before, 0); err != nil {
 		return nil, left, err
 	}

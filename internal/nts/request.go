@@ -28,10 +28,9 @@ const (
 
 // Request is a verified NTS request. The zero value is ready; reuse it, it keeps its buffers.
 type Request struct {
-	UID        []byte // unique identifier to echo, aliases the packet; nil without one
-	Keys       Keys   // from the cookie; valid after the verdict Valid
-	Cookies    int    // wanted: 1 for the one spent and 1 for each placeholder, at most 8
-	CookieSize int    // length of the spent cookie, and of each placeholder that counts, in bytes
+	UID     []byte // unique identifier to echo, aliases the packet; nil without one
+	Keys    Keys   // from the cookie; valid after the verdict Valid
+	Cookies int    // wanted: 1 for the one spent and 1 for each placeholder, at most 8
 }
 
 // Open judges the request pkt, whose trailer f holds. ks may be nil: then no cookie opens. It allocates nothing
@@ -41,7 +40,7 @@ type Request struct {
 // identifier, one cookie and a well-formed authenticator behind them, with a cookie or a tag that does not
 // verify. Everything else that looks like NTS is dropped (rows N04 to N08, N11).
 func (r *Request) Open(pkt []byte, f *ntp.Fields, ks *KeySet, s *Sealer) RequestVerdict {
-	r.UID, r.Cookies, r.CookieSize = nil, 0, 0
+	r.UID, r.Cookies = nil, 0
 	if len(pkt) < ntp.HeaderLen || !clientRequest(pkt[0]) {
 		return NotNTS
 	}
@@ -77,7 +76,6 @@ func (r *Request) Open(pkt []byte, f *ntp.Fields, ks *KeySet, s *Sealer) Request
 	if nested, _ := count(s.inner.All(), ntp.FieldAuthenticator); nested > 0 {
 		return Drop
 	}
-	r.CookieSize = len(cookie)
 	r.Cookies = min(maxCookies, 1+fitting(outer, len(cookie))+fitting(s.inner.All(), len(cookie)))
 	return Valid
 }

@@ -29,9 +29,6 @@ type Response struct {
 
 	// Code is what the peer's Error record says; valid with the fault PeerError only.
 	Code ErrorCode
-	// Odd counts cookies that were left out or are of unusual length: more than eight, not a multiple of
-	// four, or not as long as the first.
-	Odd int
 }
 
 // Append writes the whole answer behind dst.
@@ -186,11 +183,9 @@ func (p *responseParser) address(t Type, r Record) Fault {
 
 // clientCookie keeps a cookie that a packet can carry unchanged (reliability.md KC10).
 func clientCookie(p *responseParser, c []byte) Fault {
-	if len(c) < minCookie || len(c)%4 != 0 || len(c) > MaxCookie || len(p.resp.Cookies) == MaxCookies {
-		p.resp.Odd++
-		return None
+	if len(c) >= minCookie && len(c)%4 == 0 && len(c) <= MaxCookie && len(p.resp.Cookies) < MaxCookies {
+		p.resp.Cookies = append(p.resp.Cookies, c)
 	}
-	p.resp.Cookies = append(p.resp.Cookies, c)
 	return None
 }
 
@@ -199,14 +194,9 @@ func poolCookie(p *responseParser, c []byte) Fault {
 	if len(c) == 0 || len(c) > MaxCookie {
 		return BadCookie
 	}
-	if len(p.resp.Cookies) == MaxCookies {
-		p.resp.Odd++
-		return None
+	if len(p.resp.Cookies) < MaxCookies {
+		p.resp.Cookies = append(p.resp.Cookies, c)
 	}
-	if len(c)%4 != 0 || len(p.resp.Cookies) > 0 && len(c) != len(p.resp.Cookies[0]) {
-		p.resp.Odd++
-	}
-	p.resp.Cookies = append(p.resp.Cookies, c)
 	return None
 }
 

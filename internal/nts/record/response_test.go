@@ -107,8 +107,8 @@ func TestKC10_Cookies(t *testing.T) {
 		return appendEnd(b)
 	}
 	r, fault := ParseResponse(answer(0, 1, 6, 351, 352, 65535, 4, 348), offered)
-	if fault != None || len(r.Cookies) != 2 || len(r.Cookies[0]) != 4 || len(r.Cookies[1]) != 348 || r.Odd != 6 {
-		t.Errorf("%d cookies, %d odd, %v", len(r.Cookies), r.Odd, fault)
+	if fault != None || len(r.Cookies) != 2 || len(r.Cookies[0]) != 4 || len(r.Cookies[1]) != 348 {
+		t.Errorf("%d cookies, %v", len(r.Cookies), fault)
 	}
 	nine := make([]int, 9)
 	many := make([]int, 5000)
@@ -136,19 +136,18 @@ func TestParseFixed_Cookies(t *testing.T) {
 		msg  []byte
 		want Fault
 		kept int
-		odd  int
 	}{
-		{"none", wrap(""), NoCookies, 0, 0},
-		{"empty", wrap(hexCookie + "00050000"), BadCookie, 1, 0},
-		{"too long", wrap("0005015f" + strings.Repeat("00", 351)), BadCookie, 0, 0},
-		{"not a multiple of four", wrap("00050003 010203"), None, 1, 1},
-		{"unequal", wrap(hexCookie + "00050008 0102030405060708"), None, 2, 1},
-		{"nine", wrap(strings.Repeat(hexCookie, 9)), None, 8, 1},
-		{"D3-25 warning", wrap(hexCookie + "80030002 0000"), PeerWarning, 1, 0},
+		{"none", wrap(""), NoCookies, 0},
+		{"empty", wrap(hexCookie + "00050000"), BadCookie, 1},
+		{"too long", wrap("0005015f" + strings.Repeat("00", 351)), BadCookie, 0},
+		{"not a multiple of four", wrap("00050003 010203"), None, 1},
+		{"unequal", wrap(hexCookie + "00050008 0102030405060708"), None, 2},
+		{"nine", wrap(strings.Repeat(hexCookie, 9)), None, 8},
+		{"D3-25 warning", wrap(hexCookie + "80030002 0000"), PeerWarning, 1},
 	} {
 		r, fault := ParseFixed(tc.msg, offered)
-		if fault != tc.want || len(r.Cookies) != tc.kept || r.Odd != tc.odd {
-			t.Errorf("%s: %v, %d kept, %d odd", tc.name, fault, len(r.Cookies), r.Odd)
+		if fault != tc.want || len(r.Cookies) != tc.kept {
+			t.Errorf("%s: %v, %d kept", tc.name, fault, len(r.Cookies))
 		}
 	}
 }
@@ -190,8 +189,8 @@ func TestParseSupport_Faults(t *testing.T) {
 func TestP04_KeySizes(t *testing.T) {
 	r, fault := ParseSupport(unhex(t, "800a0020 000f0000 000f1fe1 000fffff 00010020 000f0020 000f0020 001e0010 00100031 80000000"), IANA)
 	want := []aead.Algorithm{aead.SIVCMAC256, aead.GCMSIV128}
-	if fault != None || len(r.Algorithms) != 2 || r.Algorithms[0] != want[0] || r.Algorithms[1] != want[1] || r.Odd != 6 {
-		t.Errorf("%v, %d odd, %v", r.Algorithms, r.Odd, fault)
+	if fault != None || len(r.Algorithms) != 2 || r.Algorithms[0] != want[0] || r.Algorithms[1] != want[1] {
+		t.Errorf("%v, %v", r.Algorithms, fault)
 	}
 }
 

@@ -20,9 +20,6 @@ type SupportResponse struct {
 
 	// Code is what the peer's Error record says; valid with the fault PeerError only.
 	Code ErrorCode
-	// Odd counts algorithms that were left out: unknown ids, and known ones with another key size
-	// (reliability.md P04: such a size would make the key exporter fail or panic).
-	Odd int
 }
 
 // Append writes the whole answer behind dst. Every algorithm must have a known key size; others are left out.
@@ -103,7 +100,8 @@ func (p *supportParser) take(r Record) Fault {
 	return None
 }
 
-// algorithms reads pairs of algorithm id and key size.
+// algorithms reads pairs of algorithm id and key size. An unknown id is left out, and so is a known one with another key
+// size, which would make the key exporter fail (row P04).
 func (p *supportParser) algorithms(body []byte) Fault {
 	if p.resp.Algorithms != nil {
 		return Duplicate
@@ -116,7 +114,6 @@ func (p *supportParser) algorithms(body []byte) Fault {
 		a := aead.Algorithm(binary.BigEndian.Uint16(body))
 		n, known := a.KeySize()
 		if !known || n != int(binary.BigEndian.Uint16(body[2:])) || slices.Contains(p.resp.Algorithms, a) {
-			p.resp.Odd++
 			continue
 		}
 		p.resp.Algorithms = append(p.resp.Algorithms, a)

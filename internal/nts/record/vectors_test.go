@@ -213,7 +213,7 @@ func TestResponseVectors(t *testing.T) {
 	const v14 = "80010002 0000 80040002 0004 00050003 010203 00050002 0405 80060002 6869 80070002 000f 00080000 80000000"
 	t.Run("V14 codec", func(t *testing.T) {
 		wire := unhex(t, v14)
-		want := Response{Algorithm: 4, Cookies: [][]byte{{1, 2, 3}, {4, 5}}, Server: "hi", Port: 15, KeepAlive: true, Odd: 2}
+		want := Response{Algorithm: 4, Cookies: [][]byte{{1, 2, 3}, {4, 5}}, Server: "hi", Port: 15, KeepAlive: true}
 		got, fault := ParseFixed(wire, Offer{Protocols: v4, Algorithms: []aead.Algorithm{4}})
 		if d := cmp.Diff(want, got); fault != None || d != "" || len(wire) != 45 {
 			t.Errorf("%d bytes, fault %v (-want +got):\n%s", len(wire), fault, d)
