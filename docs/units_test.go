@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// unitScores are the highest exposure levels of systemd-analyze, in tenths (reliability.md section 6).
+// unitScores are the highest exposure levels of systemd-analyze, in tenths (docs/rules/lifecycle.md#units).
 var unitScores = map[string]string{
 	"ntp-daemon.service": "20", "nts-pool-ke.service": "13", "ntp-metrics-exporter.service": "12", "ntp-daemon-wait.service": "6",
 }

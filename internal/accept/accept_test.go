@@ -170,7 +170,7 @@ func TestServe_EndsWithItsListener(t *testing.T) {
 	}
 }
 
-// TestPermits_OldestIdleMakesRoom is what keeps a server reachable under slowloris (reliability.md KS13): the
+// TestPermits_OldestIdleMakesRoom is what keeps a server reachable under slowloris (row KS13): the
 // connections that said something stay, of the silent ones the oldest goes.
 func TestPermits_OldestIdleMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// keepAlive finds peers that vanished without closing (nts-pool.md E10).
+// keepAlive finds peers that vanished without closing (docs/rules/key-exchange.md#keep-alive-probes).
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
 
 // Listen opens a TCP listener for Serve. Multipath TCP is off: Go would ask for it, and NTS gains nothing from
-// a second code path in the kernel (libraries.md 15). The backlog is the system's somaxconn.
+// a second code path in the kernel (docs/rules/key-exchange.md#multipath). The backlog is the system's somaxconn.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	lc.SetMultipathTCP(false)

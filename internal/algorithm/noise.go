@@ -12,7 +12,7 @@ const (
 	// new route becomes the floor within 64 polls.
 	noiseDepth = 64
 	// minRoundTrip is 2^-18 s, below which a round trip says more about the stamps than about the path
-	// (ntpd-rs.md 7.2).
+	// (docs/rules/clock.md#noise).
 	minRoundTrip = 3815 * time.Nanosecond
 	// maxRoundTrip is far above what a source's reply window lets through; it keeps the arithmetic finite.
 	maxRoundTrip = 100 * time.Second
@@ -22,10 +22,10 @@ const (
 	// exponential one-way delays of scale j the median excess is 1.7 j.
 	baseShare = 0.25
 	// excessShare: queueing that hit one direction only moves the offset by half the excess, equal shares move
-	// it by nothing; excess²/8 lies between the two (accuracy.md 4 and 7.2).
+	// it by nothing; excess²/8 lies between the two (docs/rules/clock.md#noise).
 	excessShare = 1. / 8
 	// rootDistanceShare is how much of a source's round trip may be a constant asymmetry that averaging does not
-	// remove (accuracy.md 7.7, kappa).
+	// remove (docs/rules/clock.md#asymmetry).
 	rootDistanceShare = 0.02
 )
 

@@ -3,8 +3,8 @@ package algorithm
 import "math"
 
 // Params are the settings of the discipline. The comments name the key of [synchronization.algorithm] in the
-// configuration (ntpd-rs.md 7.9) and say what it does here; a field marked "no effect" is kept so that every
-// configuration loads.
+// configuration (docs/rules/configuration.md#algorithm) and say what it does here; a field marked "no effect" is kept
+// so that every configuration loads.
 type Params struct {
 	PrecisionLowProbability  float64 // precision-low-probability: a fit better than this lowers the wander score
 	PrecisionHighProbability float64 // precision-high-probability: a fit worse than this raises the wander score
@@ -41,7 +41,7 @@ type Params struct {
 	MinimumAgreeing int
 }
 
-// Defaults returns the defaults of the reference suite (ntpd-rs.md 2.14, 7.9).
+// Defaults returns the defaults of the reference suite (docs/rules/configuration.md#algorithm).
 func Defaults() Params {
 	return Params{
 		PrecisionLowProbability: 1. / 3, PrecisionHighProbability: 2. / 3, PrecisionHysteresis: 16,
@@ -84,7 +84,7 @@ func newTuning(p Params) tuning {
 }
 
 // sane returns p with every value that is not finite or outside its range replaced by the default or the
-// nearest bound (reliability row K08): whatever comes in, no command leaves the range of the kernel.
+// nearest bound (row K08): whatever comes in, no command leaves the range of the kernel.
 func (p Params) sane() Params {
 	d := Defaults()
 	fix := func(v *float64, def, lo, hi float64) {

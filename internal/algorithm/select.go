@@ -38,10 +38,10 @@ func (d *Discipline) candidates(now ntp.Local) []candidate {
 	return cs
 }
 
-// agree selects the candidates that touch the interval which the largest number of them share, if they are a
-// strict majority of all candidates and at least minAgreeing (ntpd-rs.md 7.6). It returns how many are selected
-// and how many voted. With n candidates a lying minority, however placed, cannot move the shared interval away
-// from the truth by more than the radius of an honest one.
+// agree selects the candidates that touch the interval which the largest number of them share, if they are a strict
+// majority of all candidates and at least minAgreeing (docs/rules/clock.md#selection). It returns how many are selected
+// and how many voted. With n candidates a lying minority, however placed, cannot move the shared interval away from the
+// truth by more than the radius of an honest one.
 func agree(cs []candidate, minAgreeing int) (selected, voters int) {
 	said := make([]Interval, 0, len(cs))
 	for i := range cs {

@@ -33,10 +33,10 @@ const (
 	wanderSigmas = 2.5
 
 	// minWander and maxWander bound the adaptive wander, s/s per sqrt(s): an oven-controlled oscillator, and
-	// a virtual machine under changing load (accuracy.md 2.3).
+	// a virtual machine under changing load (docs/rules/clock.md#oscillator).
 	minWander = 1e-11
 	maxWander = 1e-5
-	// wanderFactor is one change of the wander's variance (ntpd-rs.md 7.4).
+	// wanderFactor is one change of the wander's variance (docs/rules/clock.md#wander).
 	wanderFactor = 4
 )
 
@@ -163,7 +163,7 @@ func fitOf(z, v, r float64) fit {
 }
 
 // adapt moves the wander: innovations that are too large too often mean that the oscillator wanders more than
-// assumed, and the other way round (equation 7; ntpd-rs.md 7.4).
+// assumed, and the other way round (equation 7; docs/rules/clock.md#wander).
 func (t *tracker) adapt(f fit, p *tuning) {
 	switch {
 	case f.sigmas > p.badFit:
@@ -197,7 +197,7 @@ func (t *tracker) raiseWander(f fit, z float64) {
 	t.side = side
 }
 
-// advisePoll wants an interval at which a sample carries about half of the knowledge (ntpd-rs.md 7.5).
+// advisePoll wants an interval at which a sample carries about half of the knowledge (docs/rules/clock.md#poll).
 func (t *tracker) advisePoll(f fit, before ntp.Local, p *tuning) {
 	ratio := t.last.At.Sub(before).Seconds() / t.last.Poll.Duration().Seconds()
 	if t.fresh > settled && f.sigmas > p.noFit {

@@ -16,7 +16,7 @@ type schedule struct {
 
 // The schedules.
 var (
-	// keyExchangeSchedule is that of RFC 8915 §4.2 (reliability row KC15).
+	// keyExchangeSchedule is that of RFC 8915 §4.2 (row KC15).
 	keyExchangeSchedule = schedule{first: 10 * time.Second, factor: 1.5, ceiling: 432000 * time.Second}
 	// lookupSchedule starts fast, because at boot the network is often seconds away, and passes 60 s (C29). It stays
 	// within minutes, so that an outage of the name server is not stretched by hours. While nobody is reached it does not

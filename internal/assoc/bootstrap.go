@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Bootstrap is what a machine without a clock knows of the time before it has asked anybody (reliability row KC19):
+// Bootstrap is what a machine without a clock knows of the time before it has asked anybody (row KC19):
 // that it cannot be before the floor. Where the operator allows it, certificates are judged as of the floor while the
 // clock shows less, and the key exchanges are repeated, judged by the clock, when that has been set. It is shared by
 // all supervisors and safe for concurrent use; nil is a clock that is always believed.

@@ -8,7 +8,7 @@ import (
 )
 
 // failedMemory is how long a name that failed is denied to the pool, so that it does not come straight back
-// (nts-pool.md E8: 30 to 60 minutes).
+// (docs/rules/client.md#failed-names).
 const failedMemory = 45 * time.Minute
 
 // maxFailed bounds the memory of failed names; the oldest is forgotten first.

@@ -11,7 +11,7 @@ import (
 	"ntp-daemon/internal/source"
 )
 
-// D3-32: names are denied as the pool wrote them and compared as DNS does.
+// docs/rules/client.md#pool-answers: names are denied as the pool wrote them and compared as DNS does.
 func TestDenied_HoldsNamesAsWritten(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s := &supervisor{src: config.Source{Mode: source.ModeNTSPool}}

@@ -21,7 +21,7 @@ import (
 // errTaken says that an answer holds no address that may be used.
 var errTaken = errors.New("every address is in use, ignored or was given up")
 
-// errNameHeld says that what a pool returned adds nothing to what is held (nts-pool.md A8, D3-32).
+// errNameHeld says that what a pool returned adds nothing to what is held (docs/rules/client.md#pool-answers).
 var errNameHeld = errors.New("pool returned a name that is already held")
 
 // apply takes in what a search yielded.

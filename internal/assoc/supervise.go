@@ -21,15 +21,14 @@ import (
 )
 
 const (
-	// deniedHold is how long a server that denied us is left alone (ntpd-rs.md defect 8: after hours, never each
-	// second).
+	// deniedHold is how long a server that denied us is left alone (docs/rules/client.md#denied-hold).
 	deniedHold = 4 * time.Hour
 	// unreachableHold is how long an address that proved dead is not tried again while there are others.
 	unreachableHold = time.Hour
 	// triedHold is the same where all addresses belong to one server: long enough to try each of them.
 	triedHold = 10 * time.Minute
 	// shortageHold is the wait after an answer that holds nothing new: the pool is smaller than what is wanted
-	// (nts-pool.md E8).
+	// (docs/rules/client.md#pool-back-off).
 	shortageHold = 15 * time.Minute
 	// knownAge is how long the unused addresses of a look-up remain candidates.
 	knownAge = time.Hour

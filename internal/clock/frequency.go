@@ -22,7 +22,7 @@ func toKernel(f float64) int64 {
 // fromKernel converts kernel units to s/s.
 func fromKernel(n int64) float64 { return float64(n) / kernelUnit }
 
-// checkFrequency refuses what cannot be meant (reliability row K08).
+// checkFrequency refuses what cannot be meant (row K08).
 func checkFrequency(f float64) error {
 	if math.IsNaN(f) || math.Abs(f) > absurdFrequency {
 		return fmt.Errorf("frequency of %g s/s: %w", f, ErrBadValue)

@@ -84,7 +84,7 @@ func (k *Kernel) SetBase(f float64) error {
 }
 
 // SetFrequency implements Clock. When another program has changed the frequency, the tick or a slew since our
-// last word, it is overruled, and the entry's Step is what the clock gained by it (reliability row K06).
+// last word, it is overruled, and the entry's Step is what the clock gained by it (row K06).
 func (k *Kernel) SetFrequency(f float64) (ntp.LedgerEntry, error) {
 	if err := checkFrequency(f); err != nil {
 		return ntp.LedgerEntry{}, err
@@ -206,7 +206,7 @@ func kernelMicros(d time.Duration) int64 {
 }
 
 // Rest implements Clock. Whether the clock counts as synchronised stays as it is: the kernel lets its error
-// bound grow and withdraws the claim by itself (reliability row K15).
+// bound grow and withdraws the claim by itself (row K15).
 func (k *Kernel) Rest() error {
 	_, err := k.SetFrequency(k.base)
 	if errors.Is(err, ntp.ErrForeignChange) {

@@ -4,7 +4,7 @@ package clock
 
 import "golang.org/x/sys/unix"
 
-// The calls of Linux 5.1 with 64-bit times: the older ones end in 2038 (reliability row K13).
+// The calls of Linux 5.1 with 64-bit times: the older ones end in 2038 (row K13).
 const (
 	sysClockAdjtime   = unix.SYS_CLOCK_ADJTIME64
 	sysClockGettime   = unix.SYS_CLOCK_GETTIME64

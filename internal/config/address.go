@@ -10,7 +10,7 @@ import (
 // longestHost is the longest name that DNS can hold (RFC 1035 §2.3.4).
 const longestHost = 253
 
-// address reads "host", "host:port", "[v6]:port" or a bare IPv6 address (ntpd-rs.md 2.4).
+// address reads "host", "host:port", "[v6]:port" or a bare IPv6 address (docs/rules/configuration.md#addresses).
 func (t *table) address(key string, host *string, port *uint16) {
 	var s string
 	if !t.text(key, "ntp.example.org", &s) {

@@ -7,7 +7,7 @@ import (
 )
 
 // The ranges of [synchronization.algorithm]. The lower ends keep zero out where it would divide or disable;
-// the upper ones are far beyond any use and only keep arithmetic finite (reliability row F02).
+// the upper ones are far beyond any use and only keep arithmetic finite (row F02).
 var (
 	probability = span{min: 0, max: 1}
 	share       = span{min: 0, max: 1}
@@ -19,7 +19,8 @@ var (
 	hysteresis  = span{min: 1, max: 1000000}
 )
 
-// algorithmKeys reads the 24 keys of ntpd-rs.md 7.9 and names those without effect in one warning.
+// algorithmKeys reads the 24 keys of ntpd-rs (docs/rules/configuration.md#algorithm) and names those without effect in
+// one warning.
 func (t *table) algorithmKeys(p *algorithm.Params) {
 	for _, k := range []struct {
 		name string

@@ -7,7 +7,7 @@ import (
 	"ntp-daemon/internal/server"
 )
 
-// check looks at what only shows across tables (ntpd-rs.md 2.16, reliability row F05).
+// check looks at what only shows across tables (docs/rules/configuration.md#warnings, row F05).
 func (l *loader) check(c *Config, sync *table) {
 	if l.blocks == 0 {
 		l.warnings = append(l.warnings, Warning{Info: true, Problem: Problem{File: l.file, What: "there are no sources, the clock is not steered"}})

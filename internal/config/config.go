@@ -1,7 +1,8 @@
 package config
 
 // DefaultPath is the file that ntp-daemon and ntp-ctl read when none is named. The default state directory and
-// observation socket apply with this path only, so that several daemons run on one host (design.md section 0).
+// observation socket apply with this path only, so that several daemons run on one host
+// (docs/rules/configuration.md#own-path).
 const DefaultPath = "/etc/ntp-daemon/ntp.toml"
 
 // Config is the whole of a configuration of ntp-daemon. All values are inside their ranges and all defaults

@@ -6,7 +6,7 @@
 //
 // The syntax is parsed by go-toml's parser, which keeps positions; keys and values are read from that tree by
 // hand, because decoding into structs stops at the first wrong type and loses the position of a value that is
-// well formed but out of range (libraries.md section 12).
+// well formed but out of range (docs/rules/configuration.md#strict-toml).
 //
 // It must not open sockets, read the clock, or know what the other packages do with a value.
 package config

@@ -52,7 +52,7 @@ func cause(err error) error {
 	return err
 }
 
-// checkMode warns of a configuration that others may change (reliability row F03).
+// checkMode warns of a configuration that others may change (row F03).
 func (l *loader) checkMode(path string) {
 	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&worldWrite != 0 {
 		l.fileWarning(fmt.Sprintf("everybody may write it (mode %04o)", st.Mode().Perm()), "chmod o-w "+path)
@@ -130,7 +130,7 @@ func (l *loader) roots(t *table, key, path string) *x509.CertPool {
 	return pool
 }
 
-// leaf returns the DER of a file that must hold exactly one certificate (nts-pool.md A3).
+// leaf returns the DER of a file that must hold exactly one certificate (docs/rules/configuration.md#one-certificate).
 func (l *loader) leaf(t *table, key string, at *node) []byte {
 	list := l.certificates(t, key, at, at.text)
 	switch len(list) {

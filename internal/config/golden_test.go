@@ -60,7 +60,7 @@ func samples(t *testing.T, dir string, f func(t *testing.T, path string)) {
 	}
 }
 
-// TestBad: one sample per rule, each with the exact message beside it. The ids of reliability.md section 3.8
+// TestBad: one sample per rule, each with the exact message beside it. The ids of the acceptance rows
 // are in the names of the samples.
 func TestBad(t *testing.T) {
 	samples(t, "bad", func(t *testing.T, path string) {

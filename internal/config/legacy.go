@@ -1,6 +1,7 @@
 package config
 
-// oldTables are the top-level keys of the 0.3.x layout (ntpd-rs.md 2.18) and what takes their place.
+// oldTables are the top-level keys of the 0.3.x layout (docs/rules/configuration.md#old-names) and what takes their
+// place.
 var oldTables = map[string]string{
 	"peer":       "write [[source]] instead of [[peer]], with address instead of addr and ke-addr, and count instead of max-peers",
 	"system":     "write [synchronization], with poll limits in [source-defaults]",

@@ -21,7 +21,7 @@ const mostProblems = 200
 
 // Load reads, checks and completes a configuration of ntp-daemon. An empty path means DefaultPath, which may
 // be absent: the result is then the configuration of an empty file. A file that is named, and a default one
-// that exists but cannot be read, must load (reliability row F07). Files that keys name are read too.
+// that exists but cannot be read, must load (row F07). Files that keys name are read too.
 //
 // The error is Problems, or *NotBuilt together with the whole Config.
 func Load(path string) (*Config, []Warning, error) {

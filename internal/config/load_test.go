@@ -41,7 +41,7 @@ func parseOK(t *testing.T, text string) *Config {
 	return cfg
 }
 
-// TestDefaults: the configuration of an empty file (ntpd-rs.md 2.2 to 2.14).
+// TestDefaults: the configuration of an empty file (docs/rules/configuration.md#defaults).
 func TestDefaults(t *testing.T) {
 	want := &Config{
 		Path: "t.toml",
@@ -385,7 +385,7 @@ func TestTheParserAgrees(t *testing.T) {
 }
 
 // TestGuard_NoTextUnmarshalerOnScalars: go-toml 2.4.3 never calls UnmarshalText of a named scalar type; a
-// struct of this package that is decoded one day would accept anything there (libraries.md section 12).
+// struct of this package that is decoded one day would accept anything there (docs/rules/configuration.md#strict-toml).
 func TestGuard_NoTextUnmarshalerOnScalars(t *testing.T) {
 	unmarshaler := reflect.TypeFor[encoding.TextUnmarshaler]()
 	seen := map[reflect.Type]bool{

@@ -77,7 +77,7 @@ func (t *table) observabilityKeys(o *Observability) {
 	t.listen("metrics-exporter-listen", "127.0.0.1:9975", &o.MetricsExporterListen)
 }
 
-// observability reads [observability] (ntpd-rs.md 2.2).
+// observability reads [observability] (docs/rules/configuration.md#observability).
 func (l *loader) observability(t *table) Observability {
 	o := defaultObservability()
 	if l.atDefaultPath {

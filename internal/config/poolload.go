@@ -11,10 +11,11 @@ import (
 	"ntp-daemon/internal/pool"
 )
 
-// poolTable is the one table of the pool's file besides [observability] (nts-pool.md A2).
+// poolTable is the one table of the pool's file besides [observability] (docs/rules/configuration.md#pool-file).
 const poolTable = "nts-pool-ke-server"
 
-// DefaultPoolTimeout holds two intercontinental handshakes; the seed's 1 s does not (nts-pool.md E1).
+// DefaultPoolTimeout holds two intercontinental handshakes; the seed's 1 s does not
+// (docs/rules/configuration.md#pool-timeout).
 const DefaultPoolTimeout = 5 * time.Second
 
 // foreignTables are tables of other programs' files, told apart so that the message helps.

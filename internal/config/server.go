@@ -45,7 +45,7 @@ type KEServer struct {
 	PoolCertificates     [][]byte       // the DER of each of those
 }
 
-// Defaults and limits of the server tables (ntpd-rs.md 2.10 to 2.12).
+// Defaults and limits of the server tables (docs/rules/configuration.md#servers).
 const (
 	defaultStaleKeys   = 7
 	defaultRotation    = 24 * time.Hour
@@ -140,7 +140,7 @@ func (t *table) accessList(key string, dst *server.Rule) {
 }
 
 // prefixes reads an array of CIDR blocks. IPv4-mapped blocks become IPv4 ones, as the sender's addresses do;
-// one that reaches beyond the mapped range is refused, because it would match nothing (reliability row F08).
+// one that reaches beyond the mapped range is refused, because it would match nothing (row F08).
 func (t *table) prefixes(key string) []netip.Prefix {
 	list := []netip.Prefix{}
 	for _, item := range t.strings(key, "192.0.2.0/24") {

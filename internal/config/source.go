@@ -37,7 +37,7 @@ type Source struct {
 // Name is host:port as configured, by which logs, status and messages call the source.
 func (s *Source) Name() string { return net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) }
 
-// Defaults and limits of sources (ntpd-rs.md 2.3 to 2.7).
+// Defaults and limits of sources (docs/rules/configuration.md#sources).
 const (
 	ntskePort        = 4460
 	defaultPollMin   = 4  // 16 s
@@ -79,8 +79,8 @@ func (l *loader) sourceDefaults(t *table) polls {
 	return p
 }
 
-// pollKeys reads the two poll keys over the defaults in p. A start outside the limits is moved inside: the
-// default of 16 s does not follow a configured minimum (ntpd-rs.md 2.3), and files of every era must load.
+// pollKeys reads the two poll keys over the defaults in p. A start outside the limits is moved inside: the default of
+// 16 s does not follow a configured minimum (docs/rules/configuration.md#sources), and files of every era must load.
 func (t *table) pollKeys(p *polls) {
 	limits := t.sub("poll-interval-limits")
 	limits.integer("min", pollRange, &p.min)
@@ -285,8 +285,8 @@ func (t *table) addresses(key string) []netip.Addr {
 	return list
 }
 
-// refclock checks the keys of the modes sock and pps (ntpd-rs.md 2.8, 2.9) and returns how many sources the
-// block counts for in minimum-agreeing-sources.
+// refclock checks the keys of the modes sock and pps (docs/rules/configuration.md#not-built) and returns how many
+// sources the block counts for in minimum-agreeing-sources.
 func (t *table) refclock(mode int) int {
 	positive, variance := span{min: 1e-12, max: 1e9, unit: "s"}, span{min: 1e-24, max: 1e18, unit: "s²"}
 	var path string

@@ -8,7 +8,8 @@ import (
 // longestKey bounds the work of the edit distance on a key that a hostile file chooses.
 const longestKey = 64
 
-// misnamed holds keys that other documents and versions use, with what they are called here (ntpd-rs.md 2.18).
+// misnamed holds keys that other documents and versions use, with what they are called here
+// (docs/rules/configuration.md#old-names).
 var misnamed = map[string]string{
 	"synchronization.accumulated-threshold":   "write accumulated-step-panic-threshold",
 	"observability.configure-permissions":     "remove it, there is no configuration socket",

@@ -32,7 +32,7 @@ const (
 	ClockVirtual                  // an in-process clock over it that can start wrong
 )
 
-// Limits of [synchronization] (ntpd-rs.md 2.14).
+// Limits of [synchronization] (docs/rules/configuration.md#synchronization).
 const (
 	exampleReferenceID = "XNON"
 	stepLimit          = 1 << 32 // s: one era of NTP; what is larger is "inf"
@@ -161,7 +161,7 @@ func (t *table) limit(key string, n *node, dst *time.Duration) bool {
 	return false
 }
 
-// hardwareClock checks [clock] (ntpd-rs.md 2.15), which validates and is not built.
+// hardwareClock checks [clock] (docs/rules/configuration.md#not-built), which validates and is not built.
 func (l *loader) hardwareClock(t *table) {
 	var s string
 	t.file("clock", "/dev/ptp0", &s)

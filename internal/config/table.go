@@ -131,7 +131,7 @@ func figure(f float64) string {
 }
 
 // number reads a number inside the span; whole numbers are numbers. It is where NaN, infinities and literals
-// that no float64 holds end (reliability row F02).
+// that no float64 holds end (row F02).
 func (t *table) number(key string, s span, dst *float64) bool {
 	n := t.get(key)
 	return n != nil && t.numberOf(key, n, s, dst)

@@ -69,7 +69,7 @@ func silent(err error) bool {
 
 // ask sends one query through beevik/ntp and judges the answer. A usable answer has no error; an unusable one
 // comes with both. With an AEAD 30 session whose server derives its keys the other way, a NAK is followed by one
-// more query with those (reliability.md 4.6).
+// more query with those (docs/rules/key-exchange.md#aead-30).
 func ask(ctx context.Context, q question) (*beevik.Response, error) {
 	r, err := askOnce(ctx, q)
 	if errors.Is(err, errNAK) && q.session.SwitchAlternate() {
@@ -78,7 +78,8 @@ func ask(ctx context.Context, q question) (*beevik.Response, error) {
 	return r, err
 }
 
-// askOnce contains a panic of the library: some malformed answers make its parser fail (libraries.md 0.2).
+// askOnce contains a panic of the library: some malformed answers make its parser fail
+// (docs/rules/control.md#query-panic).
 func askOnce(ctx context.Context, q question) (r *beevik.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {

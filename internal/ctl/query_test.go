@@ -222,7 +222,7 @@ func TestQuery_ReferenceTime(t *testing.T) {
 	}
 }
 
-// A monitor must look at every algorithm that a server or pool has (nts-pool.md B6).
+// A monitor must look at every algorithm that a server or pool has (docs/rules/key-exchange.md#aead-30).
 func TestQuery_AEAD(t *testing.T) {
 	w := startNTS(t, goodView(), nil)
 	c := newConsole(t)

@@ -24,7 +24,7 @@ import (
 	"ntp-daemon/internal/program"
 )
 
-// Limits of the HTTP server (ntpd-rs.md 3.4).
+// Limits of the HTTP server (docs/rules/control.md#exporter).
 const (
 	maxConnections = 100
 	headerTimeout  = time.Second     // from accept to the end of the header; also ends a slow loris

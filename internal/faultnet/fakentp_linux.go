@@ -181,8 +181,8 @@ func Noisy(noise func(q *Query) [][]byte) Personality {
 	}
 }
 
-// Misfits are answers that a client must refuse, one for each rule of reliability.md 3.1, all ten seconds wrong so
-// that believing one of them shows.
+// Misfits are answers that a client must refuse, one for each rule of docs/rules/client.md#acceptance, all ten seconds
+// wrong so that believing one of them shows.
 func Misfits(q *Query) [][]byte {
 	lie := q.Reply()
 	shift(&lie, 10*time.Second)

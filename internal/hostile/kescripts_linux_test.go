@@ -17,7 +17,7 @@ type keScript struct {
 	usable bool              // the answer may be used for what is good in it
 }
 
-// keScripts are the rows of reliability.md 3.3 that a server can play.
+// keScripts are the acceptance rows KC that a server can play.
 func keScripts() []keScript {
 	rec := func(kind record.Type, critical bool, body ...byte) []byte {
 		return record.Append(nil, record.Record{Type: kind, Critical: critical, Body: body})

@@ -1,6 +1,6 @@
-// Package hostile_test runs the suite's real programs on hostile networks and against hostile peers (reliability.md
-// section 5), and asserts by their observation sockets and logs. Everything happens in namespaces of its own; the
-// clock that is steered is a virtual one.
+// Package hostile_test runs the suite's real programs on hostile networks and against hostile peers
+// (docs/rules/lifecycle.md#fault-plan), and asserts by their observation sockets and logs. Everything happens in
+// namespaces of its own; the clock that is steered is a virtual one.
 package hostile_test
 
 import (

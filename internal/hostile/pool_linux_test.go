@@ -291,8 +291,8 @@ func TestP04_P05_P06_NextMember(t *testing.T) {
 	})
 }
 
-// TestP06_NoTokenWithoutALPN: a member that chooses no ALPN is taken for one of era A (nts-pool.md A5), which knows the
-// pool by its certificate. It never sees the token.
+// TestP06_NoTokenWithoutALPN: a member that chooses no ALPN is taken for one of era A
+// (docs/rules/pool.md#certificate-privilege), which knows the pool by its certificate. It never sees the token.
 func TestP06_NoTokenWithoutALPN(t *testing.T) {
 	w := newRoutedNet(t, 1, faultnet.Config{})
 	ca := testca.New(t)

@@ -18,7 +18,7 @@ const maxStall = 200 * time.Millisecond
 const maxPieces = 64
 
 // lineWriter passes whole lines on, one at a time, and swallows every error: a log that cannot be written must
-// not stop a clock (reliability row L08). Go ends a process whose os.File for descriptor 1 or 2 meets a broken
+// not stop a clock (row L08). Go ends a process whose os.File for descriptor 1 or 2 meets a broken
 // pipe, and zerolog reports write errors on the standard error, which may be the same broken pipe; so neither
 // is told.
 type lineWriter struct {

@@ -11,7 +11,7 @@ import (
 // pollWithoutSources is what the deprecated system poll interval shows without sources: 2^4 s.
 const pollWithoutSources = 16
 
-// compatible are the families of ntpd-rs 1.9 in its order (ntpd-rs.md 3.3).
+// compatible are the families of ntpd-rs 1.9 in its order (docs/rules/control.md#metrics).
 var compatible = []family{
 	{"ntp_uptime_seconds", "Time since the daemon started.", gauge, seconds, uptime},
 	{"ntp_system_poll_interval_seconds", "Shortest poll interval of all sources (deprecated, see the sources).", gauge, seconds,
@@ -145,8 +145,9 @@ func leapCode(name string) float64 {
 	return 3
 }
 
-// RootDispersion extrapolates the variance of the snapshot to its own time, in seconds (ntpd-rs.md 3.2). Without
-// a base time there is nothing to extrapolate, and the bound that the daemon serves is returned.
+// RootDispersion extrapolates the variance of the snapshot to its own time, in seconds
+// (docs/rules/control.md#root-dispersion). Without a base time there is nothing to extrapolate, and the bound that the
+// daemon serves is returned.
 func RootDispersion(s *observe.Snapshot) float64 {
 	y := &s.System
 	if y.RootVarianceBaseTime.Timestamp == 0 {

@@ -107,7 +107,7 @@ func TestAppend_PrometheusReadsIt(t *testing.T) {
 	}
 }
 
-// The names of ntpd-rs 1.9 in its order (ntpd-rs.md 3.3), written out once more.
+// The names of ntpd-rs 1.9 in its order (docs/rules/control.md#metrics), written out once more.
 func TestAppend_NamesAndOrderOfNtpdRs(t *testing.T) {
 	want := strings.Fields(`
 		ntp_uptime_seconds ntp_system_poll_interval_seconds ntp_system_accumulated_steps_seconds

@@ -57,7 +57,7 @@ type Fields struct {
 func (f *Fields) All() []Field { return f.list[:f.n] }
 
 // Trailer splits what follows the header of packet b. One table decides what a trailer is, because the RFCs
-// leave 4 to 24 bytes ambiguous and implementations disagree (RFC 7822 §7.5.1.4, reliability row S10):
+// leave 4 to 24 bytes ambiguous and implementations disagree (RFC 7822 §7.5.1.4, row S10):
 //
 //	bytes left     version 4                              version 3
 //	0              end                                    end

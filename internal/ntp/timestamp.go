@@ -66,7 +66,7 @@ func FromUnix(sec, nsec int64) Timestamp {
 func FromTime(t time.Time) Timestamp { return FromUnix(t.Unix(), int64(t.Nanosecond())) }
 
 // Time returns the moment closest to pivot that has this timestamp: within 68 years of it on either side.
-// The pivot of the suite is the build date (reliability row C33), so that an era is never guessed from a
+// The pivot of the suite is the build date (row C33), so that an era is never guessed from a
 // clock that may be wrong.
 func (t Timestamp) Time(pivot time.Time) time.Time {
 	d := FromTime(pivot).until(t)

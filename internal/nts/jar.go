@@ -6,7 +6,7 @@ const (
 	// jarSize is how many cookies a client holds (RFC 8915 §4.1.6 asks a server for eight).
 	jarSize = 8
 	// minCookie and maxCookie bound the cookies that are kept, in bytes: ntpd-rs before 1.5.0 divided by a zero
-	// length and broke on cookies that no packet can carry (reliability 1.3).
+	// length and broke on cookies that no packet can carry (docs/rules/client.md#cookie-size).
 	minCookie, maxCookie = 4, 350
 )
 

@@ -16,7 +16,7 @@ import (
 //	20  keys, current first: id (32) | origin (32): 0 ours, 1 ntpd-rs | key (512)
 //	    SHA-256 of everything before
 //
-// ntpd-rs's key file, which has neither name nor checksum (ntpd-rs.md 2.11):
+// ntpd-rs's key file, which has neither name nor checksum (docs/rules/configuration.md#key-file):
 //
 //	 0  when the file was written, Unix seconds (64)
 //	 8  id of the first key (32)

@@ -48,9 +48,10 @@ const (
 )
 
 // Negotiate picks the first protocol and the first algorithm, in the client's order, that accept also has. One
-// exception: AEAD 30 comes last for a client that did not send record 1024. chrony 4.4 to 4.6 is such a client,
-// it always offers 15 besides and would derive keys of AEAD 30 with the wrong context (nts-pool.md B6). Where
-// nothing but 30 is common, it is used as RFC 8915 demands, without an echo.
+// exception: AEAD 30 comes last for a client that did not send record 1024. chrony 4.4 to 4.6 is such a client, it
+// always offers 15 besides and would derive keys of AEAD 30 with the wrong context
+// (docs/rules/key-exchange.md#aead-30). Where nothing but 30 is common, it is used as RFC 8915 demands, without an
+// echo.
 func Negotiate(client, accept Offer) (Choice, Agreement) {
 	at := slices.IndexFunc(client.Protocols, func(p uint16) bool { return slices.Contains(accept.Protocols, p) })
 	if at < 0 {
@@ -80,7 +81,7 @@ func Negotiate(client, accept Offer) (Choice, Agreement) {
 // ClientContexts returns which algorithm ids a client puts into the exporter context: the one to try first and,
 // for AEAD 30 without an echo of record 1024, the one for SessionParams.Alternate. A server that knows the record
 // and sent no echo is a chrony that derives with id 15; one that never heard of it follows the RFC
-// (reliability 4.6).
+// (docs/rules/key-exchange.md#aead-30).
 func ClientContexts(a aead.Algorithm, echoed bool) (first, alternate aead.Algorithm, hasAlternate bool) {
 	if a == aead.GCMSIV128 && !echoed {
 		return aead.SIVCMAC256, aead.GCMSIV128, true

@@ -22,7 +22,7 @@ const (
 type SessionParams struct {
 	Keys Keys
 	// Alternate is the other key pair of an AEAD 30 exchange whose server did not say which exporter context
-	// it uses (reliability 4.6), nil otherwise.
+	// it uses (docs/rules/key-exchange.md#aead-30), nil otherwise.
 	Alternate *Keys
 	Cookies   [][]byte
 	// NotBefore and NotAfter are the validity of the certificate that the keys came under; zero: not known.

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Limits of the socket (ntpd-rs.md 3.1).
+// Limits of the socket (docs/rules/control.md#socket).
 const (
 	maxClients    = 8                      // simultaneous readers; more are closed at once
 	writeTimeout  = 500 * time.Millisecond // a reader that does not read is dropped
@@ -32,7 +32,7 @@ var ErrOccupied = errors.New("exists and is not a socket")
 var ErrInUse = errors.New("another process serves this socket")
 
 // Listen makes the socket with the given permissions. It is created under a umask that never lets it be wider
-// than that, so no chmod by path is needed (reliability row X04). A stale socket is replaced; a file, a link or
+// than that, so no chmod by path is needed (row X04). A stale socket is replaced; a file, a link or
 // a socket that somebody serves is refused (X03). The folder is made if only that is missing: /run is empty after each
 // boot, and a daemon that was started by hand has no unit that makes its folder.
 func Listen(path string, mode fs.FileMode) (net.Listener, error) {

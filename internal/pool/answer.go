@@ -9,7 +9,7 @@ import (
 	"ntp-daemon/internal/nts/record"
 )
 
-// Reasons for refusing a time source's answer as a whole (nts-pool.md D3-23, D3-24).
+// Reasons for refusing a time source's answer as a whole (docs/rules/pool.md#time-source-answers).
 var (
 	ErrOtherChoice = errors.New("time source answered another protocol or AEAD than it was asked for")
 	ErrNoCookies   = errors.New("time source sent no cookies")
@@ -17,9 +17,9 @@ var (
 
 // Answer builds what the user sees out of a time source's answer: nothing is forwarded, each field
 // is put in by us after its check, so that no record of a time source can reach a user by itself
-// (nts-pool.md C11-4, reliability.md P03). The Server record is always there, the time source's name
+// (docs/rules/pool.md#answer-anew, row P03). The Server record is always there, the time source's name
 // or else its domain; the Port is always explicit; at most eight cookies; record 1024 only as the
-// negotiation with the user demands it (B6). The cookies alias got.
+// negotiation with the user demands it (docs/rules/key-exchange.md#aead-30). The cookies alias got.
 func (d *Directory) Answer(b *Backend, choice nts.Choice, got record.Response) (record.Response, error) {
 	if got.Protocol != record.Protocol(choice.Protocol) || got.Algorithm != choice.Algorithm {
 		return record.Response{}, fmt.Errorf("%w: %v, %v", ErrOtherChoice, got.Protocol, got.Algorithm)

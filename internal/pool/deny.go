@@ -6,7 +6,7 @@ import (
 	"ntp-daemon/internal/nts/record"
 )
 
-// maxDenied is how many names of a user are looked at; the rest is ignored (nts-pool.md E10).
+// maxDenied is how many names of a user are looked at; the rest is ignored (docs/rules/pool.md#deny).
 const maxDenied = record.MaxDeny
 
 // maxAliases is how many Server names one backend is remembered by; the oldest makes room. A time
@@ -43,7 +43,7 @@ func (d Denied) has(name string) bool {
 }
 
 // Aliases remembers by which Server names each backend was handed to users, so that a user who
-// denies the name it was given denies the backend behind it (nts-pool.md A10-4, D3-30). Its owner
+// denies the name it was given denies the backend behind it (docs/rules/pool.md#deny). Its owner
 // provides the locking.
 type Aliases struct{ learned map[string][]string }
 

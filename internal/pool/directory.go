@@ -18,7 +18,7 @@ const maxBackends = 65536
 // maxNamesPerBackend bounds the Server names an operator lists for one time source.
 const maxNamesPerBackend = 64
 
-// maxTokenBytes is the longest token: chrony's fork cuts record bodies at 256 (nts-pool.md B7).
+// maxTokenBytes is the longest token: chrony's fork cuts record bodies at 256 (docs/rules/pool.md#token-length).
 const maxTokenBytes = 256
 
 // Backend is one time source as the pool's operator describes it.

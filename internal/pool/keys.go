@@ -13,7 +13,7 @@ var ErrKeysWiped = errors.New("user keys are wiped")
 // UserKeys are the keys of one user's TLS session on their way to a time source. They can be taken
 // for one backend only: from then on any other backend is refused, whatever goes wrong, because two
 // holders of the same keys could impersonate each other to the user (draft-venhoek-nts-pool;
-// nts-pool.md E3-3, D3-1). Not safe for concurrent use.
+// docs/rules/pool.md#keys-once). Not safe for concurrent use.
 type UserKeys struct {
 	keys  nts.Keys
 	bound string // backend that has them or may have them; empty before the first send

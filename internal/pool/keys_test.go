@@ -28,7 +28,7 @@ func TestUserKeys_OneBackendOnly(t *testing.T) {
 		t.Errorf("resend to the same time source: %v", err)
 	}
 	if k, err := u.For("b.example:4460"); err == nil || k.C2S != nil {
-		t.Error("D3-1: the keys went to a second time source")
+		t.Error("the keys went to a second time source")
 	} else if !strings.Contains(err.Error(), "a.example") || strings.Contains(err.Error(), "c2c2") {
 		t.Errorf("error text: %v", err)
 	}

@@ -8,13 +8,13 @@ import (
 	"ntp-daemon/internal/nts/record"
 )
 
-// maxNameBytes is the longest Server or Deny name taken from anybody (nts-pool.md E10: 255).
+// maxNameBytes is the longest Server or Deny name taken from anybody (docs/rules/pool.md#server-names).
 const maxNameBytes = record.MaxName
 
 // maxDNSNameBytes is the longest DNS name in text, without its trailing dot (RFC 1035: 255 on the wire).
 const maxDNSNameBytes = 253
 
-// Reasons for refusing the Server name of a time source (nts-pool.md D3-27). Each one ends the
+// Reasons for refusing the Server name of a time source (docs/rules/pool.md#server-names). Each one ends the
 // exchange with error 2; a refused name is never replaced by another one in silence.
 var (
 	ErrNameEmpty     = errors.New("server name is empty")
@@ -58,7 +58,7 @@ func parseAddress(name string) (netip.Addr, bool) {
 }
 
 // CheckServerName decides whether the Server name a time source put in its answer may be handed
-// to a user (nts-pool.md D3-27). The domain of the backend and the names configured for it are
+// to a user (docs/rules/pool.md#server-names). The domain of the backend and the names configured for it are
 // trusted as written by the operator; with such a list present nothing else passes.
 func (d *Directory) CheckServerName(b *Backend, name string) error {
 	if err := WellFormed(name); err != nil {

@@ -15,8 +15,8 @@ func mustDirectory(t *testing.T, own []string, backends ...Backend) *Directory {
 	return d
 }
 
-// TestCheckServerName_D3_27 is the list of nts-pool.md D3-27, one row per kind of name.
-func TestCheckServerName_D3_27(t *testing.T) {
+// TestCheckServerName is the list of docs/rules/pool.md#server-names, one row per kind of name.
+func TestCheckServerName(t *testing.T) {
 	seed := Backend{Domain: "ts1.example.net", Port: 4460}
 	listed := Backend{Domain: "ts2.example.net", Port: 4460, Names: []string{"ntp.ts2.example.net", "10.1.2.3"}}
 	local := Backend{Domain: "localhost", Port: 8080}

@@ -9,7 +9,7 @@ type Candidates struct {
 // Pick orders the backends for one user. turn rotates the list by one per user, as the seed does:
 // the first user starts at the first entry. Denied backends are left out; if that leaves none, all
 // come back in plain rotation, which the draft allows and which keeps a small pool useful
-// (nts-pool.md D3-31, reliability.md P10).
+// (docs/rules/pool.md#deny, row P10).
 func (d *Directory) Pick(turn uint64, denied Denied, aliases *Aliases) Candidates {
 	n := len(d.backends)
 	if n == 0 {

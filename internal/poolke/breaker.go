@@ -2,7 +2,7 @@ package poolke
 
 import "time"
 
-// The circuit breaker of one time source (nts-pool.md E10).
+// The circuit breaker of one time source (docs/rules/pool.md#breaker).
 const (
 	breakerFailures = 3                 // failures in a row that open it
 	breakerFirst    = 10 * time.Second  // how long it stays open the first time

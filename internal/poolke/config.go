@@ -15,7 +15,7 @@ import (
 	"ntp-daemon/internal/program"
 )
 
-// Defaults of the limits that are known here alone (nts-pool.md E1 and E10).
+// Defaults of the limits that are known here alone (docs/rules/pool.md#limits).
 const (
 	defaultSupportTTL    = 300 * time.Second
 	defaultDrain         = 5 * time.Second

@@ -35,9 +35,9 @@ func TestPanicInHandshake(t *testing.T) {
 	}
 }
 
-// D3-27 and D3-35: the names that a time source may hand out are those of the list in use, although nothing
-// else about the time source changed.
-func TestD3_35_ReloadChangesNames(t *testing.T) {
+// docs/rules/pool.md#list-in-use: the names that a time source may hand out are those of the list in use, although
+// nothing else about the time source changed.
+func TestReloadChangesNames(t *testing.T) {
 	w := newTestPool(t)
 	w.fake("a.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
 		if req.Kind == record.Support {

@@ -35,8 +35,8 @@ func afterKeys(t *testing.T, s script) (answer []byte, w *testPool) {
 	return answer, w
 }
 
-// P02, P03 and D3-23 to 28: whatever is wrong with the answer to keys, the user sees error 2 and no
-// second time source is tried.
+// P02, P03, docs/rules/pool.md#time-source-answers: whatever is wrong with the answer to keys, the user sees error 2
+// and no second time source is tried.
 func TestP02_P03_BadAnswers(t *testing.T) {
 	with := func(edit func(*record.Response)) []byte { return cookies(aead.SIVCMAC256, edit) }
 	before := func(records string) []byte { return append(unhex(records), with(nil)...) }
@@ -49,30 +49,30 @@ func TestP02_P03_BadAnswers(t *testing.T) {
 		answer []byte
 	}{
 		{"P02: other protocol", with(func(r *record.Response) { r.Protocol = 0x8001 })},
-		{"P02 and D3-24: other AEAD", with(func(r *record.Response) { r.Algorithm = aead.SIVCMAC512 })},
-		{"D3-24: two AEADs", unhex("80010002 0000 80040004 000f0011 00050004 01020304 80000000")},
-		{"D3-24: no AEAD", unhex("80010002 0000 00050004 01020304 80000000")},
+		{"P02: other AEAD", with(func(r *record.Response) { r.Algorithm = aead.SIVCMAC512 })},
+		{"two AEADs", unhex("80010002 0000 80040004 000f0011 00050004 01020304 80000000")},
+		{"no AEAD", unhex("80010002 0000 00050004 01020304 80000000")},
 		{"P02: no cookies", with(func(r *record.Response) { r.Cookies = nil })},
-		{"D3-23: empty cookie", with(func(r *record.Response) { r.Cookies = [][]byte{{}} })},
-		{"D3-23: cookie of 351 bytes", with(func(r *record.Response) { r.Cookies = [][]byte{make([]byte, 351)} })},
+		{"empty cookie", with(func(r *record.Response) { r.Cookies = [][]byte{{}} })},
+		{"cookie of 351 bytes", with(func(r *record.Response) { r.Cookies = [][]byte{make([]byte, 351)} })},
 		{"P02: 5000 cookies", with(func(r *record.Response) { r.Cookies = flood })},
 		{"P02: 64 KiB", with(func(r *record.Response) { r.Cookies = [][]byte{make([]byte, 65535), make([]byte, 100)} })},
-		{"P03 and D3-26: error 0", error0},
-		{"P03 and D3-26: error 1", error1},
+		{"P03: error 0", error0},
+		{"P03: error 1", error1},
 		{"P03: private error", unhex("80020002 f000 80000000")},
 		{"V17: era-A error", unhex("80020002 0000 80010002 0000 80000000")},
-		{"D3-25: warning", before("80030002 0001")},
-		{"D3-6: unknown critical record", before("c1230000")},
+		{"warning", before("80030002 0001")},
+		{"unknown critical record", before("c1230000")},
 		{"B1: list in an answer", before("800a0004 000f0020")},
-		{"D3-27: empty server name", before("80060000")},
-		{"D3-27: control character", before("80060003 610a62")},
-		{"D3-27: loopback", before("80060009 3132372e302e302e31")},
-		{"D3-27: the pool itself", before("8006000c 706f6f6c2e6578616d706c65")},
-		{"D3-28: two servers", before("80060001 61 80060001 61")},
-		{"D3-28: port 0", before("80070002 0000")},
-		{"D3-28: two ports", before("80070002 007b 80070002 007b")},
-		{"D3-3: half an answer", with(nil)[:300]},
-		{"D3-4: 65535 announced", unhex("0005ffff 0102")},
+		{"empty server name", before("80060000")},
+		{"control character", before("80060003 610a62")},
+		{"loopback", before("80060009 3132372e302e302e31")},
+		{"the pool itself", before("8006000c 706f6f6c2e6578616d706c65")},
+		{"two servers", before("80060001 61 80060001 61")},
+		{"port 0", before("80070002 0000")},
+		{"two ports", before("80070002 007b 80070002 007b")},
+		{"half an answer", with(nil)[:300]},
+		{"65535 announced", unhex("0005ffff 0102")},
 		{"no TLS data at all", nil},
 		{"nonsense", []byte("HTTP/1.1 200 OK\r\n\r\n")},
 	} {
@@ -108,7 +108,7 @@ func TestP02_P03_ToleratedAnswers(t *testing.T) {
 	}
 }
 
-// P05 (a) and D3-1: failures after the keys went out.
+// P05 (a), docs/rules/pool.md#keys-once: failures after the keys went out.
 func TestP05_AfterKeys(t *testing.T) {
 	for story, s := range map[string]script{
 		"hangs":      fixed(func(hung <-chan struct{}) []byte { <-hung; return nil }),
@@ -146,7 +146,7 @@ func TestP05_ResendToTheSameMember(t *testing.T) {
 	}
 }
 
-// P05 (b), P06, D3-2, D3-21: failures before the keys go out cost the user nothing but time.
+// P05 (b), P06, docs/rules/pool.md#errors: failures before the keys go out cost the user nothing but time.
 func TestP05_P06_BeforeKeys(t *testing.T) {
 	foreign := testca.New(t)
 	support := func(answer []byte, hang bool) script {
@@ -227,8 +227,8 @@ func TestP06_P09_NobodyLeft(t *testing.T) {
 	}
 }
 
-// D3-20: time sources that swallow everything; the user's budget is the limit and he is told.
-func TestD3_20_BudgetExceeded(t *testing.T) {
+// docs/rules/pool.md#limits: time sources that swallow everything; the user's budget is the limit and he is told.
+func TestBudgetExceeded(t *testing.T) {
 	w := newTestPool(t)
 	hang := func(_, _ int, _ *record.Request, hung <-chan struct{}) ([]byte, bool) { <-hung; return nil, false }
 	for i := range 4 {

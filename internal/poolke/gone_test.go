@@ -42,9 +42,9 @@ func (w *testPool) requireGone(n uint64) {
 	}
 }
 
-// D3-43: a user resets while a time source is asked for its lists. The work ends at once and before keys were
-// exported, nobody is blamed, and those who waited for the same lists get theirs.
-func TestD3_43_ResetBeforeKeys(t *testing.T) {
+// docs/rules/pool.md#user-gone: a user resets while a time source is asked for its lists. The work ends at once and
+// before keys were exported, nobody is blamed, and those who waited for the same lists get theirs.
+func TestResetBeforeKeys(t *testing.T) {
 	const leavers = breakerFailures + 1
 	w := newTestPool(t)
 	asked := make(chan struct{})
@@ -77,9 +77,9 @@ func TestD3_43_ResetBeforeKeys(t *testing.T) {
 	w.requireCount(Served, 1)
 }
 
-// D3-43 after the keys went out: the answer that comes in a moment goes to nobody, and its connection serves the
-// next user, with his own cookies.
-func TestD3_43_ResetAfterKeys(t *testing.T) {
+// docs/rules/pool.md#user-gone after the keys went out: the answer that comes in a moment goes to nobody, and its
+// connection serves the next user, with his own cookies.
+func TestResetAfterKeys(t *testing.T) {
 	w := newTestPool(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	f := w.fake("ts.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
@@ -105,9 +105,9 @@ func TestD3_43_ResetAfterKeys(t *testing.T) {
 	}
 }
 
-// D3-43 and D3-39: an answer to a user who left that does not come in a moment is not waited for, and never reaches
-// anybody: its connection is closed.
-func TestD3_43_LateAnswerForNobody(t *testing.T) {
+// docs/rules/pool.md#user-gone, #idle-connections: an answer to a user who left that does not come in a moment is not
+// waited for, and never reaches anybody: its connection is closed.
+func TestLateAnswerForNobody(t *testing.T) {
 	w := newTestPool(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	f := w.fake("ts.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {

@@ -6,7 +6,7 @@ import (
 )
 
 // Outcome names how a user's exchange ended. The names are metric labels and words of the log
-// (nts-pool.md E9).
+// (docs/rules/pool.md#errors).
 type Outcome uint8
 
 // The outcomes.

@@ -8,8 +8,8 @@ import (
 	"net/netip"
 )
 
-// The PROXY protocol, version 2 (nts-pool.md B10): a load balancer in front of the pool says, before the first byte
-// of TLS, whose connection it passes on.
+// The PROXY protocol, version 2 (docs/rules/pool.md#proxy): a load balancer in front of the pool says, before the first
+// byte of TLS, whose connection it passes on.
 const (
 	proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
 	proxyFixed     = len(proxySignature) + 4 // signature, version and command, family, length

@@ -20,7 +20,7 @@ import (
 )
 
 // The demo of the seed: the first time source of the list is dead, the second is ours and knows the
-// pool by its certificate. The lines and their order are those of seed.txt.
+// pool by its certificate. The lines and their order are those of docs/rules/log.md#pool-lines.
 func TestSeedLog(t *testing.T) {
 	w := newTestPool(t)
 	w.dead("localhost")
@@ -105,8 +105,8 @@ func requireAuthentic(t *testing.T, s *nts.Session, set *nts.KeySet) {
 	}
 }
 
-// D3-48: what the user sees of record 1024, and that AEAD 30 without it is a last resort.
-func TestD3_48_Record1024(t *testing.T) {
+// docs/rules/key-exchange.md#aead-30: what the user sees of record 1024, and that AEAD 30 without it is a last resort.
+func TestRecord1024(t *testing.T) {
 	w := newTestPool(t)
 	w.real("ts1.example", "0123456789abcdef", nil)
 	w.start()
@@ -135,7 +135,7 @@ func TestD3_48_Record1024(t *testing.T) {
 	}
 }
 
-// The user gets exactly the records that E3 lists, in one TLS record.
+// The user gets exactly the records that docs/rules/pool.md#answer-anew lists, in one TLS record.
 func TestAnswerOnTheWire(t *testing.T) {
 	w := newTestPool(t)
 	w.fake("ts1.example", healthy, nil)
@@ -150,7 +150,7 @@ func TestAnswerOnTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 4096)
-	n, err := conn.Read(buf) // D3-44: one read, because NTPsec reads once
+	n, err := conn.Read(buf) // docs/rules/pool.md#one-record: one read, because NTPsec reads once
 	if got := hex.EncodeToString(buf[:n]); err != nil || got != want {
 		t.Errorf("%v\ngot  %s\nwant %s", err, got, want)
 	}
@@ -159,7 +159,7 @@ func TestAnswerOnTheWire(t *testing.T) {
 	}
 }
 
-// A10-3 and E3-2: each user gets a time source that has an AEAD in common with him, in his order.
+// docs/rules/pool.md#common-algorithm: each user gets a time source that has an AEAD in common with him, in his order.
 func TestNegotiatesPerTimeSource(t *testing.T) {
 	w := newTestPool(t)
 	only := func(algorithms ...aead.Algorithm) func(*ke.ServerConfig) {
@@ -208,8 +208,8 @@ func TestP04_LyingKeySizes(t *testing.T) {
 	}
 }
 
-// D3-49: time sources of the three dialects, users with either Deny number and without; all work.
-func TestD3_49_Matrix(t *testing.T) {
+// docs/rules/pool.md#dialects: time sources of the three dialects, users with either Deny number and without; all work.
+func TestMatrix(t *testing.T) {
 	w := newTestPool(t)
 	w.real("cert.example", "", nil)
 	w.real("token.example", "0123456789abcdef", nil)

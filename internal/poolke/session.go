@@ -147,7 +147,7 @@ func (s *userSession) serve(ctx context.Context) (Outcome, error) {
 }
 
 // fetch gets the answer from the time sources. Meanwhile nobody reads from the user, who may have ended his stream
-// and is answered all the same (KS15); one who resets the connection ends the work (nts-pool.md D3-43).
+// and is answered all the same (KS15); one who resets the connection ends the work (docs/rules/pool.md#user-gone).
 func (s *userSession) fetch(ctx context.Context, req *record.Request) ([]byte, Outcome, error) {
 	ctx, cancel := context.WithDeadline(ctx, s.end.Add(-s.snap.cfg.reserve()))
 	defer cancel()
@@ -195,7 +195,7 @@ func (s *userSession) request(reader *ke.Reader) (record.Request, Outcome, error
 	}
 	req, fault := record.ParseRequest(msg, record.Rules{FrontEnd: true})
 	if fault == record.None && req.UUID != "" {
-		fault = record.Forbidden // a monitor, but no monitoring key is configured (nts-pool.md B4)
+		fault = record.Forbidden // a monitor, but no monitoring key is configured (docs/rules/pool.md#monitoring)
 	}
 	switch {
 	case fault == record.None:

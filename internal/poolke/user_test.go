@@ -32,7 +32,7 @@ func deny(names ...string) []byte {
 	return append(b, unhex("80000000")...)
 }
 
-// Requests that are wrong in themselves: nts-pool.md D3-3 to D3-8 and E9, KS05 to KS08.
+// Requests that are wrong in themselves: docs/rules/pool.md#errors, rows KS05 to KS08.
 func TestD3_BadRequests(t *testing.T) {
 	w := newTestPool(t)
 	f := w.fake("ts.example", healthy, nil)
@@ -51,26 +51,26 @@ func TestD3_BadRequests(t *testing.T) {
 		sent  []byte
 		want  []byte
 	}{
-		{"D3-3: header cut, then end", unhex("8001"), nil},
-		{"D3-3: body cut, then end", unhex("80010004 0000"), nil},
-		{"D3-4: 65535 announced", unhex("80010002 0000 8004ffff 000f"), error1},
-		{"D3-5: 100000 small records", many, error1},
+		{"header cut, then end", unhex("8001"), nil},
+		{"body cut, then end", unhex("80010004 0000"), nil},
+		{"65535 announced", unhex("80010002 0000 8004ffff 000f"), error1},
+		{"100000 small records", many, error1},
 		{"P10: 1000 deny names, over 16 KiB", deny(long...), error1},
 		{"KS05: only the end", unhex("80000000"), error1},
-		{"D3-6 and KS07: unknown critical", unhex("80010002 0000 80040002 000f c1230000 80000000"), error0},
-		{"D3-8: two protocol records", unhex("80010002 0000 80010002 0000 80040002 000f 80000000"), error1},
-		{"D3-8: two AEAD records", unhex("80010002 0000 80040002 000f 80040002 000f 80000000"), error1},
-		{"D3-8: error", unhex("80010002 0000 80040002 000f 80020002 0001 80000000"), error1},
-		{"D3-8: warning", unhex("80010002 0000 80040002 000f 80030002 0001 80000000"), error1},
-		{"D3-8: cookie", unhex("80010002 0000 80040002 000f 00050004 01020304 80000000"), error1},
+		{"and KS07: unknown critical", unhex("80010002 0000 80040002 000f c1230000 80000000"), error0},
+		{"two protocol records", unhex("80010002 0000 80010002 0000 80040002 000f 80000000"), error1},
+		{"two AEAD records", unhex("80010002 0000 80040002 000f 80040002 000f 80000000"), error1},
+		{"error", unhex("80010002 0000 80040002 000f 80020002 0001 80000000"), error1},
+		{"warning", unhex("80010002 0000 80040002 000f 80030002 0001 80000000"), error1},
+		{"cookie", unhex("80010002 0000 80040002 000f 00050004 01020304 80000000"), error1},
 		{"no AEAD", unhex("80010002 0000 80000000"), error1},
 		{"no protocol", unhex("80040002 000f 80000000"), error1},
 		{"odd list", unhex("80010003 000000 80040002 000f 80000000"), error1},
 		{"E9: supported lists", unhex("800a0000 80090000 80000000"), error1},
 		{"E9: supported lists, old numbers", unhex("c0010000 80000000"), error1},
 		{"E9: list of names", unhex("80010002 0000 80040002 000f 800b0000 80000000"), error1},
-		{"A10-6: fixed key, as if the user were a pool", append(unhex("80010002 0000 80040002 000f 800c0040"), append(make([]byte, 64), unhex("80000000")...)...), error1},
-		{"A10-6: fixed key, old number", append(unhex("80010002 0000 80040002 000f c0020040"), append(make([]byte, 64), unhex("80000000")...)...), error1},
+		{"fixed key, as if the user were a pool", append(unhex("80010002 0000 80040002 000f 800c0040"), append(make([]byte, 64), unhex("80000000")...)...), error1},
+		{"fixed key, old number", append(unhex("80010002 0000 80040002 000f c0020040"), append(make([]byte, 64), unhex("80000000")...)...), error1},
 		{"B4: a monitor without monitoring keys", unhex("000e0003 6b6579 cf010004 75756964 80010002 0000 80040004 0011000f 80000000"), error1},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestD3_BadRequests(t *testing.T) {
 	}
 }
 
-// Odd requests that are fine: D3-7, KS09, KS15, D3-16, D3-12.
+// Odd requests that are fine: KS09, KS15, docs/rules/pool.md#faults, #kept.
 func TestD3_OddRequestsThatAreServed(t *testing.T) {
 	w := newTestPool(t)
 	f := w.fake("ts.example", healthy, nil)
@@ -98,10 +98,10 @@ func TestD3_OddRequestsThatAreServed(t *testing.T) {
 		story string
 		sent  []byte
 	}{
-		{"D3-7: unknown, not critical", unhex("80010002 0000 80040002 000f 05550003 010203 80000000")},
+		{"unknown, not critical", unhex("80010002 0000 80040002 000f 05550003 010203 80000000")},
 		{"KS09: 1024 bytes", append(pad, unhex("80000000")...)},
-		{"D3-12: keep-alive, token, server and port", unhex("000e0002 6869 80010002 0000 80040002 000f 00080000 00060001 61 00070002 0001 80000000")},
-		{"D3-16: bytes behind the message", append(slices.Clone(request15), request15...)},
+		{"keep-alive, token, server and port", unhex("000e0002 6869 80010002 0000 80040002 000f 00080000 00060001 61 00070002 0001 80000000")},
+		{"bytes behind the message", append(slices.Clone(request15), request15...)},
 		{"seed: AEAD record not critical", unhex("80010002 0000 00040002 000f 80000000")},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
@@ -125,8 +125,8 @@ func TestD3_OddRequestsThatAreServed(t *testing.T) {
 	}
 }
 
-// D3-41, D3-42 and KS11, KS12: what does not speak NTS-KE gets no byte of data.
-func TestD3_41_TLSOfUsers(t *testing.T) {
+// KS11, KS12, docs/rules/key-exchange.md#alpn: what does not speak NTS-KE gets no byte of data.
+func TestTLSOfUsers(t *testing.T) {
 	w := newTestPool(t)
 	w.fake("ts.example", healthy, nil)
 	w.start()
@@ -177,8 +177,8 @@ func TestD3_41_TLSOfUsers(t *testing.T) {
 	}
 }
 
-// D3-18: users who send nothing or very slowly are cut off by the limits of their stage.
-func TestD3_18_SlowUsers(t *testing.T) {
+// docs/rules/key-exchange.md#stages: users who send nothing or very slowly are cut off by the limits of their stage.
+func TestSlowUsers(t *testing.T) {
 	w := newTestPool(t)
 	w.fake("ts.example", healthy, nil)
 	w.cfg.HandshakeTimeout, w.cfg.RequestTimeout = time.Second, 150*time.Millisecond // the second user completes his handshake
@@ -207,7 +207,7 @@ func TestD3_18_SlowUsers(t *testing.T) {
 	w.requireCount(Incomplete, 1)
 }
 
-// P10 and D3-31: deny names and what comes of them.
+// P10, docs/rules/pool.md#deny: deny names and what comes of them.
 func TestP10_Deny(t *testing.T) {
 	w := newTestPool(t)
 	w.fake("a.example", healthy, nil)
@@ -250,8 +250,8 @@ func TestP10_Deny(t *testing.T) {
 	}
 }
 
-// D3-30: a user who denies the name that a time source gave itself denies the time source.
-func TestD3_30_DenyByAlias(t *testing.T) {
+// docs/rules/pool.md#deny: a user who denies the name that a time source gave itself denies the time source.
+func TestDenyByAlias(t *testing.T) {
 	w := newTestPool(t)
 	w.fake("a.example", fixed(func(<-chan struct{}) []byte {
 		return cookies(aead.SIVCMAC256, func(r *record.Response) { r.Server, r.Port = "NTP.alias.example.", 4123 })
@@ -388,7 +388,7 @@ func (l *flakyListener) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// P08 and D3-19: accept errors end nothing.
+// P08: accept errors end nothing.
 func TestP08_AcceptErrors(t *testing.T) {
 	w := newTestPool(t)
 	w.fake("a.example", healthy, nil)

@@ -1,5 +1,5 @@
 // Package rlimit looks at the process's resource limits before anything else does, so that one that is too low is
-// named in one line instead of by a failure in the middle of the work (reliability row L06).
+// named in one line instead of by a failure in the middle of the work (row L06).
 //
 // Two limits can end the Go runtime with a stack trace before the first line of Go: RLIMIT_AS below some 1.3 GB and
 // RLIMIT_NPROC below about six threads. On linux/amd64 the programs are therefore linked with an entry of ours

@@ -75,8 +75,8 @@ func (c *Counters) Count(v Verdict) { c.verdict[v].Store(c.verdict[v].Load() + 1
 // CountSendErrors counts n replies that the kernel refused to send (S20).
 func (c *Counters) CountSendErrors(n int) { c.sendErrors.Store(c.sendErrors.Load() + uint64(n)) }
 
-// Totals are the counters of one listen address: the sum over its workers. The first eleven have the names and
-// rules of ntpd-rs (ntpd-rs.md 3.3): every datagram is received and exactly one of accepted, denied, ignored,
+// Totals are the counters of one listen address: the sum over its workers. The first eleven have the names and rules of
+// ntpd-rs (docs/rules/server.md#verdicts): every datagram is received and exactly one of accepted, denied, ignored,
 // rate limited and NAK.
 type Totals struct {
 	Received, Accepted, Denied, Ignored, RateLimited, ResponseSendErrors uint64

@@ -6,7 +6,7 @@ import (
 )
 
 // Every datagram is received and exactly one of accepted, denied, ignored, rate limited and NAK
-// (ntpd-rs.md 3.3), for every verdict there is.
+// (docs/rules/control.md#metrics), for every verdict there is.
 func TestTotals_ExactlyOneClass(t *testing.T) {
 	seen := map[string]bool{}
 	for _, v := range Verdicts() {

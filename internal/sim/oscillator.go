@@ -8,7 +8,7 @@ import (
 const second = int64(1e9)
 
 // oscillator counts local nanoseconds: true time at a rate of 1 + y, where y is a random walk that takes one
-// step of wander·N(0,1) at every whole true second (accuracy.md 2.3).
+// step of wander·N(0,1) at every whole true second (docs/rules/clock.md#oscillator).
 type oscillator struct {
 	y      float64 // s/s, in force since the last whole second
 	wander float64 // s/s per sqrt(s)

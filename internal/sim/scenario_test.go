@@ -631,7 +631,7 @@ func TestSync_NTS(t *testing.T) {
 }
 
 // TestAccuracy_FixedPoll compares with what chrony reaches in the same model at a fixed interval of 64 s
-// (accuracy.md 3), printed for every case; the limits keep what the present estimator reaches.
+// (docs/rules/clock.md#anchors), printed for every case; the limits keep what the present estimator reaches.
 func TestAccuracy_FixedPoll(t *testing.T) {
 	for _, row := range []struct {
 		name          string

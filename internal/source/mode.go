@@ -3,7 +3,7 @@ package source
 import "fmt"
 
 // Mode is the kind of a [[source]] block: how the addresses, and the keys, of its associations are found
-// (ntpd-rs.md 2.4 to 2.7). An association itself knows only whether it has a session.
+// (docs/rules/configuration.md#sources). An association itself knows only whether it has a session.
 type Mode uint8
 
 // The modes.

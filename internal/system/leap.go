@@ -8,7 +8,7 @@ import (
 )
 
 // leapMargin is the time around the end of a leap day in which no sample is believed: one side may already
-// have counted the second that the other has not (reliability row K10).
+// have counted the second that the other has not (row K10).
 const leapMargin = 2 * time.Second
 
 // leap is the warning that we pass on.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// limits decides which steps are allowed (ntpd-rs.md 2.14, reliability rows K02 to K04). The wide limit of the
+// limits decides which steps are allowed (docs/rules/clock.md#step-limits, rows K02 to K04). The wide limit of the
 // start holds until the first accepted update, whether or not that one stepped (CVE-2015-5300); a restart
 // within the same boot does not bring it back, see Params.StartupSpent.
 type limits struct {

@@ -54,7 +54,7 @@ func (s *System) State() State {
 }
 
 // startupWait returns how long a new consensus should still wait: while sources that may yet answer could
-// overrule those that have. A liar that answers first must not move the clock (reliability row C25), neither at the
+// overrule those that have. A liar that answers first must not move the clock (row C25), neither at the
 // start nor after an outage or a foreign step.
 func (s *System) startupWait(now Now) time.Duration {
 	if s.phase.kind == following || 2*s.decision.Selected > max(len(s.sources), s.params.Expected) {

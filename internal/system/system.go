@@ -11,14 +11,15 @@ import (
 const (
 	// defaultHoldOver is MAXDIST of RFC 5905 §7.2: the root distance at which clients would refuse us anyway.
 	defaultHoldOver = 1500 * time.Millisecond
-	// localAfter is how long a selection may be missing before the local stratum is served (design.md 0).
+	// localAfter is how long a selection may be missing before the local stratum is served
+	// (docs/rules/server.md#local-stratum).
 	localAfter = 10 * time.Second
 	// startupLimit is how long a new consensus waits for sources that have not answered yet: long enough
 	// for a burst, short enough for a first update within 8 s.
 	startupLimit = 6 * time.Second
 	// startupOverdue is when a missing first consensus is told: a burst of lost replies may delay it this long.
 	startupOverdue = 20 * time.Second
-	// lateAfter tells a stopped process (reliability row K11) from a busy machine.
+	// lateAfter tells a stopped process (row K11) from a busy machine.
 	lateAfter = 10 * time.Second
 	// burstInterval keeps a consensus that is lost again and again from making every source poll all the time.
 	burstInterval = 64 * time.Second
@@ -34,7 +35,7 @@ var defaultPivot = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 const Unlimited time.Duration = 1<<63 - 1
 
 // StepLimit bounds one step; a step is allowed when it is smaller than Forward and -Backward is smaller than
-// it, both strictly, so that 0 forbids (ntpd-rs.md 2.14).
+// it, both strictly, so that 0 forbids (docs/rules/clock.md#step-limits).
 type StepLimit struct{ Forward, Backward time.Duration }
 
 // Params are the settings of the system process.
@@ -59,7 +60,7 @@ type Params struct {
 	Pivot     time.Time     // build date: decides the era of the calendar for leap seconds
 }
 
-// Defaults returns the defaults of the reference suite (ntpd-rs.md 2.14).
+// Defaults returns the defaults of the reference suite (docs/rules/configuration.md#synchronization).
 func Defaults() Params {
 	return Params{
 		Algorithm:    algorithm.Defaults(),

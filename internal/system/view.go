@@ -20,7 +20,8 @@ const (
 // implementation knows.
 const localClock ntp.RefID = 0x7f7f0101
 
-// unsynchronizedName is what the reference suite shows (ntpd-rs.md 6.6); it is not a kiss code (row S11).
+// unsynchronizedName is what the reference suite shows (docs/rules/control.md#unsynchronised-name); it is not a kiss
+// code (row S11).
 const unsynchronizedName = "XNON"
 
 func (s *System) unsynchronizedView() ntp.View {

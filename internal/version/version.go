@@ -11,7 +11,7 @@ var (
 )
 
 // Built returns the day of the commit: the floor under any believable clock reading and the pivot that decides
-// eras (reliability rows C33, KC19). A build without the variable falls back to the day of the release.
+// eras (rows C33, KC19). A build without the variable falls back to the day of the release.
 func Built() time.Time {
 	t, err := time.Parse(time.DateOnly, CommitDate)
 	if err != nil {

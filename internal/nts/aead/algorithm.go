@@ -24,7 +24,7 @@ const (
 )
 
 // KeySize returns the length in bytes of one key (C2S or S2C). It is the only table that TLS exporter lengths
-// may come from: crypto/tls panics for a length that a stranger chose (reliability 1.3).
+// may come from: crypto/tls panics for a length that a stranger chose (docs/rules/key-exchange.md#key-lengths).
 func (a Algorithm) KeySize() (n int, known bool) {
 	switch a {
 	case SIVCMAC256:

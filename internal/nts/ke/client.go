@@ -27,7 +27,7 @@ const (
 
 // DefaultAlgorithms is what Exchange offers unless told otherwise, most wanted first. AEAD 30 leads as in
 // chrony: its packets are short enough (below 200 bytes with our server) for the paths that drop long NTP
-// packets (reliability.md N24), and it is the only one that Meta's server has right; record 1024 and the
+// packets (row N24), and it is the only one that Meta's server has right; record 1024 and the
 // alternate keys deal with its exporter trap. 15 is what every server has; 17 is last because its cookies
 // are the longest.
 func DefaultAlgorithms() []aead.Algorithm {

@@ -50,7 +50,7 @@ func (c *slowDeadline) Read(b []byte) (int, error) {
 }
 
 // TestShutdownWhileRequestArrives: the deadline that ends the wait for a request must not hit the request that
-// came in at that moment; it is finished (nts-pool.md B11).
+// came in at that moment; it is finished (docs/rules/pool.md#kept).
 func TestShutdownWhileRequestArrives(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -6,7 +6,7 @@ import (
 )
 
 // Gate limits how many handshakes compute at one time, so that a flood of them leaves a processor to those
-// who answer NTP (reliability.md KS18). A handshake that waits for its peer holds no place: places are held
+// who answer NTP (row KS18). A handshake that waits for its peer holds no place: places are held
 // only from the end of a read or write to the start of the next, a few hundred microseconds, so nobody can
 // keep one by being slow.
 type Gate chan struct{}

@@ -23,7 +23,7 @@ func withToken(_ *testServer, c *ServerConfig) {
 	c.Tokens = func() []secret.Bytes { return []secret.Bytes{secret.Bytes("first"), nil, secret.Bytes("hi")} }
 }
 
-// hexK is the key material of nts-pool.md D1, 00 to 3f.
+// hexK is the key material of docs/rules/pool.md#vectors, 00 to 3f.
 var hexK = func() string {
 	var b strings.Builder
 	for i := range 64 {
@@ -32,7 +32,7 @@ var hexK = func() string {
 	return b.String()
 }()
 
-// The requests of nts-pool.md D1.
+// The requests of docs/rules/pool.md#vectors.
 var (
 	hexV5  = "000e0002 6869 800a0000 80090000 00080000 80000000"
 	hexV6  = "40050002 6869 c0010000 c0040000 40000000 80000000"
@@ -55,7 +55,7 @@ func asPool(cert tls.Certificate) func(*tls.Config) {
 	}
 }
 
-// TestPoolRequests_Dialects: P17 and D3-49. Each dialect is answered in its own numbers.
+// TestPoolRequests_Dialects: P17, docs/rules/pool.md#dialects. Each dialect is answered in its own numbers.
 func TestPoolRequests_Dialects(t *testing.T) {
 	const lists = "000c 000f0020 00110040 00100030"
 	pool := testca.New(t).Leaf("pool.test")
@@ -143,7 +143,7 @@ func TestP11_Unprivileged(t *testing.T) {
 		{"P11 no token era C", strings.Replace(hexV11, "000e0002 6869", "", 1), hexErr1, configured, nil},
 		{"P11 no token, unlisted certificate", hexV13, hexErr0, configured, &stranger},
 		{"P11 no token, no certificate", hexV13, hexErr0, configured, nil},
-		{"D3-9 era-A list of a stranger", hexV7, hexErr0, configured, nil},
+		{"era-A list of a stranger", hexV7, hexErr0, configured, nil},
 		{"empty allow-list, token", hexV11, hexErr1, nil, nil},
 		{"empty allow-list, certificate", hexV13, hexErr0, nil, &pool},
 		{"empty allow-list, empty token", strings.Replace(hexV5, "000e0002 6869", "000e0000", 1), hexErr1, nil, nil},
@@ -177,10 +177,10 @@ func TestP12_BadFixedKey(t *testing.T) {
 		{"P12 two AEADs", token + key + hexNP + "80040004 000f0011"},
 		{"P12 two protocols", token + key + "80010004 00008001" + hexAE15},
 		{"P12 with a support record", token + key + "800a0000" + hexNP + hexAE15},
-		{"D3-10 unknown AEAD", token + key + hexNP + "80040002 ffff"},
-		{"D3-10 AEAD that is not built", token + key + hexNP + "80040002 001f"},
-		{"D3-10 disallowed protocol", token + key + "80010002 8001" + hexAE15},
-		{"D3-11 lists with negotiation", token + "800a0000" + hexNP + hexAE15},
+		{"unknown AEAD", token + key + hexNP + "80040002 ffff"},
+		{"AEAD that is not built", token + key + hexNP + "80040002 001f"},
+		{"disallowed protocol", token + key + "80010002 8001" + hexAE15},
+		{"lists with negotiation", token + "800a0000" + hexNP + hexAE15},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := s.ask(tc.request + "00080000" + hexEOM); !bytes.Equal(got, wire(t, hexErr1)) {
@@ -237,7 +237,7 @@ func TestP13_KeepAlive(t *testing.T) {
 			return c.Exports == 0 && c.Of(KeptExpired) == 1 && c.Of(FixedServed) == 66 && c.Kept == 0
 		})
 	})
-	t.Run("P13 and D3-13 cap and one more", func(t *testing.T) {
+	t.Run("P13 cap and one more", func(t *testing.T) {
 		s := startServer(t, func(x *testServer, c *ServerConfig) { withToken(x, c); c.LongLived, c.MaxConnections = 2, 3 })
 		first, _ := s.keepOpen()
 		_, _ = s.keepOpen()
@@ -269,7 +269,7 @@ func TestP13_KeepAlive(t *testing.T) {
 		}
 		s.ended(reader)
 	})
-	t.Run("D3-17 plain request", func(t *testing.T) {
+	t.Run("plain request", func(t *testing.T) {
 		s := startServer(t, withToken)
 		conn, reader := s.keepOpen()
 		if msg := s.next(conn, reader, hexKS01); !bytes.Equal(msg, wire(t, hexErr1)) {
@@ -278,7 +278,7 @@ func TestP13_KeepAlive(t *testing.T) {
 		s.ended(reader)
 		s.wait("plain on kept", func(c Counters) bool { return c.Of(PlainOnKept) == 1 && c.Exports == 0 })
 	})
-	t.Run("D3-16 two requests in one record", func(t *testing.T) {
+	t.Run("two requests in one record", func(t *testing.T) {
 		s := startServer(t, withToken)
 		conn, reader := s.keepOpen()
 		if msg := s.next(conn, reader, hexV11+hexV5); !keeps(msg) || len(msg) < 800 {
@@ -332,7 +332,7 @@ func TestB11_RevocationAndRotationWorkOnKeptConnections(t *testing.T) {
 	s := startServer(t, func(_ *testServer, c *ServerConfig) { c.Tokens = func() []secret.Bytes { return *tokens.Load() } })
 	conn, reader := s.keepOpen()
 	s.next(conn, reader, hexV11)
-	s.set.Store(testKeySet(t)) // D3-14: the next cookies use the new master key
+	s.set.Store(testKeySet(t)) // docs/rules/pool.md#kept: the next cookies use the new master key
 	r, fault := record.ParseFixed(s.next(conn, reader, hexV11), record.Offer{Protocols: []record.Protocol{0}, Algorithms: []aead.Algorithm{15}})
 	if fault != record.None {
 		t.Fatal(fault)

@@ -8,7 +8,7 @@ import (
 
 // privileged says whether a pool request may be answered: its token is configured, or the connection's leaf
 // certificate is listed. Both lists are looked up for every request, so that taking a pool off them works at
-// once, on kept connections as well (nts-pool.md B11).
+// once, on kept connections as well (docs/rules/pool.md#kept).
 func (s *Server) privileged(req *record.Request, leaf []byte) bool {
 	token := s.accepted(req.Token)
 	return s.listed(leaf) || token
@@ -43,7 +43,7 @@ func (s *Server) listed(leaf []byte) bool {
 }
 
 // refusal is what a pool request without privilege gets: code 1 in the token dialects and 0, as if the record
-// were unknown, in that of the seed era (nts-pool.md B11, reliability.md P11).
+// were unknown, in that of the seed era (docs/rules/pool.md#unprivileged, row P11).
 func refusal(d record.Dialect) record.ErrorCode {
 	if d == record.Cert4000 {
 		return record.CodeUnrecognizedCritical

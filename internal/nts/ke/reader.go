@@ -20,7 +20,7 @@ const (
 )
 
 // Reader cuts a connection into messages. TLS record boundaries mean nothing to it: peers send messages in
-// one piece or in many (nts-pool.md B3).
+// one piece or in many (docs/rules/key-exchange.md#pieces).
 type Reader struct {
 	r      io.Reader
 	limits record.Limits

@@ -46,10 +46,10 @@ func TestReader_Ends(t *testing.T) {
 		want      error
 	}{
 		{"nothing", "", io.EOF},
-		{"D3-3 half a header", "8001", record.Truncated},
-		{"D3-3 half a message", hexNP, record.Truncated},
-		{"D3-4 announced 65535", "4123ffff", record.TooLong},
-		{"D3-5 too many records", string(bytes.Repeat([]byte("41230000"), 257)), record.TooMany},
+		{"half a header", "8001", record.Truncated},
+		{"half a message", hexNP, record.Truncated},
+		{"announced 65535", "4123ffff", record.TooLong},
+		{"too many records", string(bytes.Repeat([]byte("41230000"), 257)), record.TooMany},
 	} {
 		if _, err := NewReader(bytes.NewReader(wire(t, tc.hex)), record.RequestLimits).Next(); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v", tc.name, err)

@@ -19,12 +19,12 @@ import (
 
 // Defaults of ServerConfig.
 const (
-	serverTimeout     = 5 * time.Second   // one exchange, handshake included (reliability.md KS10, KS13)
-	requestTimeout    = 5 * time.Second   // kept connection: from the first byte of a request (B11)
-	idleTimeout       = 300 * time.Second // kept connection: between requests (B11)
-	maxAge            = time.Hour         // kept connection (B11)
-	maxRequests       = 100_000           // kept connection: then it is closed (B11)
-	maxRate           = 5000              // kept connection: requests per second, beyond which it is slowed (D3-15)
+	serverTimeout     = 5 * time.Second   // one exchange, handshake included (rows KS10, KS13)
+	requestTimeout    = 5 * time.Second   // kept connection: from the first byte of a request (docs/rules/pool.md#kept)
+	idleTimeout       = 300 * time.Second // kept connection: between requests (docs/rules/pool.md#kept)
+	maxAge            = time.Hour         // kept connection (docs/rules/pool.md#kept)
+	maxRequests       = 100_000           // kept connection: then it is closed (docs/rules/pool.md#kept)
+	maxRate           = 5000              // kept connection: requests per second, beyond which it is slowed (docs/rules/pool.md#kept)
 	maxConnections    = 512               // ntpd-rs's default
 	longLivedShare    = 10                // kept connections are a tenth of the others, as in ntpd-rs
 	prefixShare       = 4                 // one prefix gets at most a quarter of the permits
@@ -72,7 +72,7 @@ type ServerConfig struct {
 }
 
 // Server answers key exchanges: one request per connection for clients, many for pools that proved themselves
-// (nts-pool.md B11).
+// (docs/rules/pool.md#kept).
 type Server struct {
 	cfg       ServerConfig
 	loop      *accept.Loop
@@ -115,7 +115,7 @@ func NewServer(c ServerConfig) *Server {
 
 // tlsConfig asks for a client certificate only while there is a list to compare it with. The certificate is
 // not verified at all: possession of its key is what TLS proves, and the list says whose key it is
-// (nts-pool.md A5).
+// (docs/rules/pool.md#certificate-privilege).
 func (s *Server) tlsConfig() *tls.Config {
 	plain := ServerTLS(s.cfg.Certificate, s.cfg.Now)
 	asking := plain.Clone()
@@ -160,7 +160,7 @@ func (s *Server) handle(ctx context.Context, c *accept.Conn) {
 }
 
 // handshake shakes hands and demands ntske/1. The one exception are the pools of the seed era, which send no
-// ALPN but a certificate that is listed (reliability.md KS11).
+// ALPN but a certificate that is listed (row KS11).
 func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome, error) {
 	// Its own context: a shutdown lets handshakes finish, as it does exchanges.
 	ctx, cancel := context.WithDeadline(context.Background(), start.Add(s.cfg.Timeout))

@@ -38,7 +38,7 @@ type serverSession struct {
 	reply       []byte
 
 	// export is nil from the moment on that the connection is kept: a connection that ever carried Keep Alive
-	// must not yield keys of its own (nts-pool.md B1).
+	// must not yield keys of its own (docs/rules/pool.md#exporter-once).
 	export exporter
 	// held says that this connection has one of the places for kept ones.
 	held bool
@@ -153,7 +153,7 @@ func (x *serverSession) request(ctx context.Context) bool {
 }
 
 // unreadable deals with a request that did not arrive. Whoever is still there is told: a timeout is a bad
-// request (RFC 8915 §4.1.3, reliability.md KS16).
+// request (RFC 8915 §4.1.3, row KS16).
 func (x *serverSession) unreadable(err error) {
 	var fault record.Fault
 	outcome := ClosedEarly
@@ -190,7 +190,7 @@ func (x *serverSession) answer(msg []byte) (keep bool, o Outcome, err error) {
 		return keep, SupportServed, nil
 	}
 	if !slices.Contains(req.Protocols, record.NTPv4) || !slices.Contains(x.s.cfg.Algorithms, req.Algorithms[0]) {
-		x.fail(record.CodeBadRequest) // nts-pool.md B11
+		x.fail(record.CodeBadRequest) // docs/rules/pool.md#kept
 		return false, BadRequest, record.NotOffered
 	}
 	return x.fixed(&req)

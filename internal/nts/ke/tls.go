@@ -26,7 +26,7 @@ const (
 )
 
 // ErrALPN says that the peer did not agree on ntske/1. crypto/tls lets a peer without ALPN pass on both sides,
-// so both sides check (reliability.md 1.3).
+// so both sides check (docs/rules/key-exchange.md#alpn).
 var ErrALPN = errors.New(`peer did not negotiate ALPN "ntske/1"`)
 
 // ErrAlgorithm says that keys were asked for an algorithm whose key size is not in our table.
@@ -87,7 +87,7 @@ func CheckALPN(cs tls.ConnectionState) error {
 
 // ExportKeys derives the keys of algorithm a from the TLS session (RFC 8915 §5.1). The length comes from the
 // table in aead only: crypto/tls panics for a length that a stranger could choose. context is the algorithm id
-// in the exporter context, which is a except for AEAD 30 with old chrony (reliability.md 4.6).
+// in the exporter context, which is a except for AEAD 30 with old chrony (docs/rules/key-exchange.md#aead-30).
 func ExportKeys(cs *tls.ConnectionState, p record.Protocol, a, context aead.Algorithm) (nts.Keys, error) {
 	n, known := a.KeySize()
 	if !known {

@@ -19,14 +19,14 @@ import (
 	"ntp-daemon/internal/secret"
 )
 
-// Defaults of a pool's connection to a time source (nts-pool.md E10).
+// Defaults of a pool's connection to a time source (docs/rules/pool.md#limits).
 const (
 	DefaultConnectTimeout = time.Second             // TCP; a black hole must not cost a user more
 	DefaultAnswerTimeout  = 2500 * time.Millisecond // one request, and everything after keys went out; TLS has four fifths of it
 	idleTime              = 240 * time.Second       // below the 300 s after which time sources hang up
 	maxAge                = time.Hour               // nobody stays connected for ever
 	maxIdle               = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all
-	dialectMemory         = 24 * time.Hour          // how long a detected dialect is believed (nts-pool.md E2)
+	dialectMemory         = 24 * time.Hour          // how long a detected dialect is believed (docs/rules/pool.md#dialect-detection)
 )
 
 // Reasons why a time source cannot be used by the pool.
@@ -117,7 +117,7 @@ func (m *Client) Close() {
 // called when the connection stands and right before the keys go out; an error of it ends the
 // request. If a kept connection turns out dead before the first byte of an answer, take is called
 // once more and the request repeated on a fresh connection to this same time source, inside the
-// one answer timeout that began with the first send (reliability.md P05).
+// one answer timeout that began with the first send (row P05).
 func (m *Client) FixedKey(ctx context.Context, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
 	c, err := m.connection(ctx, true)
 	if err != nil {

@@ -152,15 +152,15 @@ func unhex(s string) []byte {
 	return b
 }
 
-// The information requests of nts-pool.md D1 with record 1024, which says that the pool honours it; V7
-// also with the Keep Alive that E2 permits.
+// The information requests of docs/rules/pool.md#vectors with record 1024, which says that the pool honours it; V7
+// also with the Keep Alive that docs/rules/pool.md#dialect-detection permits.
 var (
 	v5 = "000e00026869" + "800a0000" + "80090000" + "04000000" + "00080000" + "80000000"
 	v6 = "400500026869" + "c0010000" + "c0040000" + "04000000" + "40000000" + "80000000"
 	v7 = "c0010000" + "04000000" + "40000000" + "80000000"
 )
 
-// Answers of the eras, as their programs write them (nts-pool.md A7, B3, B7, D1).
+// Answers of the eras, as their programs write them (docs/rules/pool.md#eras).
 var (
 	errorCode = func(code byte) []byte { return unhex("80020002 00" + hex.EncodeToString([]byte{code}) + "80000000") }
 	eraAError = unhex("80020002 0000 80010002 0000 80000000")
@@ -181,8 +181,8 @@ func speaks(request string, list, otherwise []byte) script {
 	}
 }
 
-// TestD3_49_MemberDialects: what is found, and that it takes information requests only.
-func TestD3_49_MemberDialects(t *testing.T) {
+// TestMemberDialects: what is found, and that it takes information requests only.
+func TestMemberDialects(t *testing.T) {
 	both := []aead.Algorithm{aead.SIVCMAC256, aead.SIVCMAC512}
 	for _, tt := range []struct {
 		story    string
@@ -216,7 +216,7 @@ func TestD3_49_MemberDialects(t *testing.T) {
 		{"knows no pool at all", speaks("", nil, errorCode(0)), nil, 0, nil, []string{v5, v6, v7}, ErrDialect},
 		{"internal error says nothing about dialects", speaks("", nil, errorCode(2)), nil, 0, nil, []string{v5}, record.PeerError},
 		{"list of protocols missing", speaks(v5, unhex("800a0004 000f0020 80000000"), nil), nil, 0, nil, []string{v5}, record.Missing},
-		{"D3-25: warning", speaks(v5, unhex("800a0004 000f0020 80090002 0000 80030002 0001 80000000"), nil), nil, 0, nil, []string{v5}, record.PeerWarning},
+		{"warning", speaks(v5, unhex("800a0004 000f0020 80090002 0000 80030002 0001 80000000"), nil), nil, 0, nil, []string{v5}, record.PeerWarning},
 		{"P04: sizes 0, 8161, 65535, unknown AEAD, another size for a known one",
 			speaks(v5, unhex("800a0018 000f0000 00111fe1 ffff0020 001e0010 0010ffff 001f0010 80090002 0000 80000000"), nil), nil,
 			record.IANA, []aead.Algorithm{aead.GCMSIV128}, []string{v5}, nil},
@@ -275,7 +275,7 @@ func TestClient_DialectChanges(t *testing.T) {
 	}
 }
 
-// P06 and D3-21: whatever is wrong with the certificate, not one byte of ours is sent.
+// P06, docs/rules/pool.md#time-source-keys: whatever is wrong with the certificate, not one byte of ours is sent.
 func TestP06_MemberCertificate(t *testing.T) {
 	other := testca.New(t)
 	rsa1024, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -379,7 +379,7 @@ func fixedAnswer(n int, keep bool) []byte {
 	return r.Append(nil)
 }
 
-// The requests of nts-pool.md D1: V11, V12 and V13 (with Keep Alive).
+// The requests of docs/rules/pool.md#vectors: V11, V12 and V13 (with Keep Alive).
 func TestClient_FixedKeyRequest(t *testing.T) {
 	k := "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" + "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f"
 	for _, tt := range []struct {
@@ -439,8 +439,9 @@ func TestClient_KeepsConnections(t *testing.T) {
 	}
 }
 
-// D3-37: a kept connection that the time source closed while it was idle costs the user nothing.
-func TestD3_37_KeptConnectionClosedWhileIdle(t *testing.T) {
+// docs/rules/pool.md#idle-connections: a kept connection that the time source closed while it was idle costs the user
+// nothing.
+func TestKeptConnectionClosedWhileIdle(t *testing.T) {
 	f := startServer(t, func(int, int, []byte) ([]byte, bool) { return eraCList, true }, nil)
 	m := f.member(t, nil)
 	for range 3 {
@@ -459,7 +460,7 @@ func TestD3_37_KeptConnectionClosedWhileIdle(t *testing.T) {
 	}
 }
 
-// P05 and D3-1: a kept connection that dies under the request is replaced once, by one to the same
+// P05, docs/rules/pool.md#keys-once: a kept connection that dies under the request is replaced once, by one to the same
 // time source; a fresh connection that dies is not.
 func TestP05_OneResendToTheSameMember(t *testing.T) {
 	dying := true
@@ -490,8 +491,9 @@ func TestP05_OneResendToTheSameMember(t *testing.T) {
 	}
 }
 
-// D3-39: a time source that answers too late costs one timeout, and its answer reaches nobody.
-func TestD3_39_LateAnswerIsNeverDelivered(t *testing.T) {
+// docs/rules/pool.md#idle-connections: a time source that answers too late costs one timeout, and its answer reaches
+// nobody.
+func TestLateAnswerIsNeverDelivered(t *testing.T) {
 	release := make(chan struct{})
 	f := startServer(t, func(c, n int, got []byte) ([]byte, bool) {
 		if hex.EncodeToString(got) == v5 {
@@ -561,8 +563,8 @@ func TestP02_MemberAnswers(t *testing.T) {
 		{"P03: error 1", errorCode(1), record.PeerError},
 		{"P03: private error", unhex("80020002 f001 80000000"), record.PeerError},
 		{"P03: unknown critical record", append(unhex("c1230000"), answer(func(*record.Response) {})...), record.UnknownCritical},
-		{"D3-28: port 0", append(unhex("80070002 0000"), answer(func(*record.Response) {})...), record.BadPort},
-		{"D3-28: two ports", append(unhex("80070002 0001 80070002 0001"), answer(func(*record.Response) {})...), record.Duplicate},
+		{"port 0", append(unhex("80070002 0000"), answer(func(*record.Response) {})...), record.BadPort},
+		{"two ports", append(unhex("80070002 0001 80070002 0001"), answer(func(*record.Response) {})...), record.Duplicate},
 		{"half an answer", fixedAnswer(8, true)[:400], record.Truncated},
 		{"garbage", []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), record.Truncated},
 	} {
@@ -580,8 +582,8 @@ func TestP02_MemberAnswers(t *testing.T) {
 	}
 }
 
-// D3-20: nobody there, and a hole that swallows everything.
-func TestD3_20_MemberUnreachable(t *testing.T) {
+// docs/rules/pool.md#limits: nobody there, and a hole that swallows everything.
+func TestMemberUnreachable(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

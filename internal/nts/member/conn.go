@@ -19,7 +19,7 @@ import (
 	"ntp-daemon/internal/printable"
 )
 
-// What a time source's public key must have at least (nts-pool.md E11).
+// What a time source's public key must have at least (docs/rules/pool.md#time-source-keys).
 const (
 	minRSABits   = 2048
 	minCurveBits = 256

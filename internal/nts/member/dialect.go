@@ -142,7 +142,7 @@ func (m *Client) askOn(ctx context.Context, c *conn, a attempt) (Support, dialec
 		return Support{}, faultVerdict(fault, resp.Code), fmt.Errorf("%w: algorithms of %s: %w", reason(fault, resp.Code), m, faultWithCode(fault, resp.Code))
 	}
 	// A list without Keep Alive on a kept connection proves nothing: ntpd-rs up to 1.9 leaves it open
-	// without saying so (nts-pool.md B7). Whether it does shows before the next use.
+	// without saying so (docs/rules/pool.md#silent-keep-alive). Whether it does shows before the next use.
 	m.release(c, resp.KeepAlive || c.kept)
 	return m.support(a, resp)
 }

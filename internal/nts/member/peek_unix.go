@@ -12,7 +12,7 @@ import (
 
 // nothingToRead reports whether an idle connection is open and has nothing to read. A peer that closed shows
 // up as end of stream, a close_notify or anything else it sent meanwhile as readable bytes; either
-// way the connection must not carry the next user's keys (nts-pool.md D3-37 to D3-39). crypto/tls
+// way the connection must not carry the next user's keys (docs/rules/pool.md#idle-connections). crypto/tls
 // cannot be asked without reading, so the socket is looked at without taking anything from it.
 func nothingToRead(conn net.Conn) bool {
 	sc, ok := conn.(syscall.Conn)

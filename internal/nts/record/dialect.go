@@ -1,6 +1,6 @@
 package record
 
-// Dialect is one of the three ways to write the pool's records (nts-pool.md 0). They share the meaning of
+// Dialect is one of the three ways to write the pool's records (docs/rules/pool.md#dialects). They share the meaning of
 // every record; only the numbers and the way a pool proves who it is differ.
 type Dialect uint8
 
@@ -57,9 +57,9 @@ func (d Dialect) wire(t Type) Type {
 }
 
 // meaning translates an old number into the IANA number of the same record; old says that it was one. With
-// oldNumbers off the old numbers have no meaning (reliability.md P17). Both sets of numbers can be read at
+// oldNumbers off the old numbers have no meaning (row P17). Both sets of numbers can be read at
 // once because they do not overlap, except that 0x4005 is List Server Names in draft -03 and a token in
-// everything deployed: the former is critical and empty, the latter neither (nts-pool.md 0).
+// everything deployed: the former is critical and empty, the latter neither (docs/rules/pool.md#dialects).
 func meaning(r Record, oldNumbers bool) (t Type, old bool) {
 	if !oldNumbers {
 		return r.Type, false
@@ -86,7 +86,7 @@ func meaning(r Record, oldNumbers bool) (t Type, old bool) {
 	return r.Type, false
 }
 
-// poolCritical says whether a pool record is sent with the critical bit (nts-pool.md 0).
+// poolCritical says whether a pool record is sent with the critical bit (docs/rules/pool.md#dialects).
 func poolCritical(t Type) bool {
 	switch t {
 	case TypeProtocols, TypeAlgorithms, TypeListNames, TypeFixedKey:

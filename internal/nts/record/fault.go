@@ -69,7 +69,7 @@ func (f Fault) Err() error {
 
 // Code is what a server answers a request with this fault (RFC 8915 §4.1.3): 0 for an unknown critical
 // record, 1 for everything else that is wrong with it. A truncated message gets 1 as well if there is still
-// somebody to tell (reliability.md KS16).
+// somebody to tell (row KS16).
 func (f Fault) Code() ErrorCode {
 	if f == UnknownCritical {
 		return CodeUnrecognizedCritical

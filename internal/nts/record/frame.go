@@ -5,8 +5,8 @@ import "encoding/binary"
 // Limits caps one message. Both numbers count everything up to and including the End of Message record.
 type Limits struct{ Bytes, Records int }
 
-// The caps of nts-pool.md E10 and reliability.md KC13. RFC 8915 §4 asks servers to take requests of at least
-// 1024 bytes and clients responses of 65536.
+// The caps of docs/rules/key-exchange.md#message-caps and row KC13. RFC 8915 §4 asks servers to take requests of at
+// least 1024 bytes and clients responses of 65536.
 var (
 	// RequestLimits is for what a server or the pool's front end reads from strangers.
 	RequestLimits = Limits{Bytes: 16 << 10, Records: 256}

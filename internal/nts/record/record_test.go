@@ -43,11 +43,11 @@ func TestFramer(t *testing.T) {
 		{"end with a body", "80000003 010203", 7, None},
 		{"body missing", "40000003 0102", 0, Truncated},
 		{"KS10 announced too long", "4000ffff", 0, TooLong},
-		{"D3-4 announced just too long", "40000011", 0, TooLong},
+		{"announced just too long", "40000011", 0, TooLong},
 		{"at the limit without room for an end", "40000010 00000000000000000000000000000000", 0, TooLong},
 		{"at the limit", "4000000c 000000000000000000000000 80000000", 20, None},
 		{"records at the limit", "40000000 40000000 80000000", 12, None},
-		{"D3-5 too many", "40000000 40000000 40000000 80000000", 0, TooMany},
+		{"too many", "40000000 40000000 40000000 80000000", 0, TooMany},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := unhex(t, tc.hex)

@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	// MaxDeny is how many denied names count; nobody holds more sources of one pool (nts-pool.md E10).
+	// MaxDeny is how many denied names count; nobody holds more sources of one pool (docs/rules/pool.md#deny).
 	MaxDeny = 64
 	// MaxUserRequest keeps a request readable for ntpd-rs and nts-pool main, which drop longer ones in silence
-	// (nts-pool.md E2).
+	// (docs/rules/pool.md#dialect-detection).
 	MaxUserRequest = 4096
 )
 
 // Kind is what a request asks for.
 type Kind uint8
 
-// The kinds. They exclude each other in one message (nts-pool.md B3).
+// The kinds. They exclude each other in one message (docs/rules/pool.md#one-kind).
 const (
 	Plain    Kind = iota // cookies for keys from this TLS session: RFC 8915
 	Support              // which protocols, algorithms or server names there are; no keys
@@ -33,8 +33,8 @@ type Request struct {
 
 	Protocols  []Protocol       // in the client's order of preference; exactly one for FixedKey
 	Algorithms []aead.Algorithm // likewise; empty is possible only if NTPv4 is not offered
-	// CompliantExport says that record 1024 was there (reliability.md 4.6). In a Support request it is our own
-	// addition: this pool minds record 1024 of its users, so AEAD 30 through it works.
+	// CompliantExport says that record 1024 was there (docs/rules/key-exchange.md#aead-30). In a Support request it is
+	// our own addition: this pool minds record 1024 of its users, so AEAD 30 through it works.
 	CompliantExport bool
 	// Server and Port are what the client would like to get again; "" and 0 if absent or unusable. A server
 	// may ignore both (RFC 8915 §4.1.7).
@@ -166,7 +166,7 @@ func (p *requestParser) negotiation(t Type, r Record) Fault {
 		p.req.Algorithms, ok = uint16s[aead.Algorithm](r.Body)
 		ok = ok && len(r.Body) > 0
 	case TypeCompliantExport:
-		p.req.CompliantExport, ok = true, len(r.Body) == 0 // nts-pool.md B6
+		p.req.CompliantExport, ok = true, len(r.Body) == 0 // docs/rules/key-exchange.md#aead-30
 	}
 	if !ok {
 		return Malformed
@@ -174,7 +174,7 @@ func (p *requestParser) negotiation(t Type, r Record) Fault {
 	return None
 }
 
-// wish reads Server and Port, which never make a request fail (reliability.md KS24).
+// wish reads Server and Port, which never make a request fail (row KS24).
 func (p *requestParser) wish(r Record) {
 	switch r.Type {
 	case TypeServer:
@@ -194,7 +194,7 @@ func (p *requestParser) pool(t Type, r Record, old bool) Fault {
 	p.old, p.iana = p.old || old, p.iana || !old
 	switch t {
 	case TypeProtocols:
-		p.req.WantProtocols = true // the receiver ignores the body (nts-pool.md B1)
+		p.req.WantProtocols = true // the receiver ignores the body (docs/rules/pool.md#empty-bodies)
 	case TypeAlgorithms:
 		p.req.WantAlgorithms = true
 	case TypeListNames:
@@ -263,7 +263,7 @@ func (p *requestParser) end(r Record, rest []byte) Fault {
 		return p.fixed(&r)
 	default:
 		if r.UUID != "" && len(r.Deny) > 0 {
-			return Mixed // nts-pool.md B4
+			return Mixed // docs/rules/pool.md#one-kind
 		}
 		if len(r.Protocols) == 0 || len(r.Algorithms) == 0 && slices.Contains(r.Protocols, NTPv4) {
 			return Missing // RFC 8915 §4.1.2, §4.1.5
@@ -288,8 +288,8 @@ func (p *requestParser) fixed(r *Request) Fault {
 	return None
 }
 
-// Append writes the request of a pool or a monitor behind dst, with the critical bits and in the order that
-// every time source takes: token, lists or keys, negotiation, Keep Alive (nts-pool.md E2). A Plain request
+// Append writes the request of a pool or a monitor behind dst, with the critical bits and in the order that every time
+// source takes: token, lists or keys, negotiation, Keep Alive (docs/rules/pool.md#dialect-detection). A Plain request
 // with Deny names repeats each in the old number as well; AppendUser, which minds the size, is for users.
 func (r *Request) Append(dst []byte) []byte {
 	d := r.Dialect
@@ -348,7 +348,7 @@ func (r *Request) appendNegotiation(dst []byte) []byte {
 	return dst
 }
 
-// AppendUser writes a client's request behind dst (reliability.md KC01): the offer, record 1024 if AEAD 30 is
+// AppendUser writes a client's request behind dst (row KC01): the offer, record 1024 if AEAD 30 is
 // part of it, and for a pool one Deny record in each of its two numbers per name. If the whole would exceed
 // MaxUserRequest, first the old numbers are left out and then the oldest names, which come first.
 func AppendUser(dst []byte, algorithms []aead.Algorithm, deny []string) []byte {

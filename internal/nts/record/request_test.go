@@ -7,7 +7,7 @@ import (
 )
 
 // TestParseRequest_Faults is one row per rule for what a request must not be. Rows with an id are those of
-// reliability.md section 3 and nts-pool.md D3.
+// docs/rules/pool.md#faults and the acceptance rows.
 func TestParseRequest_Faults(t *testing.T) {
 	const (
 		np, ae, eom = "80010002 0000", "80040002 000f", "80000000"
@@ -34,7 +34,7 @@ func TestParseRequest_Faults(t *testing.T) {
 		{"KS02 AEAD absent without NTPv4", source, "80010002 ffff" + eom, None},
 		{"KS07 unknown critical", source, np + ae + "c1230000" + eom, UnknownCritical},
 		{"KS07 unknown critical in an incomplete request", source, "c1230000" + eom, UnknownCritical},
-		{"D3-7 unknown non-critical", source, np + ae + "41230003 010203" + eom, None},
+		{"unknown non-critical", source, np + ae + "41230003 010203" + eom, None},
 		{"KS08 error", source, np + ae + "80020002 0000" + eom, Forbidden},
 		{"KS08 warning", source, np + ae + "80030002 0000" + eom, Forbidden},
 		{"KS08 cookie", source, np + ae + "00050004 00000000" + eom, Forbidden},
@@ -48,7 +48,7 @@ func TestParseRequest_Faults(t *testing.T) {
 		{"truncated header", source, np + ae + "8000", Truncated},
 		{"B6 record 1024 with a body", source, np + ae + "04000001 00" + eom, Malformed},
 
-		{"D3-12 keep alive in a plain request", source, np + ae + "00080000" + eom, None},
+		{"keep alive in a plain request", source, np + ae + "00080000" + eom, None},
 		{"token in a plain request", source, np + ae + token + eom, None},
 		{"token twice", source, token + token + np + ae + eom, Duplicate},
 		{"token in two dialects", source, token + "40050002 6869" + np + ae + eom, Duplicate},
@@ -62,11 +62,11 @@ func TestParseRequest_Faults(t *testing.T) {
 		{"P12 two algorithms", source, token + fixed + np + "80040004 000f0011" + eom, ListSize},
 		{"P12 two protocols", source, token + fixed + "80010004 00008001" + ae + eom, ListSize},
 		{"P12 with a support record", source, token + fixed + "800a0000" + np + ae + eom, Mixed},
-		{"D3-10 no protocol", source, token + fixed + ae + eom, Missing},
-		{"D3-10 no algorithm", source, token + fixed + np + eom, Missing},
+		{"no protocol", source, token + fixed + ae + eom, Missing},
+		{"no algorithm", source, token + fixed + np + eom, Missing},
 		{"fixed key twice", source, token + fixed + fixed + np + ae + eom, Duplicate},
-		{"D3-11 support with next protocol", source, token + "800a0000" + np + eom, Mixed},
-		{"D3-11 support with AEAD", source, token + "80090000" + ae + eom, Mixed},
+		{"support with next protocol", source, token + "800a0000" + np + eom, Mixed},
+		{"support with AEAD", source, token + "80090000" + ae + eom, Mixed},
 		{"support twice", source, token + "800a0000 800a0000" + eom, Duplicate},
 		{"support in two dialects", source, token + "800a0000 c0010000" + eom, Duplicate},
 		{"two lists in two dialects", source, token + "800a0000 c0040000" + eom, Mixed},
@@ -101,7 +101,7 @@ func TestParseRequest_Faults(t *testing.T) {
 	}
 }
 
-// TestMeaning_Collision is the one number with two meanings (nts-pool.md 0).
+// TestMeaning_Collision is the one number with two meanings (docs/rules/pool.md#dialects).
 func TestMeaning_Collision(t *testing.T) {
 	for _, tc := range []struct {
 		hex  string
@@ -139,7 +139,7 @@ func TestDialect_Wire(t *testing.T) {
 	}
 }
 
-// TestDeny_Caps: P10 and D3-31.
+// TestDeny_Caps: P10, docs/rules/pool.md#deny.
 func TestDeny_Caps(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("80010002 0000 80040002 000f")

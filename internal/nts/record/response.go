@@ -71,17 +71,17 @@ type Offer struct {
 	Algorithms []aead.Algorithm
 }
 
-// ParseResponse reads a whole answer to a client, as strictly as RFC 8915 allows (reliability.md KC04 to
-// KC12). Cookies that no packet could carry are skipped, the first eight of the others kept. The values alias
-// msg; Response is complete only if the fault is None, except for Code.
+// ParseResponse reads a whole answer to a client, as strictly as RFC 8915 allows (rows KC04 to KC12). Cookies that no
+// packet could carry are skipped, the first eight of the others kept. The values alias msg; Response is complete only
+// if the fault is None, except for Code.
 func ParseResponse(msg []byte, offer Offer) (Response, Fault) {
 	p := responseParser{offer: offer, cookie: clientCookie}
 	return p.parse(msg)
 }
 
 // ParseFixed reads a time source's whole answer to a FixedKey request for the one protocol and algorithm of
-// the offer (nts-pool.md B7: records in any order). Unlike a client, a pool refuses the answer if a
-// cookie is empty or too long (D3-23): the time source is broken.
+// the offer (docs/rules/pool.md#any-order). Unlike a client, a pool refuses the answer if a
+// cookie is empty or too long (docs/rules/pool.md#time-source-answers): the time source is broken.
 func ParseFixed(msg []byte, offer Offer) (Response, Fault) {
 	p := responseParser{offer: offer, cookie: poolCookie}
 	return p.parse(msg)
@@ -139,7 +139,7 @@ func (p *responseParser) take(r Record) Fault {
 	case TypeToken:
 		// Nothing to us; ntpd-rs ignores it as well.
 	case TypeProtocols, TypeAlgorithms, TypeListNames, TypeFixedKey, TypeDeny:
-		return Forbidden // nts-pool.md B1, B3
+		return Forbidden // docs/rules/pool.md#forbidden-records
 	default:
 		if r.Critical {
 			return UnknownCritical
@@ -181,7 +181,7 @@ func (p *responseParser) address(t Type, r Record) Fault {
 	return None
 }
 
-// clientCookie keeps a cookie that a packet can carry unchanged (reliability.md KC10).
+// clientCookie keeps a cookie that a packet can carry unchanged (row KC10).
 func clientCookie(p *responseParser, c []byte) Fault {
 	if len(c) >= minCookie && len(c)%4 == 0 && len(c) <= MaxCookie && len(p.resp.Cookies) < MaxCookies {
 		p.resp.Cookies = append(p.resp.Cookies, c)

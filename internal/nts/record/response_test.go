@@ -16,7 +16,7 @@ const (
 	hexCookie            = "00050004 01020304"
 )
 
-// TestParseResponse_Faults is one row per rule of the KC rows of reliability.md.
+// TestParseResponse_Faults is one case per rule of the acceptance rows KC.
 func TestParseResponse_Faults(t *testing.T) {
 	server := func(name string) string {
 		return hexNP + hexAE + hexCookie + hex.EncodeToString(Append(nil, Record{Type: TypeServer, Critical: true, Body: []byte(name)})) + hexEOM
@@ -128,7 +128,7 @@ func TestKC10_Cookies(t *testing.T) {
 	}
 }
 
-// TestParseFixed_Cookies: D3-23 and P02, where a pool is stricter than a client.
+// TestParseFixed_Cookies: docs/rules/pool.md#time-source-answers, P02, where a pool is stricter than a client.
 func TestParseFixed_Cookies(t *testing.T) {
 	wrap := func(c string) []byte { return unhex(t, hexNP+hexAE+c+hexEOM) }
 	for _, tc := range []struct {
@@ -143,7 +143,7 @@ func TestParseFixed_Cookies(t *testing.T) {
 		{"not a multiple of four", wrap("00050003 010203"), None, 1},
 		{"unequal", wrap(hexCookie + "00050008 0102030405060708"), None, 2},
 		{"nine", wrap(strings.Repeat(hexCookie, 9)), None, 8},
-		{"D3-25 warning", wrap(hexCookie + "80030002 0000"), PeerWarning, 1},
+		{"warning", wrap(hexCookie + "80030002 0000"), PeerWarning, 1},
 	} {
 		r, fault := ParseFixed(tc.msg, offered)
 		if fault != tc.want || len(r.Cookies) != tc.kept {

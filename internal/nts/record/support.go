@@ -48,7 +48,7 @@ func (r *SupportResponse) Append(dst []byte) []byte {
 
 // ParseSupport reads a time source's whole answer to a Support request in dialect d, records in any order.
 // Era-A time sources add a complete negotiation with cookies of their own; in that dialect it is ignored,
-// in the others it is a fault (nts-pool.md A7, B1). Names aside, the values do not alias msg.
+// in the others it is a fault (docs/rules/pool.md#list-answers). Names aside, the values do not alias msg.
 func ParseSupport(msg []byte, d Dialect) (SupportResponse, Fault) {
 	p := supportParser{era: d == Cert4000}
 	fault := p.walk(msg, p.take)

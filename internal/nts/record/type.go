@@ -43,7 +43,7 @@ const (
 // Records outside the registry.
 const (
 	// TypeCompliantExport is chrony's statement that AEAD 30 keys are exported with the context that RFC 8915
-	// asks for (chrony 4.6.1, reliability.md 4.6).
+	// asks for (chrony 4.6.1, docs/rules/key-exchange.md#aead-30).
 	TypeCompliantExport Type = 1024
 	// TypeMonitorUUID is nts-pool's private request for one named time source; monitors only.
 	TypeMonitorUUID Type = 0x4F01

@@ -13,7 +13,7 @@ import (
 	"ntp-daemon/internal/secret"
 )
 
-// unhex reads the notation of nts-pool.md D1: blanks between the parts, K for 00..3f.
+// unhex reads the notation of docs/rules/pool.md#vectors: blanks between the parts, K for 00..3f.
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	var k strings.Builder
@@ -44,7 +44,7 @@ var (
 
 const hexV1 = "80010002 0000 80040004 0011000f 80000000"
 
-// requestVectors are the requests of nts-pool.md D1 with the value that both directions must agree on.
+// requestVectors are the requests of docs/rules/pool.md#vectors with the value that both directions must agree on.
 func requestVectors() []struct {
 	id, hex string
 	rules   Rules
