@@ -1,0 +1,72 @@
+package docs_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ntp-daemon/internal/config"
+)
+
+// The part of ntp-daemon(8) between these lines follows from the table of package config.
+const (
+	checksBegin = ".\\\" checks: written by UPDATE_GOLDEN=1 go test ./docs\n"
+	checksEnd   = ".\\\" end of checks\n"
+)
+
+// checksPage is the mdoc of all checks.
+func checksPage() string {
+	page := ".Bl -tag -width Ds\n"
+	for _, c := range config.Checks() {
+		effect := func(e config.Effect) string {
+			if e == config.Ends {
+				return fmt.Sprintf("ends with %d", c.Exit)
+			}
+			return e.String()
+		}
+		page += fmt.Sprintf(".It %s Pq %v\n%s%s.\n", c.Name, c.About, strings.ToUpper(c.What[:1]), c.What[1:])
+		var who []string
+		for _, p := range []struct {
+			name   string
+			effect config.Effect
+		}{{"daemon", c.Daemon}, {"pool", c.Pool}} {
+			if p.effect != config.None {
+				who = append(who, p.name+": "+effect(p.effect))
+			}
+		}
+		if c.Validate != 0 {
+			who = append(who, fmt.Sprintf("validate: %d", c.Validate))
+		}
+		page += strings.ToUpper(who[0][:1]) + strings.Join(who, "; ")[1:] + ".\n"
+		if c.Then != "" {
+			page += "Runs: " + c.Then + ".\n"
+		}
+	}
+	return page + ".El\n"
+}
+
+// TestDaemonPage_Checks: the page says of every check what follows from it.
+func TestDaemonPage_Checks(t *testing.T) {
+	path := filepath.Join("man", "ntp-daemon.8")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(b), checksBegin)
+	have, after, ends := strings.Cut(rest, checksEnd)
+	if !begins || !ends {
+		t.Fatalf("%s has no place for the checks", path)
+	}
+	want := checksPage()
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(before+checksBegin+want+checksEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if have != want {
+		t.Errorf("%s does not list the checks as they are; run UPDATE_GOLDEN=1 go test ./docs -run Checks\n%s", path, want)
+	}
+}
