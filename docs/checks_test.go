@@ -18,15 +18,16 @@ const (
 
 // checksPage is the mdoc of all checks.
 func checksPage() string {
+	about := map[config.About]string{config.AboutFile: "file", config.AboutMachine: "machine", config.AboutStart: "start"}
 	page := ".Bl -tag -width Ds\n"
 	for _, c := range config.Checks() {
 		effect := func(e config.Effect) string {
 			if e == config.Ends {
 				return fmt.Sprintf("ends with %d", c.Exit)
 			}
-			return e.String()
+			return map[config.Effect]string{config.Told: "told", config.Down: "down"}[e]
 		}
-		page += fmt.Sprintf(".It %s Pq %v\n%s%s.\n", c.Name, c.About, strings.ToUpper(c.What[:1]), c.What[1:])
+		page += fmt.Sprintf(".It %s Pq %s\n%s%s.\n", c.Name, about[c.About], strings.ToUpper(c.What[:1]), c.What[1:])
 		var who []string
 		for _, p := range []struct {
 			name   string

@@ -28,9 +28,6 @@ const (
 	AboutStart                // what shows only when a program starts
 )
 
-// String is the word of the manual.
-func (a About) String() string { return [...]string{"file", "machine", "start"}[a] }
-
 // Effect is what a program does about a check that failed.
 type Effect uint8
 
@@ -41,9 +38,6 @@ const (
 	Down               // that part stays down with a line that says so, everything else runs, and it is tried again
 	Ends               // the program ends with Check.Exit
 )
-
-// String is the word of the manual.
-func (e Effect) String() string { return [...]string{"-", "told", "down", "ends"}[e] }
 
 // CheckID is the place of a check in Checks.
 type CheckID uint8
@@ -104,6 +98,3 @@ func Checks() []Check {
 
 // Check returns the row of the check.
 func (id CheckID) Check() Check { return Checks()[id] }
-
-// String is the name of the check.
-func (id CheckID) String() string { return id.Check().Name }

@@ -48,10 +48,11 @@ type NotBuilt struct{ Problems []Problem }
 // Error lists the missing features, one per line.
 func (e *NotBuilt) Error() string { return joinLines(e.Problems) }
 
-// Warning is something that works but that the operator should know.
+// Warning is something that does not end the start and that the operator should know. Its check says what follows.
 type Warning struct {
 	Problem
-	Info bool // worth a line at start, no reason to call the file bad
+	Check CheckID
+	Info  bool // worth a line at start, no reason to call the file bad
 }
 
 func joinLines(ps []Problem) string {

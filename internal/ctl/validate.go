@@ -67,14 +67,19 @@ func validate(e *Env, path string, offline bool) error {
 		load, verdict = checkText, "Config looks good, as far as its text goes: files that it names were not looked at"
 	}
 	warnings, err := load(path)
-	bad := false
+	code := 0
 	for _, w := range warnings {
-		word := "warning"
-		if w.Info {
-			word = "note"
+		row := w.Check.Check()
+		switch {
+		case w.Info:
+			fmt.Fprintf(e.Err, "note: %v\n", w)
+			continue
+		case row.Daemon == config.Down:
+			fmt.Fprintf(e.Err, "%s: %v (runs: %s)\n", row.Name, w, row.Then)
+		default:
+			fmt.Fprintf(e.Err, "warning: %v\n", w)
 		}
-		bad = bad || !w.Info
-		fmt.Fprintf(e.Err, "%s: %v\n", word, w)
+		code = max(code, row.Validate)
 	}
 	var notBuilt *config.NotBuilt
 	switch {
@@ -85,8 +90,8 @@ func validate(e *Env, path string, offline bool) error {
 	case err != nil:
 		fmt.Fprintf(e.Err, "%v\n", err)
 		return done(program.ExitConfig)
-	case bad:
-		return done(ExitFailed)
+	case code != 0:
+		return done(code)
 	}
 	fmt.Fprintln(e.Err, verdict)
 	return nil
