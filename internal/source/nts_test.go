@@ -411,6 +411,21 @@ func TestSwapSession_RequestUnderWay(t *testing.T) {
 	w.good(t, p)
 }
 
+// N14: what the old keys were told does not count against the new ones.
+func TestN14_NAKOfTheOldSession(t *testing.T) {
+	w, p := secured(t)
+	w.good(t, p)
+	r, q := w.poll(t)
+	w.receive(p.nak(t, r.Packet, &q))
+	w.lapse()
+	w.SwapSession(p.session(t, 8, 7))
+	w.poll(t)
+	w.lapse() // lost, as packets are
+	if need := w.Status().Need; need != NeedNothing {
+		t.Errorf("%s after one lost poll with fresh keys", need)
+	}
+}
+
 // FuzzReceiveNTS throws arbitrary trailers at a protected association: nothing but a reply sealed for the
 // request may change anything, a NAK with its unique identifier excepted.
 func FuzzReceiveNTS(f *testing.F) {

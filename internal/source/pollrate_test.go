@@ -45,6 +45,29 @@ func TestBurst_FirstRepliesWithinEightSeconds(t *testing.T) {
 	}
 }
 
+// No number in the configuration makes a burst that a public server would take for an attack.
+func TestBurst_IsCapped(t *testing.T) {
+	w := plain(Config{Burst: 1000})
+	quick := 0
+	for _, g := range gaps(t, w, 30) {
+		if g < 16*time.Second {
+			quick++
+		}
+	}
+	if quick != 7 {
+		t.Errorf("%d quick gaps, want 7 between 8 requests", quick)
+	}
+	w = plain(Config{Burst: 1000})
+	n := 0
+	for ; w.now.Before(begin.Add(5 * time.Minute)); n++ { // nobody answers
+		w.poll(t)
+		w.lapse()
+	}
+	if n > 16+20 {
+		t.Errorf("%d requests in five minutes of silence", n)
+	}
+}
+
 func TestBurst_StopsWhenNobodyAnswers(t *testing.T) {
 	w := plain(Config{Burst: 4})
 	n := 0
@@ -227,6 +250,19 @@ func TestReach_Register(t *testing.T) {
 		}
 		if got := w.Status().Reach; got != c.want {
 			t.Fatalf("reach %b, want %b", got, c.want)
+		}
+	}
+}
+
+// C32: a server that answered once is given up with the eighth lost poll in a row, not before.
+func TestC32_EightLostPolls(t *testing.T) {
+	w := plain(Config{})
+	w.accept(t)
+	for n := 1; n <= 8; n++ {
+		w.poll(t)
+		w.lapse()
+		if need := w.Status().Need; (need == NeedReplace) != (n == 8) {
+			t.Errorf("after %d lost polls: %s", n, need)
 		}
 	}
 }

@@ -172,6 +172,25 @@ func TestReceive_Measurement(t *testing.T) {
 	}
 }
 
+// A transmit stamp counts for its own request only: one that the kernel delivers late must not become the next one's T1.
+func TestSent_OwnRequestOnly(t *testing.T) {
+	w := plain(Config{})
+	first, _ := w.poll(t)
+	late := ntp.Stamp{Time: w.at().Add(time.Microsecond), Origin: ntp.OriginKernel}
+	second, q := w.poll(t)
+	own := ntp.Stamp{Time: w.at().Add(2 * time.Microsecond), Origin: ntp.OriginKernel}
+	for _, x := range []struct {
+		id uint64
+		tx ntp.Stamp
+	}{{second.ID, own}, {first.ID, late}, {second.ID + 1, late}, {0, late}, {second.ID, ntp.Stamp{}}} {
+		w.Sent(x.id, x.tx)
+	}
+	h := w.reply(q)
+	if o := w.receive(h.AppendTo(nil)); o.Verdict != Accepted || o.Measurement.T1 != own {
+		t.Errorf("%s, T1 %+v, want %+v", o.Verdict, o.Measurement.T1, own)
+	}
+}
+
 func TestC03_SameReplyTwice(t *testing.T) {
 	w := plain(Config{})
 	_, q := w.poll(t)
