@@ -60,6 +60,21 @@ func TestS25_ClearedAfterwards(t *testing.T) {
 	}
 }
 
+// TestK09_DecidedBeforeTheSecond: within two seconds of the leap nothing is armed or disarmed any more.
+func TestK09_DecidedBeforeTheSecond(t *testing.T) {
+	midnight := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+	for _, row := range []struct {
+		from time.Duration
+		want ntp.LeapIndicator
+	}{{-3 * sec, ntp.LeapNone}, {-sec, ntp.LeapInsert}, {0, ntp.LeapInsert}, {sec, ntp.LeapInsert}, {3 * sec, ntp.LeapNone}} {
+		l := leap{armed: ntp.LeapInsert}
+		l.update(ntp.LeapNone, ntp.FromTime(midnight.Add(row.from)), midnight)
+		if l.armed != row.want {
+			t.Errorf("%v from midnight: %v, want %v", row.from, l.armed, row.want)
+		}
+	}
+}
+
 func TestLeapDay(t *testing.T) {
 	for day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC); day.Year() == 2026; day = day.AddDate(0, 0, 1) {
 		want := day.YearDay() == 181 || day.YearDay() == 365

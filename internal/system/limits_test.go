@@ -65,6 +65,9 @@ func TestK04_Accumulated(t *testing.T) {
 	p := Defaults()
 	p.AccumulatedSteps = 1500 * sec
 	l := newLimits(&p)
+	if why, ok := l.allows(3000 * sec); !ok {
+		t.Errorf("the first step has a limit of its own: %s", why)
+	}
 	l.accepted(true)
 	l.stepped(100000 * sec) // the start is free
 	for _, step := range []time.Duration{900 * sec, -500 * sec} {
