@@ -60,6 +60,24 @@ func TestS25_ClearedAfterwards(t *testing.T) {
 	}
 }
 
+// TestK09_FalsetickersDoNotVote: two of the three sources that agree announce a leap second; two that are ten seconds
+// off do not.
+func TestK09_FalsetickersDoNotVote(t *testing.T) {
+	b := newBench(t, time.Date(2026, 6, 30, 12, 0, 0, 0, time.UTC), nil)
+	b.add(1, 2, 3, 4, 5)
+	b.poll(8, func(m *ntp.Measurement) {
+		if m.Source <= 2 {
+			m.Leap = ntp.LeapInsert
+		}
+		if m.Source >= 4 {
+			m.TrueGap += 10 * sec
+		}
+	}, 1, 2, 3, 4, 5)
+	if b.view.Leap != ntp.LeapInsert {
+		t.Errorf("leap %v", b.view.Leap)
+	}
+}
+
 // TestK09_DecidedBeforeTheSecond: within two seconds of the leap nothing is armed or disarmed any more.
 func TestK09_DecidedBeforeTheSecond(t *testing.T) {
 	midnight := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
