@@ -74,6 +74,14 @@ func closedByServer(peer net.Conn) bool {
 // untilClosed is a handler that reads to the end.
 func untilClosed(_ context.Context, c *Conn) { _, _ = io.Copy(io.Discard, c) }
 
+// holding is a handler that works for a peer from its first byte on.
+func holding(ctx context.Context, c *Conn) {
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		c.Hold()
+		untilClosed(ctx, c)
+	}
+}
+
 // start runs a loop in the synctest bubble and returns how to stop it.
 func start(t *testing.T, c Config, ln net.Listener) (*Loop, func() error) {
 	t.Helper()
@@ -170,12 +178,12 @@ func TestServe_EndsWithItsListener(t *testing.T) {
 	}
 }
 
-// TestPermits_OldestIdleMakesRoom is what keeps a server reachable under slowloris (row KS13): the
-// connections that said something stay, of the silent ones the oldest goes.
+// TestPermits_OldestIdleMakesRoom is what keeps a server reachable under slowloris (row KS13): the connections that we
+// work for stay, of those that are waited for the oldest goes.
 func TestPermits_OldestIdleMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newFakeListener()
-		loop, stop := start(t, Config{Permits: 3, Handle: untilClosed}, ln)
+		loop, stop := start(t, Config{Permits: 3, Handle: holding}, ln)
 		peers := make([]net.Conn, 6)
 		connect := func(i int, talk bool) {
 			c, peer := dial("192.0.2.1")
@@ -234,7 +242,7 @@ func TestPerPrefix(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ln := newFakeListener()
 				loop, stop := start(t, Config{
-					Permits: 10, PerPrefix: 2, PrefixV6: tc.bits, Handle: untilClosed,
+					Permits: 10, PerPrefix: 2, PrefixV6: tc.bits, Handle: holding,
 					Exempt: func(a netip.Addr) bool { return a == netip.MustParseAddr("198.51.100.1") },
 				}, ln)
 				var peers []net.Conn
@@ -325,6 +333,7 @@ func TestYield_MakesRoomAgain(t *testing.T) {
 		ln := newFakeListener()
 		loop, stop := start(t, Config{Permits: 1, Handle: func(_ context.Context, c *Conn) {
 			_, _ = c.Read(make([]byte, 1))
+			c.Hold()
 			c.Yield()
 			untilClosed(t.Context(), c)
 		}}, ln)

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,28 +16,43 @@ type Conn struct {
 	loop   *Loop
 	remote netip.Addr
 	since  time.Time
-	spoke  atomic.Bool // a byte was read, so it cannot be evicted any more
+	spoke  atomic.Bool // a byte was read, so it may finish what it began when the loop stops
+
+	gone     chan struct{} // closed when the loop closed the connection
+	goneOnce sync.Once
 
 	// guarded by loop.mu
 	permit  bool
-	counted netip.Prefix  // prefix whose slot is held; invalid without
-	idle    *list.Element // place in loop.idle
+	counted netip.Prefix // prefix whose slot is held; invalid without
+	group   *group       // that it waits in, with its place there; nil if it is held
+	stage   int
+	place   *list.Element
+	turn    uint64 // of its last step, larger is later
 }
 
 // Remote is the peer's address, IPv4 never in its IPv6 form; invalid for unix sockets.
 func (c *Conn) Remote() netip.Addr { return c.remote }
 
-// Read reads from the connection. With the first byte the connection stops being idle.
+// Prefix is what the peer's limits are counted by: its IPv4 address or IPv6 network.
+func (c *Conn) Prefix() netip.Prefix {
+	if c.loop == nil {
+		return netip.Prefix{}
+	}
+	return c.loop.prefixes.of(c.remote)
+}
+
+// Gone is closed when the loop took the connection away, to make room or to stop.
+func (c *Conn) Gone() <-chan struct{} { return c.gone }
+
+// Present reports whether the peer can still take an answer and send more: it neither closed, nor ended its stream,
+// nor reset the connection. Nothing is read. Where the system cannot tell, everybody is present.
+func (c *Conn) Present() bool { return present(c.Conn) }
+
+// Read reads from the connection.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 && !c.spoke.Load() {
 		c.spoke.Store(true)
-		c.loop.mu.Lock()
-		if c.idle != nil {
-			c.loop.idle.Remove(c.idle)
-			c.idle = nil
-		}
-		c.loop.mu.Unlock()
 	}
 	return n, err
 }
@@ -49,13 +65,33 @@ func (c *Conn) Release() {
 	c.loop.freeLocked(c)
 }
 
-// Yield makes the connection one that may be closed to make room, like one that has not spoken yet. It is for
-// the time after the last answer.
-func (c *Conn) Yield() {
+// Hold says that the peer has done its part and we work for it: nobody takes its place.
+func (c *Conn) Hold() {
+	if c.loop == nil {
+		return
+	}
 	c.loop.mu.Lock()
 	defer c.loop.mu.Unlock()
-	if c.permit && c.idle == nil {
-		c.idle = c.loop.idle.PushBack(c)
+	c.loop.waiting.quit(c)
+}
+
+// Yield makes the connection one that may be closed to make room, as it is at first. It is for the time after the last
+// answer.
+func (c *Conn) Yield() { c.wait(early) }
+
+// Advance says that the peer has done its part of the handshake and its request is waited for: it makes room too, but
+// after those who have not come so far.
+func (c *Conn) Advance() { c.wait(late) }
+
+func (c *Conn) wait(stage int) {
+	if c.loop == nil {
+		return
+	}
+	c.loop.mu.Lock()
+	defer c.loop.mu.Unlock()
+	if c.permit {
+		c.loop.waiting.quit(c)
+		c.loop.waiting.join(c, c.loop.prefixes.of(c.remote), stage)
 	}
 }
 
@@ -71,6 +107,10 @@ func (c *Conn) SetRemote(a netip.Addr) bool {
 		c.counted = netip.Prefix{}
 	}
 	c.remote = a.Unmap()
+	if c.group != nil {
+		l.waiting.quit(c)
+		l.waiting.join(c, l.prefixes.of(c.remote), c.stage)
+	}
 	if !l.prefixes.room(c.remote) {
 		l.prefix.Add(1)
 		return false

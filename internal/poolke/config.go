@@ -21,6 +21,7 @@ const (
 	defaultDrain         = 5 * time.Second
 	defaultConnections   = 4096
 	defaultPerPrefix     = 16
+	maxWaiting           = 1024                   // of those, users whose handshake or request is waited for: some 30 KiB each
 	prefixV6             = 56                     // what providers hand out to one customer
 	connectShare         = 5                      // connecting to a time source may take a fifth of the total,
 	answerShare          = 2                      // and one answer of it a half

@@ -18,7 +18,7 @@ func TestPanicInHandshake(t *testing.T) {
 	var calls atomic.Int64
 	certificate := w.cfg.Certificate
 	w.prepare = func(p *Pool) {
-		p.gate = make(ke.Gate, 1)
+		p.gate = ke.NewGate(1)
 		p.tls.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if calls.Add(1) == 1 {
 				panic("bug")

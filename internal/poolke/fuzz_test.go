@@ -18,6 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
@@ -306,7 +307,7 @@ func (p *fuzzRun) number(req *record.Request) int {
 // user has one user served and judges what he got.
 func (p *fuzzRun) user(nth int, request []byte) {
 	u := &tapedUser{in: request, state: p.users[nth]}
-	s := &userSession{p: p.pool, snap: p.pool.snap.Load(), gated: p.pool.gate.Conn(u), conn: u, end: time.Now().Add(time.Minute),
+	s := &userSession{p: p.pool, snap: p.pool.snap.Load(), user: new(accept.Conn), gated: p.pool.gate.Conn(u), conn: u, end: time.Now().Add(time.Minute),
 		watch: func(func()) func() error { return func() error { return nil } }}
 	p.mu.Lock()
 	before := p.asked

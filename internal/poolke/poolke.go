@@ -40,7 +40,7 @@ type Pool struct {
 
 	snap     atomic.Pointer[snapshot]
 	tls      *tls.Config
-	gate     ke.Gate
+	gate     *ke.Gate
 	turn     atomic.Uint64 // users so far, which turns the list
 	tally    tally
 	throttle *logging.Limiter // for what strangers could fill the log with
@@ -51,7 +51,7 @@ type Pool struct {
 
 // New checks the configuration as a whole. Nothing is opened.
 func New(c Config, d Deps) (*Pool, error) {
-	p := &Pool{deps: d, gate: ke.NewGate(), throttle: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logtarget.PoolKE)}
+	p := &Pool{deps: d, gate: ke.NewGate(0), throttle: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logtarget.PoolKE)}
 	if p.deps.Listen == nil {
 		p.deps.Listen = accept.Listen
 	}
@@ -73,7 +73,7 @@ func (p *Pool) Run(ctx context.Context) error {
 		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
 	loop := accept.New(accept.Config{
-		Permits: cfg.MaxConnections, PerPrefix: cfg.PerPrefix, PrefixV6: prefixV6,
+		Permits: cfg.MaxConnections, Waiting: maxWaiting, PerPrefix: cfg.PerPrefix, PrefixV6: prefixV6,
 		Timeout: cfg.Timeout, Drain: cfg.DrainTimeout, Handle: p.handle, Log: p.log,
 		// A balancer stands for many users; each is counted when its header has named it.
 		Exempt: func(a netip.Addr) bool { return p.snap.Load().cfg.trusts(a) },

@@ -24,7 +24,7 @@ func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 	snap := p.snap.Load()
 	end := time.Now().Add(snap.cfg.Timeout)
 	gated := p.gate.Conn(c)
-	s := &userSession{p: p, snap: snap, gated: gated, conn: tls.Server(gated, p.tls), watch: c.WatchReset, end: end}
+	s := &userSession{p: p, snap: snap, user: c, gated: gated, conn: tls.Server(gated, p.tls), watch: c.WatchReset, end: end}
 	outcome, err := s.proxied(c)
 	if err == nil {
 		outcome, err = s.serve(ctx)
@@ -40,6 +40,7 @@ func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 		ev.Msg("NTS Pool KE completed")
 	}
 	if s.wrote {
+		c.Yield()
 		accept.Linger(c.Conn, s.conn.CloseWrite, s.end)
 	}
 }
@@ -75,6 +76,7 @@ type userConn interface {
 type userSession struct {
 	p     *Pool
 	snap  *snapshot
+	user  *accept.Conn  // under gated; says to the accept loop whose turn it is
 	gated *ke.GatedConn // under conn; shares the processors out while the handshake lasts
 	conn  userConn
 	watch func(lost func()) (stop func() error) // accept.Conn.WatchReset
@@ -125,9 +127,11 @@ func (s *userSession) serve(ctx context.Context) (Outcome, error) {
 	if out, err := s.handshake(ctx); err != nil {
 		return out, err
 	}
+	s.user.Advance()
 	reader := ke.NewReader(s.conn, record.RequestLimits)
 	defer reader.Wipe()
 	req, out, err := s.request(reader)
+	s.user.Hold()
 	if err != nil {
 		return out, s.refuse(out, err)
 	}
@@ -167,13 +171,15 @@ func (s *userSession) fetch(ctx context.Context, req *record.Request) ([]byte, O
 func (s *userSession) handshake(ctx context.Context) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(s.snap.cfg.HandshakeTimeout, time.Until(s.end)))
 	defer cancel()
-	defer s.gated.Done() // after a panic as well: a place that is lost is lost for every user
+	finished := false
+	defer func() { s.gated.Done(finished) }() // after a panic as well: a place that is lost is lost for every user
 	if err := s.conn.HandshakeContext(ctx); err != nil {
 		return TLSFailed, fmt.Errorf("TLS handshake: %w", err)
 	}
 	if err := ke.CheckALPN(s.conn.ConnectionState()); err != nil {
 		return NoALPN, err
 	}
+	finished = true
 	return Served, nil
 }
 

@@ -1,60 +1,238 @@
 package ke
 
 import (
+	"bytes"
+	"container/list"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
 	"net"
+	"net/netip"
 	"runtime"
+	"sync"
+	"time"
 )
 
-// Gate limits how many handshakes compute at one time, so that a flood of them leaves a processor to those
-// who answer NTP (row KS18). A handshake that waits for its peer holds no place: places are held
-// only from the end of a read or write to the start of the next, a few hundred microseconds, so nobody can
-// keep one by being slow.
-type Gate chan struct{}
+// What a TLS record that begins a connection looks like (RFC 8446 §5.1, §4).
+const (
+	recordHeader    = 5
+	recordHandshake = 22
+	clientHello     = 1
+	longestRecord   = 1 << 14
+)
 
-// NewGate leaves one processor free, if there is more than one.
-func NewGate() Gate { return make(Gate, max(1, runtime.GOMAXPROCS(0)-1)) }
+// Why a connection does not come to its handshake.
+var (
+	errNotHello = errors.New("the peer does not begin with a TLS ClientHello")
+	// ErrLeft says that the peer was no longer there when its turn had come.
+	ErrLeft = errors.New("the peer left before its turn")
+)
 
-// Conn puts a connection behind the gate until Done. During that time one goroutine at a time may read or
-// write, which is how crypto/tls does a handshake.
-func (g Gate) Conn(c net.Conn) *GatedConn { return &GatedConn{Conn: c, gate: g, gated: true} }
+// Gate limits how many handshakes compute at one time, so that a flood of them leaves a processor to those who answer
+// NTP (row KS18), and decides in which order (see line). A handshake that waits for its peer holds no place: places are
+// held from the end of a read to the start of the next read or write, so nobody can keep one by being slow. What is
+// computed is worth it: a place is asked for when the ClientHello is there as a whole, and given up at once if the peer has
+// left meanwhile (docs/rules/key-exchange.md#turns). Safe for concurrent use.
+type Gate struct {
+	mu    sync.Mutex // guards line
+	line  line
+	start time.Time
+}
+
+// NewGate makes a gate with so many places; with 0 it leaves one processor free, if there is more than one.
+func NewGate(places int) *Gate {
+	if places == 0 {
+		places = max(1, runtime.GOMAXPROCS(0)-1)
+	}
+	return &Gate{start: time.Now(), line: line{
+		places: places, fresh: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()},
+	}}
+}
+
+// gatePeer is what a gate wants to know of a connection; an *accept.Conn tells it. Others have no prefix, and stay.
+type gatePeer interface {
+	Prefix() netip.Prefix
+	Gone() <-chan struct{}
+	Present() bool
+}
+
+// Conn puts a connection behind the gate until Done. During that time one goroutine at a time may read or write,
+// which is how crypto/tls does a handshake; Close may come from any.
+func (g *Gate) Conn(c net.Conn) *GatedConn {
+	p, _ := c.(gatePeer)
+	return &GatedConn{Conn: c, gate: g, peer: p, gated: true, closed: make(chan struct{})}
+}
+
+// enter waits for a place; false if it was given up because a channel was closed.
+func (g *Gate) enter(t *ticket, gone, closed <-chan struct{}) bool {
+	g.mu.Lock()
+	has := g.line.join(t, time.Since(g.start))
+	g.mu.Unlock()
+	if has {
+		return true
+	}
+	select {
+	case <-t.ready:
+		return true
+	case <-gone:
+	case <-closed:
+	}
+	g.mu.Lock()
+	waiting := g.line.quit(t)
+	g.mu.Unlock()
+	return !waiting // the place may have come at the same moment
+}
+
+// leave gives a place back.
+func (g *Gate) leave() {
+	g.mu.Lock()
+	next := g.line.leave(time.Since(g.start))
+	g.mu.Unlock()
+	if next != nil {
+		close(next.ready)
+	}
+}
+
+// note changes the standing of a prefix.
+func (g *Gate) note(prefix netip.Prefix, change func(*standing)) {
+	g.mu.Lock()
+	change(g.line.known.of(prefix, time.Since(g.start)))
+	g.mu.Unlock()
+}
 
 // GatedConn is a connection behind a Gate.
 type GatedConn struct {
 	net.Conn
-	gate         Gate
-	gated, holds bool
+	gate   *Gate
+	peer   gatePeer
+	hello  bytes.Buffer // what is left of the first record
+	prefix netip.Prefix // that began is noted under
+
+	gated  bool // until Done
+	holds  bool // a place
+	heard  bool // the first record is complete
+	began  bool // a place was had, so the end will be noted
+	signed bool // the server's signature is made, or about to be
+
+	once   sync.Once
+	closed chan struct{}
 }
 
 // Read waits for the peer without a place and for a place afterwards.
 func (c *GatedConn) Read(b []byte) (int, error) {
+	if c.hello.Len() > 0 {
+		return c.hello.Read(b)
+	}
+	if !c.gated {
+		return c.Conn.Read(b)
+	}
 	c.leave()
-	defer c.enter()
-	return c.Conn.Read(b)
+	if !c.heard {
+		if err := c.hear(); err != nil {
+			return 0, err
+		}
+		c.heard = true
+		if err := c.enter(); err != nil {
+			return 0, err
+		}
+		return c.hello.Read(b)
+	}
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		return n, err
+	}
+	return n, c.enter()
 }
 
-// Write does the same: a full window must not keep a place either.
+// hear reads the first record, which is or begins a ClientHello, or is refused. A part of it gets no further, and
+// takes little more memory than has arrived.
+func (c *GatedConn) hear() error {
+	for {
+		c.hello.Grow(bytes.MinRead)
+		b := c.hello.AvailableBuffer()
+		n, err := c.Conn.Read(b[:cap(b)])
+		_, _ = c.hello.Write(b[:n]) // never fails
+		complete, refused := isHello(c.hello.Bytes())
+		switch {
+		case refused != nil:
+			return refused
+		case complete:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read ClientHello: %w", err)
+		}
+	}
+}
+
+// isHello reports whether b begins with a whole TLS record that is or begins a ClientHello, or that it never will.
+func isHello(b []byte) (complete bool, err error) {
+	for i, want := range [...]byte{0: recordHandshake, 1: 3, recordHeader: clientHello} {
+		if i < len(b) && want != 0 && b[i] != want {
+			return false, errNotHello
+		}
+	}
+	if len(b) < recordHeader {
+		return false, nil
+	}
+	n := int(binary.BigEndian.Uint16(b[recordHeader-2:]))
+	if n < 4 || n > longestRecord {
+		return false, errNotHello
+	}
+	return len(b) >= recordHeader+n, nil
+}
+
+// Write needs no place: nothing is computed between a flight of ours and the peer's next one, and a full window
+// must not keep it either.
 func (c *GatedConn) Write(b []byte) (int, error) {
 	c.leave()
-	defer c.enter()
 	return c.Conn.Write(b)
 }
 
-// Done gives the place back for good; call it when the handshake is over, either way.
-func (c *GatedConn) Done() {
-	c.leave()
-	c.gated = false
+// Close also ends the wait for a place.
+func (c *GatedConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
-func (c *GatedConn) enter() {
-	if c.gated && !c.holds {
-		c.gate <- struct{}{}
-		c.holds = true
+// Done gives the place back for good and says whether the handshake was finished; call it when it is over, either way.
+func (c *GatedConn) Done(finished bool) {
+	c.leave()
+	c.gated = false
+	if c.began {
+		c.began = false
+		c.gate.note(c.prefix, func(s *standing) { s.end(finished) })
 	}
+}
+
+// enter waits for a place.
+func (c *GatedConn) enter() error {
+	var gone <-chan struct{}
+	if c.peer != nil {
+		gone = c.peer.Gone()
+		if !c.began {
+			c.prefix = c.peer.Prefix()
+		}
+	}
+	t := &ticket{prefix: c.prefix, signed: c.signed, begun: c.began, ready: make(chan struct{})}
+	if !c.gate.enter(t, gone, c.closed) {
+		return net.ErrClosed
+	}
+	c.holds = true
+	if !c.signed && c.peer != nil && !c.peer.Present() {
+		if !c.began {
+			c.gate.note(c.prefix, (*standing).cancel)
+		}
+		c.leave()
+		return ErrLeft
+	}
+	c.began = true
+	return nil
 }
 
 func (c *GatedConn) leave() {
 	if c.holds {
 		c.holds = false
-		<-c.gate
+		c.gate.leave()
 	}
 }

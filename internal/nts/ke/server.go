@@ -77,7 +77,7 @@ type Server struct {
 	cfg       ServerConfig
 	loop      *accept.Loop
 	tls       *tls.Config
-	gate      Gate
+	gate      *Gate
 	longLived chan struct{} // one element per kept connection
 	counts    counts
 }
@@ -104,7 +104,7 @@ func NewServer(c ServerConfig) *Server {
 	if c.Algorithms == nil {
 		c.Algorithms = []aead.Algorithm{aead.SIVCMAC256, aead.SIVCMAC512, aead.GCMSIV128, aead.SIVCMAC384}
 	}
-	s := &Server{cfg: c, gate: NewGate(), longLived: make(chan struct{}, max(0, c.LongLived))}
+	s := &Server{cfg: c, gate: NewGate(0), longLived: make(chan struct{}, max(0, c.LongLived))}
 	s.tls = s.tlsConfig()
 	s.loop = accept.New(accept.Config{
 		Permits: c.MaxConnections, PerPrefix: max(0, c.PerPrefix),
@@ -166,7 +166,8 @@ func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome,
 	ctx, cancel := context.WithDeadline(context.Background(), start.Add(s.cfg.Timeout))
 	defer cancel()
 	gated := s.gate.Conn(c)
-	defer gated.Done()
+	finished := false
+	defer func() { gated.Done(finished) }()
 	conn := tls.Server(gated, s.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -179,6 +180,8 @@ func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome,
 		_ = conn.Close()
 		return nil, NoALPN, err
 	}
+	finished = true
+	c.Advance()
 	return conn, 0, nil
 }
 

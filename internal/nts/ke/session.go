@@ -142,6 +142,7 @@ func (x *serverSession) request(ctx context.Context) bool {
 		x.unreadable(err)
 		return false
 	}
+	x.c.Hold()
 	x.last = x.last || ctx.Err() != nil
 	keep, outcome, err := x.answer(msg)
 	if werr := WriteMessage(x.conn, time.Time{}, x.reply); werr != nil {

@@ -48,7 +48,11 @@ func settings(now func() time.Time) *tls.Config {
 // that it can be replaced while the server runs; nil fails the handshake. A nil now is the system's clock.
 func ServerTLS(certificate func() *tls.Certificate, now func() time.Time) *tls.Config {
 	c := settings(now)
-	c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		// Asked for right before the signature, and not before a HelloRetryRequest, which costs us nothing yet.
+		if gated, ok := hello.Conn.(*GatedConn); ok {
+			gated.signed = true
+		}
 		if cert := certificate(); cert != nil {
 			return cert, nil
 		}

@@ -1,0 +1,218 @@
+package ke
+
+import (
+	"container/list"
+	"fmt"
+	"hash/maphash"
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func newLine(places int) *line {
+	return &line{places: places, fresh: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()}}
+}
+
+// prefixes are n different ones that share no row of the line's table.
+func (l *line) prefixes(n int) []netip.Prefix {
+	var all []netip.Prefix
+	taken := map[uint64]bool{}
+	for a := netip.MustParseAddr("192.0.2.0"); len(all) < n; a = a.Next() {
+		p := netip.PrefixFrom(a, 32)
+		if row := maphash.Comparable(l.known.seed, p) % standingRows; !taken[row] {
+			taken[row] = true
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// TestLine_Order is the table of who goes first.
+func TestLine_Order(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		queue string // who joins, one letter for a prefix, "!" before it for a signed one
+		known func(l *line, p []netip.Prefix)
+		order string // who is served
+	}{
+		{"newest first within a prefix and across", "aab", nil, "baa"},
+		{"fewest in line first", "baaa", nil, "baaa"},
+		{"signed goes before fresh, first come first", "ab!c!d", nil, "cdba"},
+		{"one that was worked for in vain is last", "ba", func(l *line, p []netip.Prefix) {
+			l.known.of(p[0], 0).begin()
+			l.known.of(p[0], 0).end(false)
+		}, "ba"},
+		{"one that finished is first", "ab", func(l *line, p []netip.Prefix) {
+			l.known.of(p[0], 0).begin()
+			l.known.of(p[0], 0).end(true)
+		}, "ab"},
+		{"with handshakes under way after one without", "ba", func(l *line, p []netip.Prefix) { l.known.of(p[0], 0).begin() }, "ba"},
+		{"turns alternate as they are charged", "aaabbb", nil, "bababa"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			l := newLine(1)
+			p := l.prefixes(5)
+			if row.known != nil {
+				row.known(l, p[1:])
+			}
+			if !l.join(&ticket{prefix: p[0]}, 0) {
+				t.Fatal("a free place was not given")
+			}
+			names := map[*ticket]byte{}
+			for i := 0; i < len(row.queue); i++ {
+				x := &ticket{ready: make(chan struct{})}
+				if row.queue[i] == '!' {
+					x.signed = true
+					i++
+				}
+				x.prefix = p[1+row.queue[i]-'a']
+				names[x] = row.queue[i]
+				if l.join(x, 0) {
+					t.Fatal("a place too many")
+				}
+			}
+			var got []byte
+			for next := l.leave(0); next != nil; next = l.leave(0) {
+				got = append(got, names[next])
+			}
+			if string(got) != row.order || l.busy != 0 || l.size != 0 || len(l.fresh) != 0 {
+				t.Errorf("served %s, want %s; %d busy, %d in line", got, row.order, l.busy, l.size)
+			}
+		})
+	}
+}
+
+// TestLine_Holds: never more than the places are busy, nobody is served twice or after quitting, and no place stays
+// empty while somebody waits.
+func TestLine_Holds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLine(rapid.IntRange(1, 3).Draw(t, "places"))
+		prefixes := l.prefixes(4)
+		waiting, working := map[*ticket]bool{}, 0
+		served := func(x *ticket) {
+			if !waiting[x] {
+				t.Fatal("served without waiting")
+			}
+			delete(waiting, x)
+			working++
+		}
+		var last *ticket
+		for _, act := range rapid.SliceOfN(rapid.IntRange(0, 99), 1, 200).Draw(t, "acts") {
+			now := time.Duration(act) * time.Second
+			switch {
+			case act < 50:
+				last = &ticket{prefix: prefixes[act%4], signed: act%5 == 0}
+				waiting[last] = true
+				if l.join(last, now) {
+					served(last)
+				}
+			case act < 80 && working > 0:
+				working--
+				if next := l.leave(now); next != nil {
+					served(next)
+				}
+			case last != nil:
+				if l.quit(last) != waiting[last] {
+					t.Fatal("quit does not know who waits")
+				}
+				delete(waiting, last)
+			}
+			if l.busy != working || working > l.places || working < l.places && len(waiting) > 0 {
+				t.Fatalf("%d busy, %d working of %d, %d waiting", l.busy, working, l.places, len(waiting))
+			}
+		}
+	})
+}
+
+// TestLine_Flood is what the gate is for, in virtual time: handshakes of 19 ms (RSA with 4096 bits) for one second of
+// patience, a flood of 1000 per second that is never finished, from one address or 250, and honest users of one
+// address, of many, or with a load just below what can be computed.
+func TestLine_Flood(t *testing.T) {
+	const (
+		cost     = 19 * time.Millisecond
+		patience = time.Second
+		seconds  = 60
+	)
+	for _, attackers := range []int{1, 250} {
+		for _, every := range []time.Duration{500 * time.Millisecond, 22 * time.Millisecond} {
+			for _, users := range []int{1, 50} {
+				t.Run(fmt.Sprintf("%d addresses, %d users every %v", attackers, users, every), func(t *testing.T) {
+					f := flood{line: newLine(1), cost: cost, patience: patience, open: 512}
+					f.run(attackers, users, every, seconds*time.Second)
+					t.Logf("%d of %d honest handshakes in time", f.done, f.asked)
+					if f.done*100 < f.asked*90 {
+						t.Error("less than 90 %")
+					}
+				})
+			}
+		}
+	}
+}
+
+// flood is a line under attack.
+type flood struct {
+	line           *line
+	cost, patience time.Duration
+	open           int // connections that the accept loop lets wait
+
+	asked, done int
+}
+
+// one is an attacker's or a user's handshake.
+type one struct {
+	t      *ticket
+	honest bool
+	since  time.Duration
+}
+
+// run simulates in steps of a millisecond, in which one attacker arrives.
+func (f *flood) run(attackers, users int, every, length time.Duration) {
+	prefixes := f.line.prefixes(attackers + users)
+	all := map[*ticket]*one{}
+	var crowd []*one // attackers' connections, oldest first
+	var current *one
+	var busyUntil, nextUser time.Duration
+	var failing []*one // those worked for in vain, whose connections end when the patience does
+	join := func(prefix netip.Prefix, honest bool, now time.Duration) *one {
+		o := &one{t: &ticket{prefix: prefix}, honest: honest, since: now}
+		all[o.t] = o
+		if f.line.join(o.t, now) {
+			current, busyUntil = o, now+f.cost
+		}
+		return o
+	}
+	for now := time.Duration(0); now < length; now += time.Millisecond {
+		for len(failing) > 0 && now-failing[0].since > f.patience {
+			f.line.known.of(failing[0].t.prefix, now).end(false)
+			failing = failing[1:]
+		}
+		for current != nil && now >= busyUntil {
+			if current.honest {
+				f.line.known.of(current.t.prefix, now).end(true)
+				if now-current.since <= f.patience {
+					f.done++
+				}
+			} else {
+				failing = append(failing, current)
+			}
+			delete(all, current.t)
+			next := f.line.leave(now)
+			if current = nil; next != nil {
+				current, busyUntil = all[next], now+f.cost
+			}
+		}
+		crowd = append(crowd, join(prefixes[int(now/time.Millisecond)%attackers], false, now))
+		if len(crowd) > f.open {
+			f.line.quit(crowd[0].t)
+			delete(all, crowd[0].t)
+			crowd = crowd[1:]
+		}
+		if now >= nextUser {
+			f.asked++
+			join(prefixes[attackers+f.asked%users], true, now)
+			nextUser += every
+		}
+	}
+}
