@@ -116,7 +116,7 @@ func full() *observe.Snapshot {
 		Sources: []observe.Source{{NTSCookies: &n, Measured: true}},
 		Servers: []observe.Server{{}},
 		Suite: observe.Suite{
-			KeyExchange: map[string]uint64{"x": 1}, KeyExchangeServers: []observe.KeyExchangeServer{{}}, Verdicts: map[string]uint64{"x": 1}, KeySetAge: 1,
+			RefusedSteps: map[string]uint64{"x": 1}, KeyExchange: map[string]uint64{"x": 1}, KeyExchangeServers: []observe.KeyExchangeServer{{}}, Verdicts: map[string]uint64{"x": 1}, KeySetAge: 1,
 			VirtualTruth: &observe.VirtualTruth{}, EstimateKnown: true,
 		},
 	}

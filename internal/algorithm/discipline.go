@@ -185,10 +185,7 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 		dec.Selected = 0
 		d.endSlew(now, &dec)
 	}
-	if dec.Steer.Kind != SteerNone {
-		d.decisions++
-		dec.Steer.Number = d.decisions
-	}
+	d.number(&dec)
 	return dec
 }
 
@@ -201,6 +198,23 @@ func (d *Discipline) Follow(dec *Decision) {
 	d.pending, d.asked = dec.Steer.Number, dec.slew
 	if dec.Steer.Kind == SteerNone && dec.Selected > 0 && d.slew.on { // the slew goes on at the same rate, or is over
 		d.slew = dec.slew
+	}
+}
+
+// Hold is the decision to leave the clock alone whatever the sources say: only a slew that is under way ends on target.
+// It is followed instead of one whose step is refused.
+func (d *Discipline) Hold(now ntp.Local) Decision {
+	var dec Decision
+	d.endSlew(now, &dec)
+	d.number(&dec)
+	return dec
+}
+
+// number makes a steer recognizable by the ledger entry that confirms it.
+func (d *Discipline) number(dec *Decision) {
+	if dec.Steer.Kind != SteerNone {
+		d.decisions++
+		dec.Steer.Number = d.decisions
 	}
 }
 

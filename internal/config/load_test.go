@@ -50,12 +50,13 @@ func TestDefaults(t *testing.T) {
 		Keyset: Keyset{StaleKeys: 7, RotationInterval: 24 * time.Hour},
 		Synchronization: Synchronization{
 			Params: system.Params{
-				SingleStep:     system.StepLimit{Forward: 1000 * time.Second, Backward: 1000 * time.Second},
-				StartupStep:    system.StepLimit{Forward: system.Unlimited, Backward: 86400 * time.Second},
-				LocalStratum:   16,
-				LocalReference: ntp.RefIDFromString("XNON"),
-				Algorithm:      algorithm.Defaults(),
-				Precision:      -20,
+				SingleStep:           system.StepLimit{Forward: 1000 * time.Second, Backward: 1000 * time.Second},
+				StartupStep:          system.StepLimit{Forward: system.Unlimited, Backward: 86400 * time.Second},
+				LocalStratum:         16,
+				UnauthenticatedSteps: 1000 * time.Second,
+				LocalReference:       ntp.RefIDFromString("XNON"),
+				Algorithm:            algorithm.Defaults(),
+				Precision:            -20,
 			},
 			ClockControl: true,
 		},
@@ -192,6 +193,29 @@ func TestThresholds(t *testing.T) {
 	for _, text := range []string{"accumulated-step-panic-threshold = 0", `accumulated-step-panic-threshold = "inf"`} {
 		if got := parseOK(t, "[synchronization]\n"+text).Synchronization.AccumulatedSteps; got != 0 && got != system.Unlimited {
 			t.Errorf("%s: %v", text, got)
+		}
+	}
+	for text, want := range map[string]time.Duration{
+		"": 1000 * s, "unauthenticated-steps-per-day = 0": 0, `unauthenticated-steps-per-day = "inf"`: system.Unlimited,
+		"unauthenticated-steps-per-day = 60\nsingle-step-panic-threshold = 5000": 60 * s,
+		"single-step-panic-threshold = 5000":                                     5000 * s,
+		"single-step-panic-threshold = { backward = 10 }":                        system.Unlimited,
+		"single-step-panic-threshold = 10":                                       1000 * s,
+	} {
+		if got := parseOK(t, "[synchronization]\n"+text).Synchronization.UnauthenticatedSteps; got != want {
+			t.Errorf("%s: %v a day, want %v", text, got, want)
+		}
+	}
+	for text, want := range map[string]system.PanicAction{
+		"": system.PanicHold, `panic-action = "hold"`: system.PanicHold, `panic-action = "exit"`: system.PanicExit,
+	} {
+		if got := parseOK(t, "[synchronization]\n"+text).Synchronization.PanicAction; got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	for _, text := range []string{"unauthenticated-steps-per-day = -1", "unauthenticated-steps-per-day = { forward = 1 }", `panic-action = "panic"`, "panic-action = 1"} {
+		if _, _, err := Parse("t.toml", []byte("[synchronization]\n"+text)); err == nil {
+			t.Errorf("%s accepted", text)
 		}
 	}
 	cfg := parseOK(t, "[synchronization.startup-step-panic-threshold]\nforward = 3\n[synchronization]\naccumulated-step-panic-threshold = 7")

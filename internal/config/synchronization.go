@@ -47,6 +47,7 @@ var (
 	offsetRange  = span{min: -1e9, max: 1e9, unit: "s"}
 	ppmRange     = span{min: -1000, max: 1000, unit: "ppm"}
 	clocks       = []string{"system", "virtual"}
+	panicActions = []string{"hold", "exit"} // as system.PanicAction
 	wantedNumber = stepRange.String() + ` or "inf"`
 )
 
@@ -61,6 +62,14 @@ func (l *loader) synchronization(t *table) Synchronization {
 	t.threshold("startup-step-panic-threshold", &s.StartupStep)
 	if n := t.get("accumulated-step-panic-threshold"); n != nil {
 		t.limit("accumulated-step-panic-threshold", n, &s.AccumulatedSteps) // 0 is off, as upstream
+	}
+	if n := t.get("unauthenticated-steps-per-day"); n != nil {
+		t.limit("unauthenticated-steps-per-day", n, &s.UnauthenticatedSteps)
+	} else { // whoever allows a larger step does not want it refused for the day's sum
+		s.UnauthenticatedSteps = max(s.UnauthenticatedSteps, s.SingleStep.Forward, s.SingleStep.Backward)
+	}
+	if i, ok := t.oneOf("panic-action", panicActions...); ok {
+		s.PanicAction = system.PanicAction(i)
 	}
 	warn := !s.QuietSteps
 	t.boolean("warn-on-jump", &warn)

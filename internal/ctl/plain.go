@@ -31,6 +31,9 @@ func systemBlock(s *observe.Snapshot, p painter) string {
 		{left("Reference:").in(bold), left(reference(s))},
 		{left("Clock:").in(bold), left(clockLine(u))},
 	}
+	if u.Refusal != "" {
+		rows = append(rows, []cell{left("Refused:").in(bold), left(clean(u.Refusal)).in(bad)})
+	}
 	if u.EstimateKnown {
 		rows = append(rows, []cell{left("Offset:").in(bold), left(fmt.Sprintf("%s ± %s estimated, frequency error %s ± %s",
 			signed(u.Offset), secs(u.Uncertainty), ppm(u.FrequencyError), bare(u.FrequencyUncertainty)))})
@@ -53,7 +56,9 @@ func synchronised(u *observe.Suite) cell {
 	case u.Synchronized:
 		return left("yes, " + state).in(notice)
 	case u.Refusal != "":
-		return left("no, steering refused: " + clean(u.Refusal)).in(bad)
+		return left("no, steering refused").in(bad)
+	case u.ClockUnset:
+		return left("no, the clock is unset: it shows a time that is past").in(bad)
 	}
 	return left("no, " + state).in(bad)
 }

@@ -79,6 +79,9 @@ func TestPlainStatus_Golden(t *testing.T) {
 	refused := starting()
 	refused.Suite.State, refused.Suite.Refusal, refused.Suite.Clock = "refused", "a step of 2000 s exceeds the limit", "system"
 	golden(t, "status-refused.txt", plainStatus(refused, false))
+	unset := starting()
+	unset.Suite.ClockUnset = true
+	golden(t, "status-unset.txt", plainStatus(unset, false))
 }
 
 func TestStatus_Formats(t *testing.T) {

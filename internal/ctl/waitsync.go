@@ -83,6 +83,9 @@ func notSynchronised(s *observe.Snapshot) string {
 	if s.Suite.Refusal != "" {
 		return "the daemon refuses to steer: " + clean(s.Suite.Refusal)
 	}
+	if s.Suite.ClockUnset {
+		return "the clock is unset: it shows a time that is past, and no majority of the sources has set it yet"
+	}
 	if len(s.Sources) == 0 {
 		return "the daemon is " + clean(s.Suite.State) + " and has no source yet"
 	}

@@ -128,8 +128,8 @@ func (d *Daemon) openTimekeeper() error {
 	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
 		stored, haveDrift = d.state.load(time.Now())
 	}
-	d.boot = d.bootstrap(stored.Saved)
-	params := systemParams(d.cfg, stored.StartupSpent)
+	d.boot = d.bootstrap(&stored)
+	params := systemParams(d.cfg, &stored)
 	if haveDrift && stored.worthwhile() {
 		if err := restoreFrequency(c, stored.Frequency); err != nil {
 			return err

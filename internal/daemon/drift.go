@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/timekeeper"
 )
 
@@ -35,7 +36,8 @@ type drift struct {
 	Sigma        float64   // s/s
 	Saved        time.Time // true time, as the sources had it, of this knowledge; never what an unsynchronised clock shows
 	StartupSpent bool
-	Boot         string // the kernel's boot id; the allowance belongs to a boot
+	Spent        system.Spent // of the day, by sources without authentication
+	Boot         string       // the kernel's boot id; the allowance belongs to a boot
 }
 
 // worthwhile reports whether the frequency is better than the one that the kernel happens to have.
@@ -55,9 +57,9 @@ var errDrift = errors.New("drift file")
 // marshal writes the file's text, one key and value per line.
 func (d drift) marshal() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\nfrequency_ppm %s\nsigma_ppm %s\nsaved %d\nstartup_spent %t\nboot %s\nend\n", driftMagic,
+	fmt.Fprintf(&b, "%s\nfrequency_ppm %s\nsigma_ppm %s\nsaved %d\nstartup_spent %t\nunauthenticated_steps %d %t\nboot %s\nend\n", driftMagic,
 		strconv.FormatFloat(d.Frequency*1e6, 'f', 6, 64), strconv.FormatFloat(d.Sigma*1e6, 'f', 6, 64),
-		d.Saved.Unix(), d.StartupSpent, d.Boot)
+		d.Saved.Unix(), d.StartupSpent, spentSeconds(d.Spent.Sum), d.Spent.Excepted, d.Boot)
 	return b.Bytes()
 }
 
@@ -79,10 +81,11 @@ func parseDrift(text []byte, now time.Time) (drift, error) {
 	sigma, err2 := strconv.ParseFloat(values["sigma_ppm"], 64)
 	saved, err3 := strconv.ParseInt(values["saved"], 10, 64)
 	spent, err4 := strconv.ParseBool(values["startup_spent"])
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	used, err5 := parseSpent(values["unauthenticated_steps"])
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return drift{}, fmt.Errorf("%w: not a number", errDrift)
 	}
-	d := drift{Frequency: freq * 1e-6, Sigma: sigma * 1e-6, Saved: time.Unix(saved, 0), StartupSpent: spent, Boot: values["boot"]}
+	d := drift{Frequency: freq * 1e-6, Sigma: sigma * 1e-6, Saved: time.Unix(saved, 0), StartupSpent: spent, Spent: used, Boot: values["boot"]}
 	if math.IsNaN(freq) || math.Abs(d.Frequency) > maxDriftFreq || math.IsNaN(sigma) || math.IsInf(sigma, 0) || sigma < 0 {
 		return drift{}, fmt.Errorf("%w: frequency outside ±500 ppm", errDrift)
 	}
@@ -90,6 +93,20 @@ func parseDrift(text []byte, now time.Time) (drift, error) {
 		return drift{}, fmt.Errorf("%w: older than 400 days", errDrift)
 	}
 	return d, nil
+}
+
+// spentSeconds rounds up, because what was made counts, and stays within what is read.
+func spentSeconds(d time.Duration) int64 { return int64(min(math.Ceil(d.Seconds()), math.MaxUint32)) }
+
+// parseSpent reads the sum in seconds and whether there was an exception. Files of before there was such a sum lack it.
+func parseSpent(text string) (system.Spent, error) {
+	if text == "" {
+		return system.Spent{}, nil
+	}
+	sum, excepted, _ := strings.Cut(text, " ")
+	s, err1 := strconv.ParseUint(sum, 10, 32)
+	e, err2 := strconv.ParseBool(excepted)
+	return system.Spent{Sum: time.Duration(s) * time.Second, Excepted: e}, errors.Join(err1, err2)
 }
 
 // bootID returns the kernel's identifier of this boot, empty where there is none.

@@ -10,17 +10,37 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/system"
 )
 
 func TestDriftRoundTrip(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	want := drift{Frequency: -12.345678e-6, Sigma: 0.25e-6, Saved: now, StartupSpent: true, Boot: "b-1"}
+	want := drift{Frequency: -12.345678e-6, Sigma: 0.25e-6, Saved: now, StartupSpent: true, Boot: "b-1", Spent: system.Spent{Sum: 900 * time.Second, Excepted: true}}
 	got, err := parseDrift(want.marshal(), now.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := got.Frequency - want.Frequency; d > 1e-13 || d < -1e-13 || !got.StartupSpent || got.Boot != "b-1" || !got.Saved.Equal(now) {
+	if d := got.Frequency - want.Frequency; d > 1e-13 || d < -1e-13 || !got.StartupSpent || got.Boot != "b-1" || got.Spent != want.Spent || !got.Saved.Equal(now) {
 		t.Fatalf("got %+v, want %+v", got, want)
+	}
+}
+
+// A file of the version before the day's sum is read, and a sum of centuries is written so that it can be read again.
+func TestDriftSpent(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	text := string(drift{Frequency: 1e-6, Saved: now, Spent: system.Spent{Sum: system.Unlimited}}.marshal())
+	if d, err := parseDrift([]byte(text), now); err != nil || d.Spent.Sum < 24*365*time.Hour {
+		t.Errorf("%+v, %v", d, err)
+	}
+	var old []string
+	for _, line := range strings.Split(text, "\n") {
+		if !strings.HasPrefix(line, "unauthenticated_steps") {
+			old = append(old, line)
+		}
+	}
+	if d, err := parseDrift([]byte(strings.Join(old, "\n")), now); err != nil || d.Spent != (system.Spent{}) {
+		t.Errorf("%+v, %v", d, err)
 	}
 }
 
@@ -75,13 +95,13 @@ func TestK14_DriftFile(t *testing.T) {
 func TestK02_AllowanceBelongsToTheBoot(t *testing.T) {
 	now, dir := time.Now(), t.TempDir()
 	w := stateKeeper{dir: dir, boot: "one"}
-	w.write(drift{Frequency: 1e-6, StartupSpent: true, Saved: now})
+	w.write(drift{Frequency: 1e-6, StartupSpent: true, Spent: system.Spent{Sum: time.Minute}, Saved: now})
 	same := stateKeeper{dir: dir, boot: "one"}
-	if d, ok := same.load(now); !ok || !d.StartupSpent {
+	if d, ok := same.load(now); !ok || !d.StartupSpent || d.Spent.Sum != time.Minute {
 		t.Errorf("a restart gave the allowance back: %+v", d)
 	}
 	next := stateKeeper{dir: dir, boot: "two"}
-	if d, ok := next.load(now); !ok || d.StartupSpent {
+	if d, ok := next.load(now); !ok || d.StartupSpent || d.Spent != (system.Spent{}) {
 		t.Errorf("a new boot has no allowance: %+v", d)
 	}
 }

@@ -13,9 +13,10 @@ import (
 )
 
 // systemParams is what the configuration says of the system process, and what else the daemon knows.
-func systemParams(cfg *config.Config, startupSpent bool) system.Params {
+func systemParams(cfg *config.Config, stored *drift) system.Params {
 	p := cfg.Synchronization.Params
-	p.StartupSpent = startupSpent
+	p.StartupSpent, p.Spent = stored.StartupSpent, stored.Spent
+	p.Built, p.LastRight = version.Built(), stored.Saved
 	p.NoSources = len(cfg.Sources) == 0
 	for _, src := range cfg.Sources {
 		p.Expected += src.Count
@@ -40,15 +41,16 @@ const maxLead = 20 * 365 * 24 * time.Hour
 
 // bootstrap is what this host knows of the time before it has asked anybody: that of the build, and that of the last
 // time that it was synchronised, which is zero if it is not known. A clock that nobody sets cannot be confirmed later.
-func (d *Daemon) bootstrap(saved time.Time) *assoc.Bootstrap {
+// stored.Saved is dropped if it cannot be true.
+func (d *Daemon) bootstrap(stored *drift) *assoc.Bootstrap {
 	built := version.Built()
-	if saved.Sub(built) > maxLead {
-		target(d.log, logtarget.System).Warn().Time("saved", saved).Time("built", built).
+	if stored.Saved.Sub(built) > maxLead {
+		target(d.log, logtarget.System).Warn().Time("saved", stored.Saved).Time("built", built).
 			Str("path", filepath.Join(d.cfg.State.Directory, driftName)).
 			Msg("the stored time is too late to be true, ignored; it is replaced once the clock is right")
-		saved = time.Time{}
+		stored.Saved = time.Time{}
 	}
-	return assoc.NewBootstrap(built, saved, d.cfg.Synchronization.NTSBootstrap && d.steers)
+	return assoc.NewBootstrap(built, stored.Saved, d.cfg.Synchronization.NTSBootstrap && d.steers)
 }
 
 // wall is what the clock that is steered shows, which is what certificates are judged by.

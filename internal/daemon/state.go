@@ -13,6 +13,7 @@ import (
 	"ntp-daemon/internal/durable"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
+	"ntp-daemon/internal/system"
 )
 
 // stateKeeper owns the drift file.
@@ -40,7 +41,7 @@ func (s *stateKeeper) load(now time.Time) (d drift, ok bool) {
 	switch {
 	case err == nil:
 		if d.Boot != s.boot || s.boot == "" {
-			d.StartupSpent = false // another boot, another allowance
+			d.StartupSpent, d.Spent = false, system.Spent{} // another boot, another allowance
 		}
 		return d, true
 	case !errors.Is(err, fs.ErrNotExist):
@@ -76,9 +77,9 @@ func (s *stateKeeper) run(ctx context.Context) error {
 }
 
 // due keeps the disk quiet: a changed frequency is written once a minute, an unchanged one once an hour, and the
-// first one, like the end of the start-up allowance, at once.
+// first one, like what changes the allowances for steps, at once.
 func (s *stateKeeper) due(d drift, now time.Time) bool {
-	if s.at.IsZero() || d.StartupSpent != s.written.StartupSpent {
+	if s.at.IsZero() || d.StartupSpent != s.written.StartupSpent || d.Spent != s.written.Spent {
 		return true
 	}
 	age := now.Sub(s.at)

@@ -99,7 +99,7 @@ func (k *keeper) turn(now time.Time, ev system.Event) (time.Duration, error) {
 	}
 	if fx.Frequency != nil && k.saved != nil {
 		offer(k.saved, drift{
-			Frequency: fx.Frequency.Correction, Sigma: fx.Frequency.Sigma, StartupSpent: fx.Frequency.StartupSpent,
+			Frequency: fx.Frequency.Correction, Sigma: fx.Frequency.Sigma, StartupSpent: fx.Frequency.StartupSpent, Spent: fx.Frequency.Spent,
 			Saved: fx.Frequency.True.Time(version.Built()),
 		})
 	}

@@ -97,14 +97,16 @@ func (r *trial) reply(offset time.Duration) system.Measured {
 // The published report names the latest step and, when it comes to that, why steering was given up; nobody is served the
 // refused clock as a good one.
 func TestK02_RefusalIsReported(t *testing.T) {
-	r := newTrial(t, system.Defaults())
+	p := system.Defaults()
+	p.PanicAction = system.PanicExit
+	r := newTrial(t, p)
 	// The samples end with the step: the clock follows it, and more of them would be another offset.
 	for n := 0; n < 20 && (r.report.Load() == nil || r.report.Load().Steps == 0); n++ {
 		r.sample(t, 50*time.Millisecond)
 	}
 	rep := r.report.Load()
-	if rep.Steps == 0 || rep.LastStep.Round(time.Millisecond) != 50*time.Millisecond || rep.Refusal != "" {
-		t.Fatalf("steps %d, last %v, refusal %q", rep.Steps, rep.LastStep, rep.Refusal)
+	if rep.Steps == 0 || rep.LastStep.Round(time.Millisecond) != 50*time.Millisecond || rep.Refusal.Text != "" {
+		t.Fatalf("steps %d, last %v, refusal %q", rep.Steps, rep.LastStep, rep.Refusal.Text)
 	}
 	var err error
 	for n := 0; n < 40 && err == nil; n++ {
@@ -115,8 +117,8 @@ func TestK02_RefusalIsReported(t *testing.T) {
 	if !errors.As(err, new(*timekeeper.RefusedError)) || ExitCode(err) != program.ExitSoftware {
 		t.Fatalf("%v", err)
 	}
-	if rep := r.report.Load(); rep.Refusal == "" || rep.State != system.Refused || r.view.Load().Synchronized {
-		t.Errorf("state %v, refusal %q, view %+v", rep.State, rep.Refusal, *r.view.Load())
+	if rep := r.report.Load(); rep.Refusal.Text == "" || rep.State != system.Refused || r.view.Load().Synchronized {
+		t.Errorf("state %v, refusal %q, view %+v", rep.State, rep.Refusal.Text, *r.view.Load())
 	}
 }
 
@@ -215,7 +217,7 @@ func TestKC19_Floor(t *testing.T) {
 	} {
 		d := &Daemon{cfg: &config.Config{}, steers: row.steers}
 		d.cfg.Synchronization.NTSBootstrap = row.wanted
-		at, provisional := d.bootstrap(row.saved).Judge(time.Unix(0, 0))
+		at, provisional := d.bootstrap(&drift{Saved: row.saved}).Judge(time.Unix(0, 0))
 		if provisional != !row.floor.IsZero() || provisional && !at.Equal(row.floor) {
 			t.Errorf("%+v: judged at %v, provisional %v", row, at, provisional)
 		}

@@ -63,6 +63,8 @@ func serveReady(read reader) http.HandlerFunc {
 			body.State, body.Reason = s.Suite.State, "the clock is not synchronised"
 			if s.Suite.Refusal != "" {
 				body.Reason = s.Suite.Refusal
+			} else if s.Suite.ClockUnset {
+				body.Reason = "the clock is unset"
 			}
 		default:
 			body.Ready, body.State = true, s.Suite.State

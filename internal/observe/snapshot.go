@@ -113,7 +113,10 @@ type Suite struct {
 	KeyExchange    map[string]uint64 `json:"key_exchange"`      // outcomes of the NTS-KE server by name
 	Verdicts       map[string]uint64 `json:"server_verdicts"`   // outcomes of the NTP server by name
 	LastStep       float64           `json:"last_step"`         // s, 0 if never
-	Refusal        string            `json:"refusal"`           // why steering was refused, empty if it was not
+	Refusal        string            `json:"refusal"`           // why the clock is left alone, with the remedy; empty if it is not
+	RefusedBy      string            `json:"refused_by"`        // key of the limit that forbids the step, empty if none does
+	RefusedSteps   map[string]uint64 `json:"refused_steps"`     // times that steering was given up since start, by that key
+	ClockUnset     bool              `json:"clock_unset"`       // the clock shows a time that is past, and is not served
 	KeySetAge      float64           `json:"keyset_age"`        // seconds since the last cookie key rotation, 0 without a key set
 	VirtualTruth   *VirtualTruth     `json:"virtual,omitempty"` // only with clock = "virtual"
 
@@ -133,6 +136,7 @@ type Suite struct {
 	FrequencyError       float64 `json:"frequency_error"`       // estimated rate error of the corrected clock, s/s; > 0: it runs fast
 	FrequencyUncertainty float64 `json:"frequency_uncertainty"` // one sigma of it, s/s
 	Steps                uint64  `json:"steps"`                 // made by us since start
+	UnauthenticatedSteps float64 `json:"unauthenticated_steps"` // sum of the sizes of the last day's, after the start, for which most sources had no NTS, s
 }
 
 // The words of Source.Role (system.Role).

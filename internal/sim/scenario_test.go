@@ -173,7 +173,7 @@ func TestK05_ExternalStep(t *testing.T) {
 		})
 	}
 	t.Run("beyond the panic threshold", func(t *testing.T) {
-		w := Scenario{Seed: 11, ClientOffset: 100 * ms}.Build()
+		w := Scenario{Seed: 11, ClientOffset: 100 * ms, System: exits}.Build()
 		w.RunFor(5000 * time.Second)
 		w.Clients[0].Jump(100000 * time.Second)
 		w.RunFor(1000 * time.Second)
@@ -297,9 +297,12 @@ func TestC33_Eras(t *testing.T) {
 	})
 }
 
+// exits is panic-action = "exit", what the reference suite does.
+func exits(p *system.Params) { p.PanicAction = system.PanicExit }
+
 // TestK02_NoLargeStepLater: after the start 1000 s is the limit.
 func TestK02_NoLargeStepLater(t *testing.T) {
-	w := Scenario{Seed: 17, ClientOffset: 50 * ms}.Build()
+	w := Scenario{Seed: 17, ClientOffset: 50 * ms, System: exits}.Build()
 	ref := w.References[0]
 	w.After(time.Hour, func() {
 		ref.Error = func(time.Duration) time.Duration { return 2000 * time.Second }
@@ -313,7 +316,7 @@ func TestK02_NoLargeStepLater(t *testing.T) {
 		t.Errorf("state %v, served as synchronised: %v", c.Report().State, c.published.Synchronized)
 	}
 	t.Run("a restart does not launder it", func(t *testing.T) {
-		w := Scenario{Seed: 18, ClientOffset: -2000 * time.Second, System: func(p *system.Params) { p.StartupSpent = true }}.Build()
+		w := Scenario{Seed: 18, ClientOffset: -2000 * time.Second, System: func(p *system.Params) { exits(p); p.StartupSpent = true }}.Build()
 		w.RunFor(time.Hour)
 		if c := w.Clients[0]; c.Refused == "" || len(c.Steps) != 0 {
 			t.Errorf("refused %q, steps %v", c.Refused, c.Steps)
@@ -328,7 +331,7 @@ func TestK03_StartupStep(t *testing.T) {
 		allowed bool
 	}{{30 * 365 * 24 * time.Hour, true}, {-23 * time.Hour, true}, {-48 * time.Hour, false}} {
 		t.Run(row.needed.String(), func(t *testing.T) {
-			w := Scenario{Seed: 19, ClientOffset: -row.needed}.Build()
+			w := Scenario{Seed: 19, ClientOffset: -row.needed, System: exits}.Build()
 			w.RunFor(time.Hour)
 			c := w.Clients[0]
 			if allowed := c.Refused == "" && len(c.Steps) == 1; allowed != row.allowed {
@@ -340,7 +343,10 @@ func TestK03_StartupStep(t *testing.T) {
 
 // TestK04_AccumulatedSteps: steps below the single limit add up to a stop.
 func TestK04_AccumulatedSteps(t *testing.T) {
-	w := Scenario{Seed: 20, ClientOffset: 50 * ms, System: func(p *system.Params) { p.AccumulatedSteps = 2500 * time.Second }}.Build()
+	w := Scenario{Seed: 20, ClientOffset: 50 * ms, System: func(p *system.Params) {
+		exits(p)
+		p.AccumulatedSteps, p.UnauthenticatedSteps = 2500*time.Second, system.Unlimited
+	}}.Build()
 	ref := w.References[0]
 	for i := range 4 {
 		w.After(time.Duration(i+1)*4*time.Hour, func() {

@@ -9,12 +9,13 @@ import (
 // decide asks the discipline, keeps its answer inside the step limits, and updates state and view. fresh says
 // that a new sample was taken in.
 func (s *System) decide(now Now, fresh bool, fx *Effects) {
-	if s.phase.kind == refused {
+	if s.phase.kind == refused && s.params.PanicAction == PanicExit {
 		fx.Wait = idleWait
 		return
 	}
 	s.decision = s.disc.Decide(now.Local)
 	s.judge(now, fx)
+	s.look(now, fx)
 	if s.decision.Selected > 0 {
 		if left := s.startupWait(now); left > 0 {
 			fx.Wait = left
@@ -72,11 +73,15 @@ func (fx *Effects) advise(a ntp.Advice) {
 
 // follow acts on a consensus.
 func (s *System) follow(now Now, fresh bool, fx *Effects) {
-	if !s.steer(fx) {
+	if !s.steer(now, fx) {
 		return
 	}
+	if s.phase.kind == refused {
+		fx.note(Warn, logtarget.System, "the clock is steered again")
+	}
 	s.disc.Follow(&s.decision)
-	s.phase, s.fallback = phase{kind: following}, Unsynchronized
+	s.phase, s.fallback, s.refusal = phase{kind: following}, Unsynchronized, Refusal{}
+	s.set = true
 	s.estimate, s.holds = s.decision.Estimate, true
 	s.at.local = now.Mono.Add(localAfter)
 	if s.leap.update(s.leapVote(), now.Clock, s.params.Pivot) {
@@ -93,22 +98,27 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 }
 
 // steer passes the discipline's wish on; false means that a limit forbids it.
-func (s *System) steer(fx *Effects) bool {
+func (s *System) steer(now Now, fx *Effects) bool {
 	w := &s.decision.Steer
+	asked := wish{at: now.Mono, authenticated: s.authenticated(), unset: s.unsetForward(now.Clock)}
 	if s.params.Observe {
-		s.limits.accepted(false)
+		s.limits.accepted(false, asked)
 		return true
 	}
 	if w.Kind == algorithm.SteerStep {
-		why, allowed := s.limits.allows(w.Step)
-		if !allowed {
-			s.refuse(why, fx)
-			return false
+		if l := s.limits.allows(now.Mono, w.Step, asked.authenticated, asked.unset); l != LimitNone {
+			c, left := s.claimed(now, l, w.Step)
+			if s.params.PanicAction == PanicExit || c.patience == 0 || left > 0 {
+				s.refuse(now, l, c, fx)
+				return false
+			}
+			asked.excepted = true
+			fx.note(Warn, logtarget.System, "a step beyond %v is accepted: the sources have agreed on it for %v", l, c.patience)
 		}
 		fx.note(s.stepLevel(), logtarget.Kalman, "Jumped offset by %sms", milliseconds(w.Step.Seconds()))
 	}
 	fx.Steer = *w
-	s.limits.accepted(w.Kind == algorithm.SteerStep)
+	s.limits.accepted(w.Kind == algorithm.SteerStep, asked)
 	return true
 }
 
@@ -119,27 +129,25 @@ func (s *System) stepLevel() Level {
 	return Warn
 }
 
-// refuse stops following for good: the caller ends the daemon.
-func (s *System) refuse(why string, fx *Effects) {
-	s.phase, s.refusal = phase{kind: refused}, why
-	fx.Refusal = why
-	fx.note(Error, logtarget.System, "%s", why)
-	s.show(s.unsynchronizedView(), fx)
-}
-
 // holdover acts on a missing consensus: the last view holds over while its bound is small, then the local
 // stratum or nothing is served. Only the end of a slew still touches the clock.
 func (s *System) holdover(now Now, fx *Effects) {
-	if s.decision.Steer.Kind == algorithm.SteerSlew && !s.params.Observe {
-		fx.Steer = s.decision.Steer
-		s.disc.Follow(&s.decision)
-	}
-	if s.phase.kind == following {
+	switch s.phase.kind {
+	case following:
 		s.lose()
-		if !now.Mono.Before(s.at.burst) {
-			s.at.burst = now.Mono.Add(burstInterval)
-			s.pollNow(fx)
-		}
+		s.burst(now, fx)
+	case refused:
+		s.phase.claim = claim{} // what is no longer claimed has not lasted
+	}
+	s.idle(now, &s.decision, fx)
+}
+
+// idle is what happens while no consensus is followed: the end of a slew, which d may ask for, and what stands in for
+// a consensus.
+func (s *System) idle(now Now, d *algorithm.Decision, fx *Effects) {
+	if d.Steer.Kind == algorithm.SteerSlew && !s.params.Observe {
+		fx.Steer = d.Steer
+		s.disc.Follow(d)
 	}
 	if s.leap.update(s.leap.armed, now.Clock, s.params.Pivot) && s.view.Leap != ntp.LeapUnknown {
 		v := s.view

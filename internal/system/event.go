@@ -89,7 +89,7 @@ type Notice struct {
 // Effects is what one event asks for.
 type Effects struct {
 	Steer   algorithm.Steer // what the clock shall do; after it is done the ledger entry comes back through Applied
-	Refusal string          // a step limit is exceeded: the program ends and says this to the operator. Empty: none is
+	Refusal string          // a step limit is exceeded and the program ends (PanicExit): what it says to the operator. Empty: goes on
 	View    *ntp.View       // nil: unchanged
 	Advice  []ntp.Advice    // at most one per source
 	Wait    time.Duration

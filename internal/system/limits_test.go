@@ -9,6 +9,9 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
+// start is a moment of the clock of timers.
+var start = time.Unix(1000, 0)
+
 // TestK03_StepLimits has the reference suite's comparison: strictly inside, 0 forbids, Unlimited allows.
 func TestK03_StepLimits(t *testing.T) {
 	l := StepLimit{Forward: 1000 * sec, Backward: 10 * sec}
@@ -46,17 +49,18 @@ func TestK02_AllowanceIsSpent(t *testing.T) {
 			p := Defaults()
 			l := newLimits(&p)
 			if row.spent {
-				l.accepted(row.step)
+				l.accepted(row.step, wish{})
 			}
-			if _, ok := l.allows(row.then); ok != row.allowed {
-				t.Errorf("allowed %v", ok)
+			if by := l.allows(start, row.then, false, false); (by == LimitNone) != row.allowed {
+				t.Errorf("refused by %v", by)
 			}
 		})
 	}
 	p := Defaults()
 	p.StartupSpent = true
-	if l := newLimits(&p); func() bool { _, ok := l.allows(3000 * sec); return ok }() {
-		t.Error("a restart laundered the allowance")
+	l := newLimits(&p)
+	if by := l.allows(start, 3000*sec, true, false); by != LimitSingle {
+		t.Errorf("a restart laundered the allowance: %v", by)
 	}
 }
 
@@ -65,37 +69,37 @@ func TestK04_Accumulated(t *testing.T) {
 	p := Defaults()
 	p.AccumulatedSteps = 1500 * sec
 	l := newLimits(&p)
-	if why, ok := l.allows(3000 * sec); !ok {
-		t.Errorf("the first step has a limit of its own: %s", why)
+	if by := l.allows(start, 3000*sec, false, false); by != LimitNone {
+		t.Errorf("the first step has a limit of its own: %v", by)
 	}
-	l.accepted(true)
+	l.accepted(true, wish{at: start, authenticated: true})
 	l.stepped(100000 * sec) // the start is free
 	for _, step := range []time.Duration{900 * sec, -500 * sec} {
-		if why, ok := l.allows(step); !ok {
-			t.Fatal(why)
+		if by := l.allows(start, step, true, false); by != LimitNone {
+			t.Fatal(l.why(start, by, step))
 		}
-		l.accepted(true)
+		l.accepted(true, wish{at: start, authenticated: true})
 		l.stepped(step)
 	}
-	if _, ok := l.allows(200 * sec); ok || l.sum != 1400*sec || l.steps != 3 {
+	if by := l.allows(start, 200*sec, true, false); by != LimitAccumulated || l.sum != 1400*sec || l.steps != 3 {
 		t.Errorf("1600 s were allowed; sum %v, %d steps", l.sum, l.steps)
 	}
-	if _, ok := l.allows(100 * sec); !ok {
+	if by := l.allows(start, 100*sec, true, false); by != LimitNone {
 		t.Error("1500 s were refused")
 	}
 	for _, none := range []time.Duration{0, -5, Unlimited} {
 		p.AccumulatedSteps = none
 		l := newLimits(&p)
-		l.accepted(false)
+		l.accepted(false, wish{})
 		l.sum = Unlimited - 1
-		if _, ok := l.allows(900 * sec); !ok {
+		if by := l.allows(start, 900*sec, true, false); by != LimitNone {
 			t.Errorf("limit %v means none", none)
 		}
 	}
 }
 
 func TestRefuse(t *testing.T) {
-	b := newBench(t, noon, nil)
+	b := newBench(t, noon, func(p *Params) { p.PanicAction = PanicExit })
 	b.truth = 50 * ms
 	b.add(1)
 	b.poll(5, nil, 1)
@@ -133,5 +137,93 @@ func TestK04_OthersStepsAreNotOurs(t *testing.T) {
 	b.poll(60, nil, 1)
 	if r := b.sys.Report(); r.Steps == 0 || r.LastStep == 0 || r.AccumulatedSteps < sec {
 		t.Errorf("%d steps, last %v, %v in all", r.Steps, r.LastStep, r.AccumulatedSteps)
+	}
+}
+
+// TestUnauthenticatedStepsPerDay: whoever speaks for all sources that nothing authenticates moves the clock by 1000 s a
+// day, however small the steps and whatever their direction.
+func TestUnauthenticatedStepsPerDay(t *testing.T) {
+	p := Defaults()
+	l := newLimits(&p)
+	l.day.start(start)
+	step := func(at time.Time, d time.Duration, authenticated bool) Limit {
+		by := l.allows(at, d, authenticated, false)
+		if by == LimitNone {
+			l.accepted(true, wish{at: at, authenticated: authenticated})
+			l.stepped(d)
+		}
+		return by
+	}
+	for i, row := range []struct {
+		after         time.Duration
+		step          time.Duration
+		authenticated bool
+		want          Limit
+	}{
+		{0, 5000 * sec, false, LimitNone},          // the first one is not of the day
+		{time.Minute, 900 * sec, false, LimitNone}, // 900
+		{2 * time.Minute, -200 * sec, false, LimitUnauthenticated},
+		{3 * time.Minute, 100 * sec, false, LimitNone}, // 1000
+		{4 * time.Minute, 20 * ms, false, LimitUnauthenticated},
+		{5 * time.Minute, -900 * sec, true, LimitNone}, // authenticated ones are not counted
+		{6 * time.Minute, 1000 * sec, true, LimitSingle},
+		{23 * time.Hour, 20 * ms, false, LimitUnauthenticated},
+		{24 * time.Hour, 20 * ms, false, LimitUnauthenticated},
+		{25*time.Hour + 2*time.Minute, 300 * sec, false, LimitNone},
+		{30 * time.Hour, 800 * sec, false, LimitUnauthenticated},
+		{30 * time.Hour, -700 * sec, false, LimitNone},
+		{50*time.Hour + 2*time.Minute, 300 * sec, false, LimitNone}, // the other 300 are over, 700 are not
+		{50*time.Hour + 3*time.Minute, sec, false, LimitUnauthenticated},
+	} {
+		if by := step(start.Add(row.after), row.step, row.authenticated); by != row.want {
+			t.Errorf("row %d: refused by %q, want %q; spent %+v", i, by, row.want, l.day.at(start.Add(row.after)))
+		}
+	}
+	for _, row := range []struct {
+		limit time.Duration
+		step  time.Duration
+		want  Limit
+	}{{0, 20 * ms, LimitUnauthenticated}, {Unlimited, 900 * sec, LimitNone}, {Unlimited, 1000 * sec, LimitSingle}} {
+		p.StartupSpent, p.UnauthenticatedSteps = true, row.limit
+		l := newLimits(&p)
+		l.day.start(start)
+		l.day.add(start, 5000*sec, false)
+		if by := l.allows(start, row.step, false, false); by != row.want {
+			t.Errorf("limit %v, step %v: refused by %q", row.limit, row.step, by)
+		}
+	}
+}
+
+// TestUnauthenticatedStepsOutliveARestart in the same boot, for another day.
+func TestUnauthenticatedStepsOutliveARestart(t *testing.T) {
+	p := Defaults()
+	p.StartupSpent, p.Spent = true, Spent{Sum: 900 * sec, Excepted: true}
+	l := newLimits(&p)
+	l.day.start(start)
+	if by := l.allows(start, 200*sec, false, false); by != LimitUnauthenticated {
+		t.Errorf("the day begins anew with a restart: %q", by)
+	}
+	l.accepted(true, wish{at: start.Add(10 * time.Hour)})
+	l.stepped(50 * sec)
+	for after, want := range map[time.Duration]Spent{
+		10 * time.Hour: {950 * sec, true}, 24 * time.Hour: {950 * sec, true}, 26 * time.Hour: {50 * sec, false}, 36 * time.Hour: {},
+	} {
+		if got := l.day.at(start.Add(after)); got != want {
+			t.Errorf("after %v: %+v, want %+v", after, got, want)
+		}
+	}
+}
+
+// TestLimits_Named: the operator finds the limit that refused a step by its name in the configuration.
+func TestLimits_Named(t *testing.T) {
+	seen := map[string]bool{"": true}
+	for _, l := range Limits() {
+		if seen[l.String()] {
+			t.Errorf("limit %d is called %q", l, l)
+		}
+		seen[l.String()] = true
+	}
+	if len(Limits()) != int(limitCount)-1 {
+		t.Errorf("%d of %d limits", len(Limits()), limitCount-1)
 	}
 }

@@ -9,12 +9,14 @@ import "time"
 //	    ▲                                                                         │
 //	    └────────────── consensus lost, or the clock changed by others ───────────┘
 //
-//	any ── a step beyond its limit ──► refused, for good
+//	any ── a step beyond its limit ──► refused ── asks for less, or lasts (claim) ──► following
+//	                                      └────── the clock changed by others ──────► searching
 //
-// A consensus that is lost while waiting changes nothing: what follows still waits for the same deadline.
+// With PanicExit refused is for good. A consensus that is lost while waiting changes nothing: what follows still waits for the same deadline.
 type phase struct {
 	kind     phaseKind
 	deadline time.Time // waiting: from then on the consensus of those that have answered counts. Otherwise zero
+	claim    claim     // refused: the step that is asked for. Otherwise zero
 }
 
 type phaseKind uint8
@@ -23,7 +25,7 @@ const (
 	searching phaseKind = iota // no sample since the start, the last consensus or the last foreign change
 	waiting                    // for the sources that may yet overrule those that have answered
 	following                  // a consensus steers the clock
-	refused                    // a step limit was exceeded; nothing is decided any more
+	refused                    // a step limit is exceeded: the clock is left alone
 )
 
 // deadlines are the moments at which something happens or is allowed, beside the end of a phase. Zero is long past.
@@ -39,6 +41,7 @@ type deadlines struct {
 func (s *System) start(now Now, fx *Effects) {
 	s.at.local = now.Mono.Add(localAfter)
 	s.at.complaint = now.Mono.Add(startupOverdue)
+	s.limits.day.start(now.Mono)
 	fx.View = s.publish()
 }
 
@@ -48,6 +51,9 @@ func (s *System) State() State {
 	case following:
 		return Synchronized
 	case refused:
+		if s.fallback == LocalClock {
+			return LocalClock
+		}
 		return Refused
 	}
 	return s.fallback
@@ -68,7 +74,8 @@ func (s *System) lose() {
 	if s.phase.kind == following {
 		s.lost++
 	}
-	if s.phase.kind != refused {
-		s.phase = phase{kind: searching}
+	if s.phase.kind == refused && s.params.PanicAction == PanicExit {
+		return
 	}
+	s.phase, s.refusal = phase{kind: searching}, Refusal{}
 }

@@ -45,6 +45,13 @@ func TestPhase(t *testing.T) {
 	b.poll(10, nil, 3)
 	expect("step beyond the limit", refused, false, Refused)
 	b.apply(ntp.LedgerEntry{Step: time.Minute, Foreign: true})
+	b.epoch++
+	expect("set by an operator", searching, false, Unsynchronized)
+	b.handle(ForeignStep{})
+	b.sys.params.PanicAction = PanicExit
+	b.poll(10, nil, 3)
+	expect("again", refused, false, Refused)
+	b.apply(ntp.LedgerEntry{Step: time.Minute, Foreign: true})
 	b.handle(ForeignStep{})
 	expect("for good", refused, false, Refused)
 }

@@ -89,13 +89,16 @@ type Report struct {
 	// Variance of the clock's error t seconds after View.Reference: base, linear, quadratic, cubic term.
 	RootVariance [4]float64
 
-	Refusal            string        // why steering was given up, empty if it was not
-	Steps              int           // made by us
-	LastStep           time.Duration // the latest of them, 0 if there was none
-	AccumulatedSteps   time.Duration // sum of their sizes after the first update
-	AccumulatedLimit   time.Duration // 0: none
-	StartupAllowance   bool          // the start-up step limit still applies: no update was accepted yet
-	ConsensusLost      uint64        // times that a consensus was lost
+	Refusal            Refusal            // why the clock is left alone
+	Refusals           [limitCount]uint64 // times that steering was given up, by Limit
+	Unset              bool               // the clock is known to be wrong: it shows a time that is past
+	Spent              Spent              // of what a day allows sources without authentication
+	Steps              int                // made by us
+	LastStep           time.Duration      // the latest of them, 0 if there was none
+	AccumulatedSteps   time.Duration      // sum of their sizes after the first update
+	AccumulatedLimit   time.Duration      // 0: none
+	StartupAllowance   bool               // the start-up step limit still applies: no update was accepted yet
+	ConsensusLost      uint64             // times that a consensus was lost
 	LoopsDetected      uint64
 	Sources            []SourceRow // by SourceID
 	WrongEpoch, InLeap uint64      // samples dropped: other clock epoch, near a leap second
@@ -109,7 +112,7 @@ func (s *System) Report() Report {
 		EstimateKnown: e.Known, Offset: e.Offset, Frequency: e.Frequency, Applied: s.clock.Frequency,
 		OffsetSigma: time.Duration(math.Sqrt(e.VarOffset) * 1e9), FreqSigma: math.Sqrt(e.VarFreq),
 		RootVariance: [4]float64{e.VarOffset, 2 * e.Cov, e.VarFreq, e.Wander * e.Wander / 3},
-		Refusal:      s.refusal, LastStep: s.limits.last,
+		Refusal:      s.refusal, Refusals: s.refusals, Unset: s.unsetNow, Spent: s.limits.day.at(s.at.tick), LastStep: s.limits.last,
 		Steps: s.limits.steps, AccumulatedSteps: s.limits.sum, AccumulatedLimit: s.limits.accumulated,
 		StartupAllowance: !s.limits.spent, ConsensusLost: s.lost, LoopsDetected: s.loops,
 		WrongEpoch: s.wrongEpoch, InLeap: s.inLeapWindow,

@@ -45,8 +45,14 @@ type Params struct {
 	SingleStep       StepLimit     // single-step-panic-threshold: every step after the first update
 	StartupStep      StepLimit     // startup-step-panic-threshold: the first update
 	AccumulatedSteps time.Duration // accumulated-step-panic-threshold; 0 or Unlimited: none
-	StartupSpent     bool          // the start-up allowance was already used since boot, see Report.StartupAllowance
-	QuietSteps       bool          // warn-on-jump = false
+	PanicAction      PanicAction   // panic-action: what follows from a step beyond a limit
+	// UnauthenticatedSteps is unauthenticated-steps-per-day: the sum of the sizes of all steps of a day, after the first
+	// update, that were asked for by a consensus of which not more than half is authenticated. 0 forbids them,
+	// Unlimited is no limit.
+	UnauthenticatedSteps time.Duration
+	Spent                Spent // of a day's allowance by earlier runs since boot, see Report.Spent
+	StartupSpent         bool  // the start-up allowance was already used since boot, see Report.StartupAllowance
+	QuietSteps           bool  // warn-on-jump = false
 
 	LocalStratum   ntp.Stratum // 1…15: serve our own clock when nothing is selected; 0 or 16: off
 	LocalReference ntp.RefID   // reference-id, used with LocalStratum 1
@@ -58,15 +64,18 @@ type Params struct {
 	Precision int8          // log2 s, of our clock
 	HoldOver  time.Duration // maximum-root-distance: where hold-over ends; 0: the default of 1.5 s (RFC 5905 MAXDIST)
 	Pivot     time.Time     // build date: decides the era of the calendar for leap seconds
+	Built     time.Time     // what a clock shows that is not unset, at least; zero: not known
+	LastRight time.Time     // when this host's clock was last known to be right; zero: not known
 }
 
 // Defaults returns the defaults of the reference suite (docs/rules/configuration.md#synchronization).
 func Defaults() Params {
 	return Params{
-		Algorithm:    algorithm.Defaults(),
-		SingleStep:   StepLimit{Forward: 1000 * time.Second, Backward: 1000 * time.Second},
-		StartupStep:  StepLimit{Forward: Unlimited, Backward: 86400 * time.Second},
-		LocalStratum: ntp.MaxStratum, LocalReference: ntp.RefIDFromString("XNON"), Precision: -20,
+		Algorithm:            algorithm.Defaults(),
+		SingleStep:           StepLimit{Forward: 1000 * time.Second, Backward: 1000 * time.Second},
+		StartupStep:          StepLimit{Forward: Unlimited, Backward: 86400 * time.Second},
+		UnauthenticatedSteps: 1000 * time.Second,
+		LocalStratum:         ntp.MaxStratum, LocalReference: ntp.RefIDFromString("XNON"), Precision: -20,
 	}
 }
 
@@ -92,13 +101,17 @@ type System struct {
 	decision algorithm.Decision
 	estimate algorithm.Estimate // the last one that was followed
 	holds    bool               // estimate describes the clock: nobody else has stepped it since
-	refusal  string             // why phase is refused
+	refusal  Refusal            // why phase is refused
+	refusals [limitCount]uint64
+	set      bool // a consensus was followed since the start and since others changed the clock
+	unsetNow bool // the clock shows a time that is past
 	view     ntp.View
 	clock    ntp.LedgerEntry // newest change of the clock
 
 	leap            leap
 	lines           offsetLines
 	gained, missing logThrottle // lines about a consensus
+	refusing        logThrottle // lines about refused steps
 	complained      bool        // the missing consensus was told of
 	lost, loops     uint64
 	wrongEpoch      uint64
@@ -214,6 +227,15 @@ func (s *System) foreign(now Now, fx *Effects) {
 	fx.note(Debug, logtarget.System, "clock changed underneath us: all offsets are measured anew")
 	s.at.local = now.Mono.Add(localAfter)
 	s.at.complaint = now.Mono.Add(startupOverdue)
+	s.at.burst = time.Time{}
+	s.burst(now, fx)
+}
+
+// burst asks for measurements at once, unless it did so lately.
+func (s *System) burst(now Now, fx *Effects) {
+	if now.Mono.Before(s.at.burst) {
+		return
+	}
 	s.at.burst = now.Mono.Add(burstInterval)
 	s.pollNow(fx)
 }
@@ -234,8 +256,11 @@ func (s *System) Applied(e ntp.LedgerEntry) {
 	s.disc.Applied(e)
 	switch {
 	case e.Foreign:
+		if s.phase.kind == refused {
+			s.limits.forgive()
+		}
 		s.lose()
-		s.holds = false
+		s.holds, s.set = false, false
 	case !e.Leap:
 		s.estimate.Offset -= e.Step
 		if w := &s.decision.Steer; w.Kind == algorithm.SteerStep && e.Steer == w.Number { // not what others did to the clock

@@ -59,7 +59,7 @@ func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp
 		Wander:     boundSigmas*math.Sqrt(e.VarFreq) + wanderFloor,
 		Precision:  s.params.Precision, Synchronized: true,
 	}
-	if v.Stratum >= ntp.MaxStratum || v.RootDelay/2+v.Dispersion >= s.params.HoldOver {
+	if v.Stratum >= ntp.MaxStratum || v.RootDelay/2+v.Dispersion >= s.params.HoldOver || s.unset(v.Reference) {
 		return s.unsynchronizedView()
 	}
 	return v
@@ -67,7 +67,7 @@ func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp
 
 // holdsOver reports whether the last view may still be served: its root distance at now stays below the limit.
 func (s *System) holdsOver(now Now) bool {
-	return s.holds && s.view.Synchronized &&
+	return s.holds && s.view.Synchronized && !s.unset(now.Clock) &&
 		s.view.RootDelay/2+s.view.RootDispersion(now.Clock) < s.params.HoldOver
 }
 
@@ -83,7 +83,7 @@ func (s *System) holdOverView(now Now) ntp.View {
 
 // localDue reports whether the local stratum applies, and if not yet, in how long.
 func (s *System) localDue(now Now) (bool, time.Duration) {
-	if s.params.LocalStratum == 0 || s.params.LocalStratum >= ntp.MaxStratum {
+	if s.params.LocalStratum == 0 || s.params.LocalStratum >= ntp.MaxStratum || s.unset(now.Clock) {
 		return false, 0
 	}
 	if left := s.at.local.Sub(now.Mono); left > 0 && !s.params.NoSources {

@@ -55,6 +55,7 @@ type Frequency struct {
 	Sigma        float64       // s/s
 	True         ntp.Timestamp // true time of this knowledge, as the sources have it, never what a wrong clock shows
 	StartupSpent bool          // the start-up step allowance of this boot is used
+	Spent        system.Spent  // of what a day allows sources without authentication
 }
 
 // RefusedError says that the system process gave up because a step limit was exceeded.
@@ -177,5 +178,6 @@ func (k *Keeper) frequency(rep *system.Report) *Frequency {
 	}
 	return &Frequency{
 		Correction: k.base, Sigma: rep.FreqSigma, True: k.clock.Now().Add(rep.Offset), StartupSpent: !rep.StartupAllowance,
+		Spent: rep.Spent,
 	}
 }

@@ -73,13 +73,15 @@ func TestK16_OnlyWithASource(t *testing.T) {
 // The report names the latest step and, when it comes to that, why steering was given up; nobody is served the
 // refused clock as a good one.
 func TestK02_RefusalIsReported(t *testing.T) {
-	b := newBench(t, system.Defaults(), 0)
+	p := system.Defaults()
+	p.PanicAction = system.PanicExit
+	b := newBench(t, p, 0)
 	// The samples end with the step: the clock follows it, and more of them would be another offset.
 	for n := 0; n < 20 && b.report.Steps == 0; n++ {
 		b.sample(t, 50*time.Millisecond)
 	}
-	if r := b.report; r.Steps == 0 || r.LastStep.Round(time.Millisecond) != 50*time.Millisecond || r.Refusal != "" {
-		t.Fatalf("steps %d, last %v, refusal %q", r.Steps, r.LastStep, r.Refusal)
+	if r := b.report; r.Steps == 0 || r.LastStep.Round(time.Millisecond) != 50*time.Millisecond || r.Refusal.Text != "" {
+		t.Fatalf("steps %d, last %v, refusal %q", r.Steps, r.LastStep, r.Refusal.Text)
 	}
 	var err error
 	for n := 0; n < 40 && err == nil; n++ {
@@ -89,8 +91,8 @@ func TestK02_RefusalIsReported(t *testing.T) {
 	if !errors.As(err, new(*RefusedError)) {
 		t.Fatalf("%v", err)
 	}
-	if b.report.Refusal == "" || b.report.State != system.Refused || b.view.Synchronized {
-		t.Errorf("state %v, refusal %q, view %+v", b.report.State, b.report.Refusal, b.view)
+	if b.report.Refusal.Text == "" || b.report.State != system.Refused || b.view.Synchronized {
+		t.Errorf("state %v, refusal %q, view %+v", b.report.State, b.report.Refusal.Text, b.view)
 	}
 }
 
