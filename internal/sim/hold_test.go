@@ -248,12 +248,12 @@ func TestUnset_NeverServed(t *testing.T) {
 // next step a first one.
 func TestUnset_NoWayRoundTheLimits(t *testing.T) {
 	w := site(t, 48, 3, 0, func(p *system.Params) {
-		p.LastRight, p.StartupSpent = time.Date(2026, 3, 1, 11, 59, 0, 0, time.UTC), true
+		p.LastRight, p.StartupSpent = time.Date(2026, 3, 1, 12, 3, 0, 0, time.UTC), true
 	})
 	c := w.Clients[0]
-	w.RunFor(10 * time.Minute)
+	w.RunFor(4 * time.Minute)
 	w.lie(3, -900*time.Second)
-	w.RunFor(20 * time.Minute)
+	w.RunFor(8 * time.Minute)
 	w.lie(3, 30*24*time.Hour)
 	w.RunFor(time.Hour)
 	if c.Report().State != system.Refused || len(c.Steps) != 2 {

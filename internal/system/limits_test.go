@@ -170,6 +170,7 @@ func TestUnauthenticatedStepsPerDay(t *testing.T) {
 		{23 * time.Hour, 20 * ms, false, LimitUnauthenticated},
 		{24 * time.Hour, 20 * ms, false, LimitUnauthenticated},
 		{25*time.Hour + 2*time.Minute, 300 * sec, false, LimitNone},
+		{26 * time.Hour, 900 * sec, true, LimitNone},
 		{30 * time.Hour, 800 * sec, false, LimitUnauthenticated},
 		{30 * time.Hour, -700 * sec, false, LimitNone},
 		{50*time.Hour + 2*time.Minute, 300 * sec, false, LimitNone}, // the other 300 are over, 700 are not

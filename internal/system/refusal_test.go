@@ -171,22 +171,24 @@ func TestHold_ClaimGoesAway(t *testing.T) {
 func TestHold_SetByAnOperator(t *testing.T) {
 	for name, params := range map[string]func(*Params){
 		"single":      nil,
-		"accumulated": func(p *Params) { p.AccumulatedSteps = sec },
-		"a day's":     func(p *Params) { p.UnauthenticatedSteps = 0 },
+		"accumulated": func(p *Params) { p.AccumulatedSteps = 60 * ms },
+		"a day's":     func(p *Params) { p.UnauthenticatedSteps = 60 * ms },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, ids := synchronized(t, 3, nil, params)
+			b.truth += 50 * ms
+			b.poll(20, nil, ids...)
 			b.truth -= 5000 * sec
 			b.poll(100, nil, ids...)
 			if b.sys.State() != Refused {
 				t.Fatalf("state %v", b.sys.State())
 			}
-			b.apply(ntp.LedgerEntry{Step: -5000 * sec, Foreign: true})
+			b.apply(ntp.LedgerEntry{Step: -5000*sec + 50*ms, Foreign: true})
 			b.epoch++
 			b.handle(ForeignStep{})
 			b.poll(20, nil, ids...)
-			if r := b.sys.Report(); r.State != Synchronized || r.Refusal != (Refusal{}) {
-				t.Errorf("state %v, refusal %+v", r.State, r.Refusal)
+			if r := b.sys.Report(); r.State != Synchronized || r.Refusal != (Refusal{}) || r.Steps != 2 {
+				t.Errorf("state %v, refusal %+v, %d steps", r.State, r.Refusal, r.Steps)
 			}
 		})
 	}
