@@ -21,7 +21,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 SYSCONFDIR ?= /etc
 
-.PHONY: build demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate mutants soak fuzz cover keys bench-server man install clean
+.PHONY: build demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate mutants soak fuzz cover keys bench-server bench-handshake man install clean
 
 # The first build compiles Go's standard library, too, which takes a minute or two: it says how far it is.
 build:
@@ -122,6 +122,11 @@ keys:
 
 bench-server:
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/server/... ./internal/udp/... ./internal/nts/...
+
+# Key exchange under floods of handshakes that are never finished, daemon and pool: what honest users and NTP get of it
+# (row KS18). The machine must be idle. Needs root.
+bench-handshake:
+	NTPD_BENCH=1 CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m -v -run KS18_Flood ./internal/e2e
 
 # `make install` needs no Go when the programs are newer than their sources: root often has none in its PATH.
 $(PROGRAMS): $(SOURCES)
