@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -157,8 +158,9 @@ func defaultBase() string {
 	if fork, err := git("merge-base", "HEAD", "origin/main"); err == nil && fork != head {
 		return fork
 	}
-	date, _ := git("log", "-1", "--format=%cI")
-	if before, err := git("log", "-1", "--format=%H", "--until", date+" - 1 day"); err == nil && before != "" {
+	date, _ := git("log", "-1", "--format=%ct")
+	seconds, _ := strconv.ParseInt(date, 10, 64)
+	if before, err := git("log", "-1", "--format=%H", fmt.Sprint("--until=", seconds-86400)); err == nil && before != "" {
 		return before
 	}
 	root, _ := git("rev-list", "--max-parents=0", "-1", "HEAD")

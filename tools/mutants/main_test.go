@@ -105,3 +105,32 @@ func TestTry(t *testing.T) {
 		t.Errorf("a test that is not there: %v", err)
 	}
 }
+
+// TestDefaultBase: without a branch to compare with, what changed is what the last day's commits did.
+func TestDefaultBase(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+	for _, name := range []string{"GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"} {
+		t.Setenv(name, "t")
+	}
+	run := func(args ...string) {
+		t.Helper()
+		if _, err := git(args...); err != nil {
+			t.Fatalf("git %v: %v", args, err)
+		}
+	}
+	run("init", "-q")
+	for _, c := range []struct{ file, date string }{
+		{"old.go", "2026-11-01T12:00:00Z"}, {"new.go", "2026-11-10T08:00:00Z"}, {"newest.go", "2026-11-10T12:00:00Z"},
+	} {
+		if err := os.WriteFile(c.file, []byte("package m\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("GIT_COMMITTER_DATE", c.date)
+		run("add", c.file)
+		run("commit", "-q", "-m", c.file)
+	}
+	if files, err := changed(""); err != nil || !slices.Equal(files, []string{"new.go", "newest.go"}) {
+		t.Errorf("changed %v, %v", files, err)
+	}
+}
