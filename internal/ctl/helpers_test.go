@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/ntp"
@@ -117,7 +118,7 @@ func observed(t *testing.T, next func() *observe.Snapshot) (path string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = observe.Serve(ctx, ln, next) }()
+	go func() { defer close(done); _ = observe.Serve(ctx, ln, next, zerolog.Nop()) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return path
 }

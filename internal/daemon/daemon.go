@@ -17,6 +17,7 @@ import (
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/timekeeper"
 )
@@ -37,7 +38,7 @@ type Daemon struct {
 	keys     *keyring // nil without a server
 	servers  []*listener
 	ke       []*keListener
-	observe  *observer // nil without a socket
+	observe  *program.Part // the observation socket; nil without observation-path
 	unlock   func()
 	claims   *assoc.Claims
 	statuses *assoc.Statuses
@@ -94,7 +95,7 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 		g.start("NTS key exchange on "+k.cfg.Listen.String(), k.run)
 	}
 	if d.observe != nil {
-		g.start("observation socket", d.observe.run)
+		g.start("observation socket", d.observe.Run)
 	}
 	d.startWatchers(g, jumped)
 	for i, src := range d.cfg.Sources {
@@ -175,7 +176,7 @@ func (d *Daemon) close() {
 		k.close()
 	}
 	if d.observe != nil {
-		d.observe.close()
+		d.observe.Close()
 	}
 	if d.unlock != nil {
 		d.unlock()

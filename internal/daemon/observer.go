@@ -7,36 +7,37 @@ import (
 	"time"
 
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/version"
 )
 
-// observer is the observation socket and the snapshot behind it. It reads atomic pointers and counters only.
-type observer struct {
-	ln net.Listener
-	d  *Daemon
-}
+// observer is the snapshot behind the observation socket. It reads atomic pointers and counters only.
+type observer struct{ d *Daemon }
 
+// openObserver tries the socket. The daemon runs without one that cannot be had.
 func (d *Daemon) openObserver() error {
 	path := d.cfg.Observability.ObservationPath
 	if path == "" {
 		return nil
 	}
-	ln, err := observe.Listen(path, d.cfg.Observability.ObservationPermissions)
-	if err != nil {
+	var ln net.Listener
+	log := logging.Target(d.log, logtarget.Observer)
+	d.observe = program.NewPart("the observation socket "+path, log, func() (err error) {
+		ln, err = observe.Listen(path, d.cfg.Observability.ObservationPermissions)
 		return err
-	}
-	d.observe = &observer{ln: ln, d: d}
+	}, func(ctx context.Context) error {
+		return observe.Serve(ctx, ln, (&observer{d}).snapshot, log)
+	})
+	_ = d.observe.Try()
 	return nil
 }
-
-func (o *observer) run(ctx context.Context) error { return observe.Serve(ctx, o.ln, o.snapshot) }
-
-func (o *observer) close() { _ = o.ln.Close() }
 
 // snapshot composes what readers see.
 func (o *observer) snapshot() *observe.Snapshot {

@@ -35,7 +35,7 @@ func start(t *testing.T, next func() *observe.Snapshot) (addr string, stop func(
 		if err != nil {
 			t.Fatal(err)
 		}
-		wg.Go(func() { _ = observe.Serve(ctx, uds, next) })
+		wg.Go(func() { _ = observe.Serve(ctx, uds, next, zerolog.Nop()) })
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

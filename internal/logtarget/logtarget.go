@@ -11,6 +11,7 @@ const (
 	Server      = "ntpd::daemon::server"           // NTP server
 	KeyExchange = "ntpd::daemon::keyexchange"      // NTS-KE server
 	KeySet      = "ntpd::daemon::nts_key_provider" // cookie keys and their file
+	Observer    = "ntpd::daemon::observer"         // observation socket
 	PoolKE      = "nts_pool_ke"                    // nts-pool-ke
 	Exporter    = "ntp_metrics_exporter"           // ntp-metrics-exporter
 )

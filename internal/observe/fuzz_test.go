@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // pipes is a listener whose connections are made in memory.
@@ -54,7 +56,7 @@ func FuzzClients(f *testing.F) {
 		ln := newPipes()
 		ctx, cancel := context.WithCancel(context.Background())
 		result := make(chan error, 1)
-		go func() { result <- Serve(ctx, ln, sample) }()
+		go func() { result <- Serve(ctx, ln, sample, zerolog.Nop()) }()
 		defer func() {
 			cancel()
 			if err := <-result; err != nil {

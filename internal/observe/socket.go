@@ -11,8 +11,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // Limits of the socket (docs/rules/control.md#socket).
@@ -23,13 +26,14 @@ const (
 	maxSnapshot   = 1 << 20                // bytes that a reader accepts
 	lengthPrefix  = 8
 	acceptBackoff = 100 * time.Millisecond // after an accept error such as EMFILE
+	bugGap        = time.Minute            // between two lines about panics, which a reader may be able to repeat
 )
 
 // ErrOccupied says that the socket path is something that we did not make and must not remove.
-var ErrOccupied = errors.New("exists and is not a socket")
+var ErrOccupied = errors.New("exists and is not a socket; change observation-path, or remove it")
 
 // ErrInUse says that another process serves the socket.
-var ErrInUse = errors.New("another process serves this socket")
+var ErrInUse = errors.New("another process serves this socket; change observation-path, or stop that process")
 
 // Listen makes the socket with the given permissions. It is created under a umask that never lets it be wider
 // than that, so no chmod by path is needed (row X04). A stale socket is replaced; a file, a link or
@@ -62,20 +66,51 @@ func removeStale(path string) error {
 	if st.Mode()&fs.ModeSocket == 0 {
 		return ErrOccupied
 	}
-	c, err := net.DialTimeout("unix", path, writeTimeout)
-	if err == nil {
-		c.Close()
-		return ErrInUse
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
+	served, err := served(path)
+	if err != nil {
 		return err
+	}
+	if served {
+		return ErrInUse
 	}
 	return os.Remove(path)
 }
 
+// served reports whether a process has the socket, without that process noticing: an observer that is connected to and
+// left at once may end over it (ntpd-rs's does). A datagram socket cannot be connected to a stream socket, and the
+// kernel says so only if that socket lives (unix(7): EPROTOTYPE); that of a process that is gone refuses (ECONNREFUSED).
+func served(path string) (bool, error) {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
+	if err != nil {
+		return false, fmt.Errorf("look who serves it: %w", err)
+	}
+	defer syscall.Close(fd)
+	switch err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: path}); {
+	case err == nil, errors.Is(err, syscall.EPROTOTYPE):
+		return true, nil
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return false, nil
+	default:
+		return false, fmt.Errorf("look who serves it: %w", err)
+	}
+}
+
+// answer writes one snapshot. A panic in making it is a bug that costs this reader and nobody else.
+func answer(c net.Conn, snapshot func() *Snapshot, log zerolog.Logger) {
+	defer c.Close()
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("bug: a reader of the observation socket got nothing")
+		}
+	}()
+	_ = c.SetDeadline(time.Now().Add(writeTimeout))
+	_ = Write(c, snapshot())
+}
+
 // Serve owns the listener and hands every client one snapshot; it never reads. It stops when ctx ends and then
-// waits for its clients, which is writeTimeout at most.
-func Serve(ctx context.Context, ln net.Listener, snapshot func() *Snapshot) error {
+// waits for its clients, which is writeTimeout at most. log hears of bugs, at most once a minute.
+func Serve(ctx context.Context, ln net.Listener, snapshot func() *Snapshot, log zerolog.Logger) error {
+	log = log.Sample(&zerolog.BurstSampler{Burst: 1, Period: bugGap})
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
 	permits := make(chan struct{}, maxClients)
@@ -107,9 +142,7 @@ func Serve(ctx context.Context, ln net.Listener, snapshot func() *Snapshot) erro
 		}
 		go func() {
 			defer func() { <-permits }()
-			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(writeTimeout))
-			_ = Write(c, snapshot())
+			answer(c, snapshot, log)
 		}()
 	}
 }

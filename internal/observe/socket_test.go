@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 func sample() *Snapshot {
@@ -33,7 +35,7 @@ func serve(t *testing.T) (path string, stop func()) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, ln, sample) }()
+	go func() { done <- Serve(ctx, ln, sample, zerolog.Nop()) }()
 	return path, func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -153,4 +155,115 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("decoded snapshot does not encode: %v", err)
 		}
 	})
+}
+
+// TestListen_LiveSocketIsNotDisturbed: whoever serves the socket does not even see that somebody looked. An observer of
+// ntpd-rs ends over a reader that leaves at once.
+func TestListen_LiveSocketIsNotDisturbed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "observe")
+	owner, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	before, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := Listen(path, 0o600); !errors.Is(err, ErrInUse) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if after, err := os.Lstat(path); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the owner's socket was replaced: %v", err)
+	}
+	_ = owner.SetDeadline(time.Now().Add(20 * time.Millisecond)) // what was connected before is accepted at once
+	if c, err := owner.Accept(); err == nil {
+		c.Close()
+		t.Error("the owner was connected to")
+	}
+}
+
+// TestServe_SlowReaderLosesItsPlace: readers of a snapshot that no buffer holds, who do not read, have given all places
+// back after the time of one write.
+func TestServe_SlowReaderLosesItsPlace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "observe")
+	ln, err := Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := sample()
+	large.Suite.Refusal = strings.Repeat("x", maxSnapshot*3/4)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, ln, func() *Snapshot { return large }, zerolog.Nop()) }()
+	for range maxClients {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil { // it has its place
+			t.Fatal(err)
+		}
+	}
+	if _, err := Read(t.Context(), path); err == nil {
+		t.Error("a ninth reader was served")
+	}
+	deadline := time.Now().Add(10 * writeTimeout)
+	for {
+		s, err := Read(t.Context(), path)
+		if err == nil {
+			if len(s.Suite.Refusal) != len(large.Suite.Refusal) {
+				t.Error("cut short")
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("readers that do not read still have every place: %v", err)
+		}
+		time.Sleep(writeTimeout / 10)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServe_PanicCostsItsReader: a bug in making a snapshot costs the reader who asked, who sees no snapshot, and the next
+// one is served.
+func TestServe_PanicCostsItsReader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "observe")
+	ln, err := Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	calls := 0
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Serve(ctx, ln, func() *Snapshot {
+			if calls++; calls <= 3 {
+				panic("injected")
+			}
+			return sample()
+		}, zerolog.New(&log))
+	}()
+	for range 3 {
+		if _, err := Read(t.Context(), path); err == nil {
+			t.Error("a snapshot out of a panic")
+		}
+	}
+	if _, err := Read(t.Context(), path); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "bug: a reader"); n != 1 || !strings.Contains(log.String(), "socket_test.go") {
+		t.Errorf("said %d times, or without the place: %s", n, log.String())
+	}
 }

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/version"
 )
 
@@ -25,22 +25,18 @@ type observer struct {
 	started time.Time
 }
 
-// serveSocket opens the observation socket, if one is wanted, and owns it until ctx ends. Users are served without it,
-// too: what is in its way is logged.
-func (o *observer) serveSocket(ctx context.Context, tasks *sync.WaitGroup) {
+// socket is the observation socket; nil if none is wanted. Users are served without it, too.
+func (o *observer) socket() *program.Part {
 	cfg := &o.p.snap.Load().cfg
 	if cfg.ObservationPath == "" {
-		return
+		return nil
 	}
-	ln, err := observe.Listen(cfg.ObservationPath, cfg.ObservationPermissions)
-	if err != nil {
-		o.p.log.Warn().Str("error", err.Error()).Msg("the pool cannot be observed, see observation-path")
-		return
-	}
-	tasks.Go(func() {
-		if err := observe.Serve(ctx, ln, o.snapshot); err != nil {
-			o.p.log.Warn().Str("error", err.Error()).Msg("the pool can no longer be observed")
-		}
+	var ln net.Listener
+	return program.NewPart("the observation socket "+cfg.ObservationPath, o.p.log, func() (err error) {
+		ln, err = observe.Listen(cfg.ObservationPath, cfg.ObservationPermissions)
+		return err
+	}, func(ctx context.Context) error {
+		return observe.Serve(ctx, ln, o.snapshot, o.p.log)
 	})
 }
 

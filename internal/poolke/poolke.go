@@ -84,7 +84,10 @@ func (p *Pool) Run(ctx context.Context) error {
 	stop, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { p.reloadLoop(stop) })
-	(&observer{p: p, loop: loop, address: address, started: time.Now()}).serveSocket(stop, &tasks)
+	if socket := (&observer{p: p, loop: loop, address: address, started: time.Now()}).socket(); socket != nil {
+		_ = socket.Try()
+		tasks.Go(func() { _ = socket.Run(stop) })
+	}
 	err = loop.Serve(ctx, ln)
 	cancel()
 	tasks.Wait()
