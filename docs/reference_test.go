@@ -116,8 +116,8 @@ func full() *observe.Snapshot {
 		Sources: []observe.Source{{NTSCookies: &n, Measured: true}},
 		Servers: []observe.Server{{}},
 		Suite: observe.Suite{
-			RefusedSteps: map[string]uint64{"x": 1}, KeyExchange: map[string]uint64{"x": 1}, KeyExchangeServers: []observe.KeyExchangeServer{{}}, Verdicts: map[string]uint64{"x": 1}, KeySetAge: 1,
-			VirtualTruth: &observe.VirtualTruth{}, EstimateKnown: true,
+			RefusedSteps: map[string]uint64{"x": 1}, KeyExchange: map[string]uint64{"x": 1}, KeyExchangeServers: []observe.KeyExchangeServer{{CertificateNotAfter: 1}}, Verdicts: map[string]uint64{"x": 1}, KeySetAge: 1,
+			VirtualTruth: &observe.VirtualTruth{}, EstimateKnown: true, Parts: []observe.Part{{Name: "x"}},
 		},
 	}
 	return s

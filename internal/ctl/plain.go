@@ -17,6 +17,7 @@ import (
 func plainStatus(s *observe.Snapshot, p painter) string {
 	var b strings.Builder
 	b.WriteString(systemBlock(s, p))
+	b.WriteString(downBlock(s, p))
 	b.WriteString(sourceBlock(s, p))
 	b.WriteString(serverBlock(s, p))
 	b.WriteString(keyExchangeBlock(s, p))
@@ -46,6 +47,31 @@ func systemBlock(s *observe.Snapshot, p painter) string {
 		[]cell{left("Root:").in(bold), left(fmt.Sprintf("delay %s, dispersion %s", secs(s.System.RootDelay), secs(u.RootDispersion)))},
 		[]cell{left("Daemon:").in(bold), left(daemonLine(s))})
 	return table(rows, "", p)
+}
+
+// downBlock names the listeners and sockets that are down, and certificates about to end; empty where all is well.
+func downBlock(s *observe.Snapshot, p painter) (text string) {
+	for i := range s.Suite.Parts {
+		d := &s.Suite.Parts[i]
+		if d.Up {
+			continue
+		}
+		text += p.paint("Down:", bad) + " " + clean(d.Name)
+		if d.Down > 0 {
+			text += " for " + span(time.Duration(d.Down*1e9))
+		}
+		text += ": " + clean(d.Reason) + "\n"
+	}
+	for i := range s.Suite.KeyExchangeServers {
+		k := &s.Suite.KeyExchangeServers[i]
+		if notice := expiry(s, k.CertificateNotAfter); notice != "" {
+			text += p.paint("Certificate:", bad) + " of " + clean(k.Address) + ": " + notice + "\n"
+		}
+	}
+	if text != "" {
+		text = "\n" + text
+	}
+	return text
 }
 
 func synchronised(u *observe.Suite) cell {

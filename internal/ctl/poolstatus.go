@@ -7,7 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/version"
 )
 
 // poolStatus is the status of nts-pool-ke for a person.
@@ -19,7 +22,19 @@ func poolStatus(s *observe.Snapshot, p painter) string {
 		{left("Users:").in(bold), left(occurred(s.Pool.Outcomes, "none yet"))},
 		{left("Connections:").in(bold), left(connections(c))},
 	}
+	if notice := expiry(s, s.Pool.CertificateNotAfter); notice != "" {
+		rows = append(rows, []cell{left("Certificate:").in(bold), left(notice).in(bad)})
+	}
 	return table(rows, "", p) + timeSourceBlock(s, p)
+}
+
+// expiry is what is to be said of a certificate that ends at notAfter, in Unix seconds, at the time of the snapshot; empty if
+// nothing is, or if there is no certificate.
+func expiry(s *observe.Snapshot, notAfter int64) string {
+	if notAfter == 0 {
+		return ""
+	}
+	return program.ExpiryNotice(time.Unix(notAfter, 0), ntp.Timestamp(s.Program.Now.Timestamp).Time(version.Built()))
 }
 
 // connections says how many there are, and how many were shed.

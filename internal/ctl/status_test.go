@@ -35,8 +35,11 @@ func busy() *observe.Snapshot {
 		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6, Reference: "192.0.2.1",
 			RootDispersion: 0.0021, EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 2,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 0}, KeySetAge: 3600,
-			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 2, Connections: observe.Connections{Accepted: 5, Full: 1, Open: 3}}},
-			ConsensusLost:      1, LoopsDetected: 2,
+			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 2, CertificateNotAfter: 1795600000 + 5*86400, Connections: observe.Connections{Accepted: 5, Full: 1, Open: 3}}},
+			Parts: []observe.Part{{Name: "the NTP server on [::]:123", Up: true},
+				{Name: "the NTS key exchange on 192.0.2.9:4460", Reason: "certificate expired on 2026-01-01; renew\x1b it", Down: 17},
+				{Name: "the NTP server on 192.0.2.9:123", Reason: "no interface has the listen address"}},
+			ConsensusLost: 1, LoopsDetected: 2,
 			VirtualTruth: &observe.VirtualTruth{Offset: 3e-6, Frequency: -2e-8}},
 	}
 }
@@ -44,9 +47,10 @@ func busy() *observe.Snapshot {
 // pooling is a snapshot of nts-pool-ke.
 func pooling() *observe.Snapshot {
 	return &observe.Snapshot{
-		Program: observe.Program{Version: "1.2.3", UptimeSeconds: 3725.25},
+		Program: observe.Program{Version: "1.2.3", UptimeSeconds: 3725.25, Now: observe.At(ntp.FromUnix(1795600000, 0))},
 		Pool: &observe.Pool{
-			Address: "[::]:4460", Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7},
+			CertificateNotAfter: 1795600000 - 86400,
+			Address:             "[::]:4460", Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7},
 			Outcomes: map[string]uint64{"served": 20, "no_server": 0, "tls_failed": 3},
 			Servers: []observe.PoolServer{
 				{Server: "a.example:4460", Breaker: observe.BreakerClosed, Known: true, Dialect: "iana", Protocols: []uint16{0}, Algorithms: []uint16{15, 30},

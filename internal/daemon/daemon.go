@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,7 @@ type Daemon struct {
 	servers  []*listener
 	ke       []*keListener
 	observe  *program.Part // the observation socket; nil without observation-path
+	group    *group        // while Run runs
 	unlock   func()
 	claims   *assoc.Claims
 	statuses *assoc.Statuses
@@ -73,6 +75,7 @@ func New(cfg *config.Config, deps Deps) (*Daemon, error) {
 func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	defer d.close()
 	g := newGroup(ctx, *target(d.log, logtarget.System))
+	d.group = g
 	// The state keeper outlives the others, so that the timekeeper's last offer is written.
 	stateCtx, endState := context.WithCancel(context.WithoutCancel(ctx))
 	stateDone := make(chan struct{})
@@ -85,17 +88,9 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	if d.keys != nil {
 		g.start("keyring", d.keys.run)
 	}
-	provision(d.workers())
-	for _, s := range d.servers {
-		for _, w := range s.workers {
-			g.start("server "+s.address.String(), w.run)
-		}
-	}
-	for _, k := range d.ke {
-		g.start("NTS key exchange on "+k.cfg.Listen.String(), k.run)
-	}
-	if d.observe != nil {
-		g.start("observation socket", d.observe.Run)
+	provision(len(d.servers) * runtime.NumCPU())
+	for _, p := range d.parts() {
+		g.start(p.Name, p.Run)
 	}
 	d.startWatchers(g, jumped)
 	for i, src := range d.cfg.Sources {
@@ -107,14 +102,6 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	d.notify.ready() // before whatever else the service manager hears
 	g.start("service manager", d.notify.run)
 	return g.wait()
-}
-
-// workers counts the threads that will sit in a receive call.
-func (d *Daemon) workers() (n int) {
-	for _, s := range d.servers {
-		n += len(s.workers)
-	}
-	return n
 }
 
 // openTimekeeper takes the clock. With sources and clock control that needs CAP_SYS_TIME; the error says what to do
@@ -169,14 +156,8 @@ func restoreFrequency(c clock.Clock, f float64) error {
 
 // close releases what New opened; it may be called twice and on a half-built daemon.
 func (d *Daemon) close() {
-	for _, s := range d.servers {
-		s.close()
-	}
-	for _, k := range d.ke {
-		k.close()
-	}
-	if d.observe != nil {
-		d.observe.Close()
+	for _, p := range d.parts() {
+		p.Close()
 	}
 	if d.unlock != nil {
 		d.unlock()
@@ -201,6 +182,9 @@ func (d *Daemon) startWatchers(g *group, jumped chan<- struct{}) {
 	})
 	if len(d.cfg.Servers) > 0 {
 		g.start("address watcher", d.watchAddresses)
+	}
+	if len(d.ke) > 0 {
+		g.start("certificate watcher", d.watchCertificates)
 	}
 }
 

@@ -3,9 +3,9 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -24,23 +24,22 @@ import (
 
 // keListener is one [[nts-ke-server]]: its socket, its certificate and who may ask as a pool.
 type keListener struct {
-	cfg    config.KEServer
-	ln     net.Listener
-	server *ke.Server
-	log    zerolog.Logger
+	address netip.AddrPort
+	part    *program.Part
+	ln      net.Listener // from opening to serving
+	server  *ke.Server
+	log     zerolog.Logger
 
-	cert   atomic.Pointer[tls.Certificate]
+	cfg    atomic.Pointer[config.KEServer] // as of the latest reload
+	cert   atomic.Pointer[tls.Certificate] // nil while there is none that can be used
 	leaves atomic.Pointer[[][]byte]
 	tokens atomic.Pointer[[]secret.Bytes]
 }
 
-func (d *Daemon) openKE(c config.KEServer) (*keListener, error) {
-	k := &keListener{cfg: c, log: logging.Target(d.log, logtarget.KeyExchange)}
-	swap, err := k.prepare(c, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	swap()
+// newKE makes the part of one [[nts-ke-server]], down as yet.
+func (d *Daemon) newKE(c config.KEServer) *keListener {
+	k := &keListener{address: c.Listen, log: logging.Target(d.log, logtarget.KeyExchange)}
+	k.cfg.Store(&c)
 	k.server = ke.NewServer(ke.ServerConfig{
 		Certificate: k.cert.Load,
 		PoolLeaves:  func() [][]byte { return *k.leaves.Load() },
@@ -50,12 +49,23 @@ func (d *Daemon) openKE(c config.KEServer) (*keListener, error) {
 		KeySet: func() *nts.KeySet { return d.keySet.Load() },
 		Rand:   d.deps.Rand, Log: k.log, Now: time.Now,
 	})
-	ln, err := accept.Listen(context.Background(), c.Listen.String())
+	k.part = program.NewPart("the NTS key exchange on "+c.Listen.String(), k.log, func() error { return k.open(d.believed()) }, k.serve)
+	return k
+}
+
+// open reads the certificate and listens.
+func (k *keListener) open(now time.Time) error {
+	swap, err := k.prepare(*k.cfg.Load(), now)
 	if err != nil {
-		return nil, fmt.Errorf("NTS key exchange: %w", err)
+		return err
 	}
+	ln, err := accept.Listen(context.Background(), k.address.String())
+	if err != nil {
+		return fmt.Errorf("NTS key exchange: %w", err)
+	}
+	swap()
 	k.ln = ln
-	return k, nil
+	return nil
 }
 
 // longLived translates the number of the configuration, where 0 is none and the default is filled in, for ke, where 0
@@ -75,29 +85,32 @@ func (k *keListener) prepare(c config.KEServer, now time.Time) (swap func(), err
 		return nil, fmt.Errorf("nts-ke-server %s: %w", c.Listen, err)
 	}
 	return func() {
+		k.cfg.Store(&c)
 		k.cert.Store(cert)
 		k.leaves.Store(&c.PoolCertificates)
 		k.tokens.Store(&c.PoolTokens)
 	}, nil
 }
 
-func (k *keListener) run(ctx context.Context) error {
-	k.log.Info().Str("addr", k.cfg.Listen.String()).Msg("NTS key exchange listening")
+func (k *keListener) serve(ctx context.Context) error {
+	k.log.Info().Str("addr", k.address.String()).Msg("NTS key exchange listening")
 	err := k.server.Serve(ctx, k.ln)
-	if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-func (k *keListener) close() { _ = k.ln.Close() }
-
 // connections is what the snapshot tells of this listener.
 func (k *keListener) connections() observe.KeyExchangeServer {
 	c := k.server.Counters()
-	return observe.KeyExchangeServer{
-		Address: k.cfg.Listen.String(), Connections: observe.Connections(c.Accept), Kept: c.Kept, KeyExports: c.Exports,
+	row := observe.KeyExchangeServer{
+		Address: k.address.String(), Connections: observe.Connections(c.Accept), Kept: c.Kept, KeyExports: c.Exports,
 	}
+	if cert := k.cert.Load(); cert != nil {
+		row.CertificateNotAfter = cert.Leaf.NotAfter.Unix()
+	}
+	return row
 }
 
 // addCounters adds the outcomes of this listener to the sum over all.

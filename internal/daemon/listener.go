@@ -4,18 +4,23 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"runtime"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/system"
@@ -35,12 +40,16 @@ const (
 // listener is one [[server]]: its sockets, one for each CPU, and their counters.
 type listener struct {
 	address  netip.AddrPort
-	workers  []*worker
+	part     *program.Part
 	counters []*server.Counters
 	access   atomic.Pointer[server.Access] // swapped at a reload
+	workers  atomic.Pointer[[]*worker]     // nil until the address could be had
+	absent   atomic.Bool                   // no interface has the address now
 }
 
-// openServers binds every listen address and, if there is anybody to serve cookies to, the cookie keys.
+// openServers loads the cookie keys, if there is anybody to serve cookies to, and binds every listen address. One that
+// cannot be had yet, and a key exchange whose certificate cannot be used, stay down (missing); what another program has,
+// or this user may not have, is an error.
 func (d *Daemon) openServers() error {
 	if len(d.cfg.Servers) > 0 || len(d.cfg.KEServers) > 0 {
 		d.keys = &keyring{
@@ -53,23 +62,34 @@ func (d *Daemon) openServers() error {
 		}
 	}
 	for _, s := range d.cfg.Servers {
-		l, err := d.openListener(s)
+		l, err := d.newListener(s)
 		if err != nil {
 			return err
 		}
 		d.servers = append(d.servers, l)
-	}
-	for _, k := range d.cfg.KEServers {
-		l, err := d.openKE(k)
-		if err != nil {
+		if err := l.part.Try(); err != nil && !missing(err) {
 			return err
 		}
-		d.ke = append(d.ke, l)
+	}
+	for _, c := range d.cfg.KEServers {
+		k := d.newKE(c)
+		d.ke = append(d.ke, k)
+		if err := k.part.Try(); err != nil && !missing(err) {
+			return err
+		}
 	}
 	return nil
 }
 
-func (d *Daemon) openListener(s config.Server) (*listener, error) {
+// missing reports whether what kept a listener from its start may come by itself or by the hand of an operator while the
+// daemon runs (config.Checks, "down"): a certificate, an address, an address family, an interface.
+func missing(err error) bool {
+	return errors.As(err, new(*program.ConfigError)) || errors.Is(err, udp.ErrNoInterface) ||
+		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)
+}
+
+// newListener makes the part of one [[server]], down as yet.
+func (d *Daemon) newListener(s config.Server) (*listener, error) {
 	lists, err := server.NewAccess(s.Deny, &s.Allow)
 	if err != nil {
 		return nil, fmt.Errorf("server %s: %w", s.Listen, err)
@@ -78,36 +98,79 @@ func (d *Daemon) openListener(s config.Server) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	limiter := server.NewRateLimiter(server.RateLimit{
+	conf := s.Responder
+	conf.Access = lists
+	conf.Limiter = server.NewRateLimiter(server.RateLimit{
 		Prefixes: s.RateLimitSlots, Interval: s.RateLimitSpacing, Burst: rateBurst, Seed: [2]uint64{seed[0], seed[1]},
 	})
-	var kisses *server.RateLimiter
 	if s.RateLimitKiss {
-		kisses = server.NewKissLimiter(s.RateLimitSlots, [2]uint64{seed[1], seed[0]})
-	}
-	sockets, err := udp.Listen(udp.ListenConfig{
-		Address: s.Listen, Sockets: runtime.NumCPU(), V6Only: d.alsoIPv4(s.Listen),
-		Clock: udp.Clock{Now: d.readClock, Map: d.mapStamp},
-	})
-	if err != nil {
-		return nil, err
+		conf.KissRate = server.NewKissLimiter(s.RateLimitSlots, [2]uint64{seed[1], seed[0]})
 	}
 	l := &listener{address: s.Listen}
 	l.access.Store(lists)
+	for range runtime.NumCPU() {
+		l.counters = append(l.counters, new(server.Counters))
+	}
+	l.part = program.NewPart("the NTP server on "+s.Listen.String(), logging.Target(d.log, logtarget.Server),
+		func() error { return d.bind(l, conf, seed[2]) }, func(ctx context.Context) error { return d.serve(ctx, l) })
+	return l, nil
+}
+
+// bind opens the sockets of a listener and makes their workers.
+func (d *Daemon) bind(l *listener, conf server.Config, seed uint64) error {
+	sockets, err := udp.Listen(udp.ListenConfig{
+		Address: l.address, Sockets: len(l.counters), V6Only: d.alsoIPv4(l.address),
+		Clock: udp.Clock{Now: d.readClock, Map: d.mapStamp},
+	})
+	if err != nil {
+		return err
+	}
+	workers := make([]*worker, 0, len(sockets))
 	for i, sock := range sockets {
-		conf := s.Responder
-		conf.Access, conf.Limiter, conf.KissRate = lists, limiter, kisses
-		conf.Rand, conf.Seed = bufio.NewReaderSize(d.deps.Rand, nonceBuffer), seed[2]+uint64(i)
-		c := new(server.Counters)
-		l.counters = append(l.counters, c)
-		l.workers = append(l.workers, &worker{
-			socket: sock, counters: c, view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
+		conf.Rand, conf.Seed = bufio.NewReaderSize(d.deps.Rand, nonceBuffer), seed+uint64(i)
+		workers = append(workers, &worker{
+			socket: sock, counters: l.counters[i], view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
 			log:       logging.Target(d.log, logtarget.Server),
 			responder: server.NewResponder(conf),
 		})
 	}
-	return l, nil
+	l.workers.Store(&workers)
+	l.see(d.log, sockets[0].Absent())
+	return nil
 }
+
+// serve starts the workers of a listener, which end with ctx, and waits for that. A worker that fails is a bug and ends
+// the daemon.
+func (d *Daemon) serve(ctx context.Context, l *listener) error {
+	workers := *l.workers.Load()
+	if ctx.Err() != nil {
+		for _, w := range workers {
+			_ = w.socket.Close()
+		}
+		return nil
+	}
+	for _, w := range workers {
+		d.group.start("server "+l.address.String(), w.run)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// see notes whether any interface has the listen address, and says so when that changes. The sockets are bound all the
+// same and serve as soon as one has.
+func (l *listener) see(log zerolog.Logger, absent bool) {
+	if l.absent.Swap(absent) == absent {
+		return
+	}
+	if absent {
+		target(log, logtarget.Server).Warn().Stringer("addr", l.address).Msg(noInterface)
+	} else {
+		target(log, logtarget.Server).Info().Stringer("addr", l.address).Msg("an interface has the listen address, serving")
+	}
+}
+
+// noInterface says what is wrong with an address that could be bound and that nobody can reach.
+const noInterface = "no interface has the listen address; it serves as soon as one has"
 
 // alsoIPv4 reports whether the same port is listened on for all of IPv4 separately, so that an IPv6 wildcard
 // socket must not take that traffic.
@@ -139,12 +202,6 @@ func (d *Daemon) seeds() (s [3]uint64, err error) {
 	return s, nil
 }
 
-func (l *listener) close() {
-	for _, w := range l.workers {
-		_ = w.socket.Close()
-	}
-}
-
 // watchAddresses owns nothing but its ticker: it tells the system process the host's addresses, so that a source
 // that follows us is recognised (row C27). It stops when ctx ends.
 func (d *Daemon) watchAddresses(ctx context.Context) error {
@@ -153,6 +210,10 @@ func (d *Daemon) watchAddresses(ctx context.Context) error {
 	for {
 		// Loopback is left out: a daemon on this host that is asked through 127.0.0.1 is another daemon, not us.
 		own := slices.DeleteFunc(resolve.OwnAddresses(), netip.Addr.IsLoopback)
+		for _, l := range d.servers {
+			a := l.address.Addr().Unmap()
+			l.see(d.log, l.part.Down() == nil && !a.IsUnspecified() && !a.IsLoopback() && !slices.Contains(own, a.WithZone("")))
+		}
 		select {
 		case d.tk.inbox <- message(system.Addresses{List: own}):
 		case <-ctx.Done():

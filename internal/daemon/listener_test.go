@@ -28,11 +28,14 @@ func responders(t *testing.T, rnd io.Reader, text string) (list []*server.Respon
 	}
 	cfg.Servers[0].Listen = netip.MustParseAddrPort("127.0.0.1:0")
 	d := &Daemon{cfg: cfg, deps: Deps{Log: zerolog.Nop(), Rand: rnd}}
-	l, err := d.openListener(cfg.Servers[0])
+	l, err := d.newListener(cfg.Servers[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range l.workers {
+	if err := l.part.Try(); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range *l.workers.Load() {
 		list = append(list, w.responder)
 		t.Cleanup(func() { _ = w.socket.Close() })
 	}

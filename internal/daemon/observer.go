@@ -118,7 +118,7 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		Synchronized: v.Synchronized, State: rep.State.String(), Clock: d.clockName(), Frequency: rep.Applied,
 		Offset: rep.Offset.Seconds(), Uncertainty: rep.OffsetSigma.Seconds(),
 		RootDispersion: v.RootDispersion(now).Seconds(), Reference: refText(v.Stratum, v.RefID),
-		KeyExchange: map[string]uint64{}, KeyExchangeServers: []observe.KeyExchangeServer{}, Verdicts: map[string]uint64{},
+		Parts: d.shownParts(time.Now()), KeyExchange: map[string]uint64{}, KeyExchangeServers: []observe.KeyExchangeServer{}, Verdicts: map[string]uint64{},
 		EstimateKnown: rep.EstimateKnown, FrequencyError: rep.Applied - rep.Frequency, FrequencyUncertainty: rep.FreqSigma,
 		Selected: rep.Selected, Candidates: rep.Candidates,
 		ConsensusLost: rep.ConsensusLost, LoopsDetected: rep.LoopsDetected, WrongEpoch: rep.WrongEpoch, InLeap: rep.InLeap,
@@ -165,8 +165,10 @@ func (l *listener) totals() (t server.Totals) {
 
 // dropped is what the kernel dropped before the workers saw it.
 func (l *listener) dropped() (n uint64) {
-	for _, w := range l.workers {
-		n += w.socket.Dropped()
+	if workers := l.workers.Load(); workers != nil {
+		for _, w := range *workers {
+			n += w.socket.Dropped()
+		}
 	}
 	return n
 }

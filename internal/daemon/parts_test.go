@@ -2,7 +2,12 @@ package daemon
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +19,11 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/suite"
+	"ntp-daemon/internal/system"
+	"ntp-daemon/internal/testca"
+	"ntp-daemon/internal/version"
 )
 
 // logLines is a log that a test reads while the daemon writes.
@@ -34,8 +44,9 @@ func (l *logLines) String() string {
 	return l.b.String()
 }
 
-// run starts a daemon with that configuration; stop ends it and reports its error.
-func run(t *testing.T, text string) (d *Daemon, log *logLines, stop func() error) {
+// run starts a daemon with that configuration, after what befalls the machine once that has been read; stop ends it and
+// reports its error.
+func run(t *testing.T, text string, befall ...func()) (d *Daemon, log *logLines, stop func() error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ntp.toml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -44,6 +55,9 @@ func run(t *testing.T, text string) (d *Daemon, log *logLines, stop func() error
 	cfg, _, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range befall {
+		f()
 	}
 	log = new(logLines)
 	d, err = New(cfg, Deps{Log: zerolog.New(log), Rand: rand.Reader, OpenClock: openClock})
@@ -116,5 +130,138 @@ func TestObserver_NeverEndsADaemon(t *testing.T) {
 	}
 	if err := stopFirst(); err != nil {
 		t.Error(err)
+	}
+}
+
+// certificate writes a certificate that ends then, and its key, in dir.
+func certificate(t *testing.T, ca *testca.CA, dir string, notAfter time.Time) {
+	t.Helper()
+	leaf := ca.Leaf("localhost")
+	chain, key := testca.Files(t, ca.Custom(leaf.PrivateKey.(crypto.Signer), func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-100*time.Hour), notAfter
+	}, "localhost"))
+	put(t, filepath.Join(dir, "chain.pem"), chain)
+	put(t, filepath.Join(dir, "key.pem"), key)
+}
+
+// keyExchange is the configuration of a server with a key exchange whose files are in dir.
+func keyExchange(dir string, ntp, ke int) string {
+	return fmt.Sprintf("[[server]]\nlisten = \"127.0.0.1:%d\"\n[[nts-ke-server]]\nlisten = \"127.0.0.1:%d\"\nntp-port = %d\n"+
+		"certificate-chain-path = %q\nprivate-key-path = %q\n[synchronization]\nclock = \"virtual\"\nlocal-stratum = 3\n",
+		ntp, ke, ntp, filepath.Join(dir, "chain.pem"), filepath.Join(dir, "key.pem"))
+}
+
+// partOf is what readers see of the part with that word in its name.
+func partOf(t *testing.T, d *Daemon, word string) observe.Part {
+	t.Helper()
+	for _, p := range (&observer{d}).snapshot().Suite.Parts {
+		if strings.Contains(p.Name, word) {
+			return p
+		}
+	}
+	t.Fatalf("no part %q", word)
+	return observe.Part{}
+}
+
+// TestKeyExchange_BadCertificateCostsItsListener: whatever is wrong with the certificate of a key exchange, the daemon
+// starts, NTP is served, and the key exchange says what is wrong; it comes up when that is mended, by itself or at once by
+// a reload.
+func TestKeyExchange_BadCertificateCostsItsListener(t *testing.T) {
+	ca := testca.New(t)
+	for story, spoil := range map[string]func(dir string){
+		"expired": func(dir string) { certificate(t, ca, dir, time.Now().Add(-time.Hour)) },
+		"missing": func(dir string) { _ = os.Remove(filepath.Join(dir, "chain.pem")) },
+		"no PEM":  func(dir string) { put(t, filepath.Join(dir, "chain.pem"), []byte("x")) },
+		"mismatched": func(dir string) {
+			_, key := testca.Files(t, ca.Leaf("localhost"))
+			put(t, filepath.Join(dir, "key.pem"), key)
+		},
+	} {
+		t.Run(story, func(t *testing.T) {
+			dir := t.TempDir()
+			certificate(t, ca, dir, time.Now().Add(time.Hour))
+			at := suite.FreePort(t)
+			d, log, stop := run(t, keyExchange(dir, suite.FreePort(t), at), func() { spoil(dir) })
+			if p := partOf(t, d, "key exchange"); p.Up || !strings.Contains(p.Reason, dir) {
+				t.Errorf("%+v", p)
+			}
+			if p := partOf(t, d, "NTP server"); !p.Up {
+				t.Errorf("%+v", p)
+			}
+			if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", at)); err == nil {
+				c.Close()
+				t.Error("it listens")
+			}
+			certificate(t, ca, dir, time.Now().Add(30*24*time.Hour))
+			d.reload()
+			eventually(t, "the key exchange", func() bool { return partOf(t, d, "key exchange").Up })
+			c, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", at), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost", NextProtos: []string{"ntske/1"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+			if err := stop(); err != nil || strings.Count(log.String(), "is down") != 1 || !strings.Contains(log.String(), "is up again") {
+				t.Errorf("%v: %s", err, log.String())
+			}
+		})
+	}
+}
+
+// TestCertificates_WarnedOf: one that ends within 14 days is named in the log once, and its end is in the snapshot.
+func TestCertificates_WarnedOf(t *testing.T) {
+	dir, end := t.TempDir(), time.Now().Add(5*24*time.Hour)
+	certificate(t, testca.New(t), dir, end)
+	d, log, stop := run(t, keyExchange(dir, suite.FreePort(t), suite.FreePort(t)))
+	eventually(t, "the warning", func() bool { return strings.Contains(log.String(), "certificate expires on") })
+	if s := (&observer{d}).snapshot(); s.Suite.KeyExchangeServers[0].CertificateNotAfter != end.Unix() {
+		t.Errorf("%+v", s.Suite.KeyExchangeServers)
+	}
+	if err := stop(); err != nil || !strings.Contains(log.String(), filepath.Join(dir, "chain.pem")) {
+		t.Error(err, log.String())
+	}
+}
+
+// TestBelieved: certificates are judged by the clock as the sources put it right, and never by one that nobody has set.
+func TestBelieved(t *testing.T) {
+	d, _, _ := run(t, "[synchronization]\nclock = \"virtual\"\n")
+	off := func(offset time.Duration, known bool) time.Duration {
+		d.report.Store(&system.Report{EstimateKnown: known, Offset: offset})
+		return d.believed().Sub(d.wall()).Round(time.Second)
+	}
+	if got := off(50*time.Hour, true); got != 50*time.Hour {
+		t.Errorf("a clock that is 50 h behind is put right by %v", got)
+	}
+	if got := off(50*time.Hour, false); got != 0 {
+		t.Errorf("without an estimate by %v", got)
+	}
+	if d.report.Store(&system.Report{EstimateKnown: true, Offset: -80 * 365 * 24 * time.Hour}); !d.believed().Equal(version.Built()) {
+		t.Errorf("a clock that shows %v is believed", d.believed())
+	}
+}
+
+// TestListener_AddressThatNoInterfaceHas: it costs its listener, which readers see, with its reason; the others serve.
+func TestListener_AddressThatNoInterfaceHas(t *testing.T) {
+	d, log, stop := run(t, fmt.Sprintf("[[server]]\nlisten = \"192.0.2.77:%d\"\n[[server]]\nlisten = \"[fe80::1%%nosuch0]:%d\"\n"+
+		"[[server]]\nlisten = \"127.0.0.1:%d\"\n[synchronization]\nclock = \"virtual\"\n", suite.FreePort(t), suite.FreePort(t), suite.FreePort(t)))
+	for word, want := range map[string]string{"192.0.2.77": noInterface, "nosuch0": "no such network interface", "127.0.0.1": ""} {
+		if p := partOf(t, d, word); p.Up != (want == "") || !strings.Contains(p.Reason, want) {
+			t.Errorf("%+v, want %q", p, want)
+		}
+	}
+	if err := stop(); err != nil || !strings.Contains(log.String(), noInterface) {
+		t.Errorf("%v: %s", err, log.String())
+	}
+}
+
+// What another program has is no part to wait for: a second NTP server ends at the start and says why.
+func TestListener_TakenEndsTheStart(t *testing.T) {
+	text := fmt.Sprintf("[[server]]\nlisten = \"127.0.0.1:%d\"\n[synchronization]\nclock = \"virtual\"\n", suite.FreePort(t))
+	run(t, text)
+	cfg, _, err := config.Parse("ntp.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(cfg, Deps{Log: zerolog.Nop(), Rand: rand.Reader, OpenClock: openClock}); ExitCode(err) != program.ExitUnavailable {
+		t.Errorf("exit code %d: %v", ExitCode(err), err)
 	}
 }

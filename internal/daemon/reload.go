@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -52,6 +51,9 @@ func (d *Daemon) reload() {
 	for _, swap := range swaps {
 		swap()
 	}
+	for _, p := range d.parts() {
+		p.Again()
+	}
 	if !d.levelFixed {
 		zerolog.SetGlobalLevel(next.Observability.LogLevel)
 	}
@@ -63,11 +65,15 @@ func (d *Daemon) reload() {
 func (d *Daemon) prepareSwaps(next *config.Config) (swaps []func(), err error) {
 	for _, k := range d.ke {
 		for _, c := range next.KEServers {
-			if c.Listen != k.cfg.Listen {
+			if c.Listen != k.address {
 				continue
 			}
-			swap, err := k.prepare(c, time.Now())
-			if err != nil {
+			swap, err := k.prepare(c, d.believed())
+			switch {
+			case err == nil:
+			case k.cert.Load() == nil: // it is down: there is nothing that could stay as it is
+				swap = func() { k.cfg.Store(&c) }
+			default:
 				return nil, err
 			}
 			swaps = append(swaps, swap)

@@ -205,11 +205,13 @@ func TestListener_Dropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &listener{}
+	var workers []*worker
 	for _, s := range sockets {
-		l.workers = append(l.workers, &worker{socket: s})
+		workers = append(workers, &worker{socket: s})
+		defer s.Close()
 	}
-	defer l.close()
+	l := &listener{}
+	l.workers.Store(&workers)
 	if n := l.dropped(); n != 0 {
 		t.Errorf("%d dropped at the start", n)
 	}

@@ -42,8 +42,10 @@ func busy() *observe.Snapshot {
 			EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 1,
 			RefusedSteps: map[string]uint64{"single-step-panic-threshold": 2}, UnauthenticatedSteps: 3.5, ClockUnset: true,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 1}, Verdicts: map[string]uint64{"answered": 17, "bad length": 3},
-			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 8, KeyExports: 9,
+			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 8, KeyExports: 9, CertificateNotAfter: 1803816000,
 				Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7}}},
+			Parts: []observe.Part{{Name: "the NTP server on [::]:123", Up: true},
+				{Name: "the NTS key exchange on [::]:4460", Reason: "certificate expired", Down: 17}},
 			ConsensusLost: 13, LoopsDetected: 14, WrongEpoch: 15, InLeap: 16,
 			KeySetAge: 3600, VirtualTruth: &observe.VirtualTruth{Offset: 3e-6, Frequency: -2e-8}},
 	}
@@ -55,7 +57,8 @@ func pooling() *observe.Snapshot {
 		Program: observe.Program{Version: "1.2.3", BuildCommit: "abc1234", BuildCommitDate: "2026-11-25", UptimeSeconds: 60},
 		Pool: &observe.Pool{
 			Address: "[::]:4460", Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7},
-			Outcomes: map[string]uint64{"served": 20, "no_server": 0, "tls_failed": 3},
+			CertificateNotAfter: 1803816000,
+			Outcomes:            map[string]uint64{"served": 20, "no_server": 0, "tls_failed": 3},
 			Servers: []observe.PoolServer{
 				{Server: "a.example:4460", Breaker: observe.BreakerClosed, Known: true, Dialect: "iana", Protocols: []uint16{0}, Algorithms: []uint16{15, 30},
 					Exchanges: map[string]uint64{"served": 20, "no_server": 0}},

@@ -65,6 +65,18 @@ var own = []family{
 		})},
 	{"ntp_daemon_key_exchange_exports_total", "TLS sessions that a client's keys were made from.", counter, none,
 		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) { emit(float64(r.KeyExports), at) })},
+	{"ntp_daemon_key_exchange_certificate_expiry_timestamp_seconds", "End of the certificate that the key exchange shows, in seconds since 1970; left out while there is none.", gauge, seconds,
+		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) {
+			if r.CertificateNotAfter != 0 {
+				emit(float64(r.CertificateNotAfter), at)
+			}
+		})},
+	{"ntp_daemon_part_up", "Whether a listener or socket is up; one that is down is tried again.", gauge, none,
+		func(s *observe.Snapshot, emit emitter) {
+			for i := range s.Suite.Parts {
+				emit(one(s.Suite.Parts[i].Up), label{"part", s.Suite.Parts[i].Name})
+			}
+		}},
 	{"ntp_daemon_server_verdicts_total", "Packets to the NTP server by what became of them.", counter, none,
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.Verdicts, "verdict", emit) }},
 	{"ntp_daemon_server_dropped_packets_total", "Packets that the kernel dropped before the server saw them, nearly always for a full receive buffer; not among the received ones.", counter, none,

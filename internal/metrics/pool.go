@@ -11,6 +11,8 @@ var pool = []family{
 		func(s *observe.Snapshot, emit emitter) { connectionEvents(&s.Pool.Connections, emit) }},
 	{"nts_pool_active_connections", "Connections now: open, in_use (those that hold a place).", gauge, none,
 		func(s *observe.Snapshot, emit emitter) { connectionsNow(&s.Pool.Connections, emit) }},
+	{"nts_pool_certificate_expiry_timestamp_seconds", "End of the certificate that users and time sources are shown, in seconds since 1970.", gauge, seconds,
+		func(s *observe.Snapshot, emit emitter) { emit(float64(s.Pool.CertificateNotAfter)) }},
 	{"nts_pool_server_exchanges_total", "Users' exchanges with the time source by how they ended.", counter, none,
 		func(s *observe.Snapshot, emit emitter) {
 			for i := range s.Pool.Servers {

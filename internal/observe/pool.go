@@ -18,6 +18,8 @@ type KeyExchangeServer struct {
 	Connections Connections `json:"connections"`
 	Kept        int         `json:"kept_connections"` // of pools, now
 	KeyExports  uint64      `json:"key_exports"`      // TLS sessions that a client's keys were made from
+
+	CertificateNotAfter int64 `json:"certificate_not_after"` // end of the certificate in use, Unix seconds; 0: there is none
 }
 
 // Pool is the state of nts-pool-ke. It holds no user's address, and neither keys, tokens nor cookies.
@@ -26,6 +28,8 @@ type Pool struct {
 	Connections Connections       `json:"connections"`
 	Outcomes    map[string]uint64 `json:"outcomes"` // of users' exchanges, by name
 	Servers     []PoolServer      `json:"servers"`  // time sources, in configuration order
+
+	CertificateNotAfter int64 `json:"certificate_not_after"` // end of the certificate in use, Unix seconds
 }
 
 // PoolServer is what a pool knows of one time source. Counters begin anew when a reload changes its entry.

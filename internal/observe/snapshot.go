@@ -100,6 +100,14 @@ type ServerStats struct {
 	NTSNAK         uint64 `json:"nts_nak_packets"`
 }
 
+// Part is what a program can do without for a while: a listener, a socket.
+type Part struct {
+	Name   string  `json:"name"`
+	Up     bool    `json:"up"`
+	Reason string  `json:"reason"`       // why it is down, and what would help; empty when it is up
+	Down   float64 `json:"down_seconds"` // since when
+}
+
 // Suite is what ntpd-rs does not report.
 type Suite struct {
 	Synchronized   bool              `json:"synchronized"`
@@ -121,6 +129,7 @@ type Suite struct {
 	VirtualTruth   *VirtualTruth     `json:"virtual,omitempty"` // only with clock = "virtual"
 
 	KeyExchangeServers []KeyExchangeServer `json:"key_exchange_servers"` // in configuration order
+	Parts              []Part              `json:"parts"`                // listeners and sockets, in configuration order
 
 	Selected   int `json:"selected_sources"`  // that the clock follows now
 	Candidates int `json:"candidate_sources"` // that had a vote on it

@@ -31,10 +31,11 @@ const (
 
 // Config is everything a pool front end is told. Zero limits mean the defaults.
 type Config struct {
-	Listen      netip.AddrPort
-	Certificate *tls.Certificate // shown to users and, as client certificate, to time sources; Leaf set
-	Roots       *x509.CertPool   // for time sources; nil: the system's
-	Backends    []pool.Backend   // may be empty: every user then gets error 2
+	Listen          netip.AddrPort
+	CertificatePath string           // of Certificate, for messages
+	Certificate     *tls.Certificate // shown to users and, as client certificate, to time sources; Leaf set
+	Roots           *x509.CertPool   // for time sources; nil: the system's
+	Backends        []pool.Backend   // may be empty: every user then gets error 2
 
 	// ProxyPeers are the load balancers whose PROXY protocol headers are believed. Not empty: every connection
 	// must come from one of them and begin with a header. Empty: headers are not understood.
@@ -101,7 +102,7 @@ func FromConfig(c *config.Pool, now time.Time) (Config, error) {
 		return Config{}, err
 	}
 	return Config{
-		Listen: c.Listen, Certificate: cert, Roots: c.Roots, Backends: c.Servers, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers,
+		Listen: c.Listen, Certificate: cert, CertificatePath: c.CertificateChainPath, Roots: c.Roots, Backends: c.Servers, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers,
 		ObservationPath: c.Observability.ObservationPath, ObservationPermissions: c.Observability.ObservationPermissions,
 	}, nil
 }

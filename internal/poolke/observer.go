@@ -45,7 +45,7 @@ func (o *observer) snapshot() *observe.Snapshot {
 	now := time.Now()
 	pool := &observe.Pool{
 		Address: o.address.String(), Connections: observe.Connections(o.loop.Counters()), Outcomes: o.p.tally.read(),
-		Servers: []observe.PoolServer{},
+		Servers: []observe.PoolServer{}, CertificateNotAfter: o.p.snap.Load().cfg.Certificate.Leaf.NotAfter.Unix(),
 	}
 	for _, u := range o.p.snap.Load().upstreams {
 		pool.Servers = append(pool.Servers, u.observed(now))

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/program"
 )
 
 // Deps is the outside world. The zero value of every field but Log is useful.
@@ -52,6 +54,9 @@ type Pool struct {
 // New checks the configuration as a whole. Nothing is opened.
 func New(c Config, d Deps) (*Pool, error) {
 	p := &Pool{deps: d, gate: ke.NewGate(0), throttle: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logtarget.PoolKE)}
+	if p.deps.Now == nil {
+		p.deps.Now = time.Now
+	}
 	if p.deps.Listen == nil {
 		p.deps.Listen = accept.Listen
 	}
@@ -60,7 +65,7 @@ func New(c Config, d Deps) (*Pool, error) {
 		return nil, err
 	}
 	p.snap.Store(s)
-	p.tls = ke.ServerTLS(func() *tls.Certificate { return p.snap.Load().cfg.Certificate }, d.Now)
+	p.tls = ke.ServerTLS(func() *tls.Certificate { return p.snap.Load().cfg.Certificate }, p.deps.Now)
 	return p, nil
 }
 
@@ -106,24 +111,42 @@ func bound(ln net.Listener, configured netip.AddrPort) netip.AddrPort {
 	return configured
 }
 
-// reloadLoop owns the replacement of the snapshot; it stops when ctx ends.
+// reloadLoop owns the replacement of the snapshot, and warns of a certificate that expires; it stops when ctx ends.
 func (p *Pool) reloadLoop(ctx context.Context) {
+	watch := program.NewExpiryWatch(p.log)
+	ticker := time.NewTicker(program.ExpiryInterval)
+	defer ticker.Stop()
 	for {
+		cfg := &p.snap.Load().cfg
+		watch.Look(cfg.CertificatePath, cfg.Certificate.Leaf, time.Now(), p.deps.Now())
 		select {
 		case <-ctx.Done():
 			return
+		case <-ticker.C:
+			continue
 		case <-p.deps.Reload:
 		}
-		c, err := p.deps.Load()
-		if err == nil {
-			err = p.Swap(c)
-		}
-		if err != nil {
+		if err := p.reload(); err != nil {
 			p.log.Error().Str("error", err.Error()).Msg("reload refused, the old configuration stays in use")
 			continue
 		}
 		p.log.Info().Int("servers", p.snap.Load().directory.Len()).Msg("configuration reloaded")
 	}
+}
+
+// reload loads the configuration and puts it into use. A panic in that is a bug that costs this reload (row L09).
+func (p *Pool) reload() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("bug: panic: %v", v)
+			p.log.Error().Str("panic", fmt.Sprint(v)).Bytes("stack", debug.Stack()).Msg("bug: reload ended by a panic")
+		}
+	}()
+	c, err := p.deps.Load()
+	if err != nil {
+		return err
+	}
+	return p.Swap(c)
 }
 
 // Swap replaces list, certificate, trusted load balancers and time limits for all users who come from now on, or nothing if

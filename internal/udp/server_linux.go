@@ -161,7 +161,7 @@ func sockaddr(a netip.AddrPort) (unix.Sockaddr, int, error) {
 		}
 		ifi, err := net.InterfaceByName(zone)
 		if err != nil {
-			return nil, 0, fmt.Errorf("interface %q: %w", zone, cause(err))
+			return nil, 0, fmt.Errorf("interface %q: %w", zone, ErrNoInterface)
 		}
 		sa.ZoneId = uint32(ifi.Index)
 	}

@@ -18,6 +18,8 @@ var (
 	ErrClosed = errors.New("socket closed")
 	// ErrInUse is wrapped by Listen when another socket has the address.
 	ErrInUse = errors.New("address already in use")
+	// ErrNoInterface is wrapped by Listen when the zone of the address names an interface that this host does not have.
+	ErrNoInterface = errors.New("no such network interface")
 )
 
 // Clock is the steered clock as the sockets need it.
