@@ -16,8 +16,9 @@ type schedule struct {
 
 // The schedules.
 var (
-	// keyExchangeSchedule is that of RFC 8915 §4.2 (row KC15).
-	keyExchangeSchedule = schedule{first: 10 * time.Second, factor: 1.5, ceiling: 432000 * time.Second}
+	// keyExchangeSchedule is that of RFC 8915 §4.2 (row KC15) with a lower ceiling: five days would leave a host
+	// without time for days after the server is back (docs/rules/client.md#back-offs).
+	keyExchangeSchedule = schedule{first: 10 * time.Second, factor: 1.5, ceiling: time.Hour}
 	// lookupSchedule starts fast, because at boot the network is often seconds away, and passes 60 s (C29). It stays
 	// within minutes, so that an outage of the name server is not stretched by hours. While nobody is reached it does not
 	// apply (failUnreachable).
@@ -46,19 +47,24 @@ func (b *backoff) fail(now time.Time, u float64) time.Duration {
 	return wait
 }
 
-// unreachableMost is the longest wait after an attempt that reached nobody: there is nobody to spare, and service should be
-// back within half a minute of the network's return (row L05).
-const unreachableMost = 10 * time.Second
+const (
+	// unreachableMost is the longest wait after an attempt that reached nobody: there is nobody to spare, and service should
+	// be back within half a minute of the network's return (row L05).
+	unreachableMost = 10 * time.Second
+	// silentMost is the same after requests that left this host and met silence while no source answers at all: the path is
+	// more likely dead than the server, and the clock should be followed again within two minutes of its return.
+	silentMost = time.Minute
+)
 
-// failUnreachable enters an attempt that reached nobody, and returns the wait that follows. It counts as a failure only as
-// long as the schedule is below unreachableMost.
-func (b *backoff) failUnreachable(now time.Time, u float64) time.Duration {
+// failUnreachable enters an attempt that reached nobody, and returns the wait that follows, most and jitter at the longest.
+// It counts as a failure only as long as the schedule is below that.
+func (b *backoff) failUnreachable(now time.Time, most time.Duration, u float64) time.Duration {
 	n := b.n
-	if wait := b.fail(now, u); wait < unreachableMost {
+	if wait := b.fail(now, u); wait < most {
 		return wait
 	}
 	b.n = n
-	wait := withJitter(unreachableMost, u)
+	wait := withJitter(most, u)
 	b.at = now.Add(wait)
 	return wait
 }

@@ -32,10 +32,3 @@ func (c *Claims) release(a netip.AddrPort) {
 	defer c.mu.Unlock()
 	delete(c.inUse, a)
 }
-
-// none reports whether no address is in use.
-func (c *Claims) none() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.inUse) == 0
-}

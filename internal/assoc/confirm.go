@@ -33,7 +33,7 @@ func (s *supervisor) confirm(ctx context.Context, now time.Time, f *found, m *me
 				s.end(ctx, o, "certificate not confirmed")
 			}
 		}
-		s.retry.fail(now, uniform(s.d.Rand))
+		s.servers.fail(now, uniform(s.d.Rand))
 		return
 	}
 	if s.sameServer(m, f) && (f.err != nil || slices.Contains(f.Addrs, m.addr)) {

@@ -30,6 +30,9 @@ type member struct {
 	need          source.Need // as last reported for that session
 	good          bool        // that session has had a good reply
 
+	keys backoff // of the searches for fresh keys
+	by   purpose // of the search that led to this session, or to the address
+
 	provisional bool // that session's certificate was judged as of the floor, see Bootstrap
 
 	replacement *member // started in its place, not proven yet; nil: none
@@ -46,7 +49,7 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	m := &member{
-		id: s.d.NextID(), addr: addr, name: name, swap: make(chan *nts.Session, 1), stop: cancel, done: make(chan struct{}),
+		id: s.d.NextID(), addr: addr, name: name, keys: backoff{schedule: keyExchangeSchedule}, swap: make(chan *nts.Session, 1), stop: cancel, done: make(chan struct{}),
 	}
 	log := logging.Target(s.d.Log, logtarget.System)
 	log.Info().Stringer("source_id", m.id).Stringer("addr", addr).Str("spawner", s.label()).Msg("new source")
@@ -117,5 +120,5 @@ func (m *member) renew(f *found) {
 		m.sessionNumber++ // the task counts only the sessions that it takes out
 	}
 	m.swap <- f.Session
-	m.need, m.good, m.provisional = source.NeedNothing, false, f.provisional
+	m.need, m.good, m.provisional, m.by = source.NeedNothing, false, f.provisional, f.purpose
 }

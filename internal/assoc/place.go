@@ -98,7 +98,7 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		return
 	}
 	// Nothing better: the source goes on trying where it is, and the gaps between our searches grow.
-	s.retry.fail(now, uniform(s.d.Rand))
+	s.backoff(f.purpose).fail(now, uniform(s.d.Rand))
 }
 
 // placeKnown starts a source at one of the addresses left from the latest look-up of a pool.
@@ -144,16 +144,20 @@ func (s *supervisor) sameServer(m *member, f *found) bool {
 // operator is reminded now and then.
 const failureQuiet = 15 * time.Minute
 
-// searchFailed makes the next attempt wait longer, unless the last one reached nobody. A silent name server counts as
-// nobody only while this daemon has no source at all (row L05): with one, the clock can wait, and a name server that is
-// slow because it is overloaded is spared (row C29).
+// searchFailed makes the next attempt wait longer, unless the last one reached nobody. Silence counts as nobody only
+// while no source of this daemon answers (row L05): with one, the clock can wait, and a server that is slow because it is
+// overloaded is spared (row C29).
 func (s *supervisor) searchFailed(now time.Time, f *found) {
 	repeated := s.failedStep == f.step && now.Sub(s.failedTold) < failureQuiet
 	var wait time.Duration
-	if noNetwork(f.err) || silentNames(f.err) && s.d.Claims.none() {
-		wait = s.retry.failUnreachable(now, uniform(s.d.Rand))
-	} else {
-		wait = s.retry.fail(now, uniform(s.d.Rand))
+	clock, u := s.backoff(f.purpose), uniform(s.d.Rand)
+	switch alone := !s.d.Statuses.answering(); {
+	case noNetwork(f.err), alone && silentNames(f.err):
+		wait = clock.failUnreachable(now, unreachableMost, u)
+	case alone && silentServer(f.err):
+		wait = clock.failUnreachable(now, silentMost, u)
+	default:
+		wait = clock.fail(now, u)
 	}
 	level := zerolog.DebugLevel
 	if !repeated {
@@ -174,6 +178,12 @@ func noNetwork(err error) bool { return hasErrno(err, syscall.ENETUNREACH, sysca
 func silentNames(err error) bool {
 	dns, ok := errors.AsType[*net.DNSError](err)
 	return ok && (dns.IsTimeout || hasErrno(err, syscall.ECONNREFUSED, syscall.EHOSTUNREACH))
+}
+
+// silentServer reports whether err is a connection that nobody answered.
+func silentServer(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial" && (op.Timeout() || hasErrno(err, syscall.EHOSTUNREACH))
 }
 
 // hasErrno finds an error of the system. Of one that ended a look-up the Go resolver keeps the text only.

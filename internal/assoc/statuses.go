@@ -39,3 +39,15 @@ func (s *Statuses) remove(id ntp.SourceID) {
 	defer s.mu.Unlock()
 	delete(s.of, id)
 }
+
+// answering reports whether any association has had a good reply to one of its last eight polls.
+func (s *Statuses) answering() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.of {
+		if st.Reachable() {
+			return true
+		}
+	}
+	return false
+}

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// deniedHold is how long a server that denied us is left alone (docs/rules/client.md#denied-hold).
+	// deniedHold is how long a server that denied us, authenticated, is left alone (docs/rules/client.md#denied-hold).
 	deniedHold = 4 * time.Hour
 	// unreachableHold is how long an address that proved dead is not tried again while there are others.
 	unreachableHold = time.Hour
@@ -49,6 +49,17 @@ const (
 // keys reports whether the goal is keys for a member that there is.
 func (g goal) keys() bool { return g == rekey || g == confirm }
 
+// lanes are the kinds of searches of which one each may be under way: for keys, and for servers.
+const lanes = 2
+
+// lane is the kind of search that the goal asks for.
+func (g goal) lane() int {
+	if g.keys() {
+		return 1
+	}
+	return 0
+}
+
 // purpose is the goal of a search and the member it is about; 0 with fill.
 type purpose struct {
 	goal goal
@@ -68,12 +79,14 @@ type supervisor struct {
 	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
 	knownAt time.Time
 
-	retry  backoff   // after failures
-	growAt time.Time // no search for more or other servers before; keys are renewed all the same
+	// Each kind of search has a clock and a place of its own, so that none waits for another (docs/rules/client.md#back-offs):
+	// servers are found by this back-off, the keys of a member are renewed by the member's.
+	servers   backoff
+	growAt    time.Time // no search for more or other servers before
+	searching [lanes]bool
 
 	failedStep string    // step of the last failure that was logged loudly
 	failedTold time.Time // and when
-	searching  bool      // a search is under way
 	warned     string    // refused addresses as last logged
 
 	quiet *logging.Limiter // for our own bugs; tasks use it, too
@@ -81,7 +94,7 @@ type supervisor struct {
 	reports chan report
 	results chan found
 	broken  chan error     // a task ended by a bug
-	tasks   sync.WaitGroup // tasks and the search
+	tasks   sync.WaitGroup // tasks and the searches
 }
 
 // Supervise runs the sources of one [[source]] block until ctx ends, and returns when everything it started has
@@ -92,13 +105,13 @@ func Supervise(ctx context.Context, src config.Source, spawner int, d Deps) erro
 		return err
 	}
 	s := &supervisor{
-		src: src, spawner: spawner, d: d.withDefaults(), reports: make(chan report), results: make(chan found, 1), broken: make(chan error, 1),
-		quiet: logging.NewLimiter(panicQuiet),
-		retry: backoff{schedule: lookupSchedule},
+		src: src, spawner: spawner, d: d.withDefaults(), reports: make(chan report), results: make(chan found, lanes), broken: make(chan error, 1),
+		quiet:   logging.NewLimiter(panicQuiet),
+		servers: backoff{schedule: lookupSchedule},
 	}
 	s.log = logging.Target(d.Log, logtarget.Spawn).With().Str("spawner", s.label()).Str("source", src.Name()).Logger()
 	if src.Mode.NTS() {
-		s.retry.schedule = keyExchangeSchedule
+		s.servers.schedule = keyExchangeSchedule
 	}
 	return s.run(ctx)
 }
@@ -127,8 +140,8 @@ func (s *supervisor) count() int {
 // label names the supervisor as the reference suite's logs do.
 func (s *supervisor) label() string { return fmt.Sprintf("SpawnerId(%d)", s.spawner) }
 
-// run owns the list of members, the retry schedule and what failed; tasks talk to it through reports, the one
-// search under way through results. It stops when ctx ends, or with the error of a task, and leaves nothing behind
+// run owns the list of members, the retry schedules and what failed; tasks talk to it through reports, the searches
+// under way, at most one for keys and one for servers, through results. It stops when ctx ends, or with the error of a task, and leaves nothing behind
 // that runs.
 func (s *supervisor) run(ctx context.Context) (err error) {
 	ctx, stop := context.WithCancel(ctx)
@@ -146,7 +159,7 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 		case r := <-s.reports:
 			s.heard(ctx, time.Now(), r)
 		case f := <-s.results:
-			s.searching = false
+			s.searching[f.purpose.goal.lane()] = false
 			s.apply(ctx, time.Now(), f)
 		case err = <-s.broken:
 			stop()
@@ -164,24 +177,30 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 	return err
 }
 
-// plan starts the next search if one is wanted and due, and returns how long to wait otherwise.
+// plan starts the searches that are wanted and due, and returns how long to wait for the next one.
 func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
-	for !s.searching {
-		p, ok := s.wanted()
-		if !ok {
-			return idle
+	wait := idle
+	for again := true; again; {
+		again, wait = false, idle
+		for _, p := range s.wanted() {
+			lane := p.goal.lane()
+			if s.searching[lane] {
+				continue
+			}
+			if w := s.dueAt(p).Sub(now); w > 0 {
+				wait = min(wait, w)
+				continue
+			}
+			if lane == fill.lane() && s.placeKnown(ctx, now, p) {
+				again = true // what is wanted has changed
+				break
+			}
+			s.searching[lane] = true
+			denied := s.denied(now, p)
+			s.tasks.Go(func() { s.results <- s.search(ctx, p, denied) })
 		}
-		if wait := s.dueAt(p.goal).Sub(now); wait > 0 {
-			return wait
-		}
-		if !p.goal.keys() && s.placeKnown(ctx, now, p) {
-			continue
-		}
-		s.searching = true
-		denied := s.denied(now, p)
-		s.tasks.Go(func() { s.results <- s.search(ctx, p, denied) })
 	}
-	return idle
+	return wait
 }
 
 // search runs one search; a panic in it is one that failed (L09).
@@ -191,21 +210,23 @@ func (s *supervisor) search(ctx context.Context, p purpose, denied []string) (f 
 	return search(ctx, &s.src, &s.d, p, denied)
 }
 
-// dueAt is when a search with that goal may start; zero: at once.
-func (s *supervisor) dueAt(g goal) time.Time {
+// dueAt is when a search may start; zero: at once.
+func (s *supervisor) dueAt(p purpose) time.Time {
 	switch {
-	case g == confirm:
+	case p.goal == confirm:
 		return time.Time{} // it happens once for each source, and until then a stranger may have a say
-	case !g.keys() && s.growAt.After(s.retry.at):
+	case p.goal == rekey:
+		return s.find(p.id).keys.at
+	case s.growAt.After(s.servers.at):
 		return s.growAt
 	}
-	return s.retry.at
+	return s.servers.at
 }
 
-// wanted says what is missing, most urgent first: certainty, keys, then sources, then better servers.
-func (s *supervisor) wanted() (purpose, bool) {
+// wanted lists what is missing, most urgent first: certainty, keys, then sources, then better servers.
+func (s *supervisor) wanted() (list []purpose) {
 	if m := s.unconfirmed(); m != nil {
-		return purpose{confirm, m.id}, true
+		list = append(list, purpose{confirm, m.id})
 	}
 	standing := 0
 	for _, m := range s.members {
@@ -213,18 +234,26 @@ func (s *supervisor) wanted() (purpose, bool) {
 			standing++
 		}
 		if m.need == source.NeedKeyExchange && m.replacement == nil {
-			return purpose{rekey, m.id}, true
+			list = append(list, purpose{rekey, m.id})
 		}
 	}
 	if standing < s.count() {
-		return purpose{goal: fill}, true
+		list = append(list, purpose{goal: fill})
 	}
 	for _, m := range s.members {
 		if m.need == source.NeedReplace && m.replacement == nil {
-			return purpose{replace, m.id}, true
+			list = append(list, purpose{replace, m.id})
 		}
 	}
-	return purpose{}, false
+	return list
+}
+
+// backoff is the clock of the searches of that purpose.
+func (s *supervisor) backoff(p purpose) *backoff {
+	if m := s.find(p.id); m != nil && p.goal.keys() {
+		return &m.keys
+	}
+	return &s.servers
 }
 
 // denied lists the names that a pool is asked not to return, as it wrote them: those held, then those that failed; at
@@ -256,7 +285,7 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 	m.need = r.need
 	if r.good && !m.good {
 		m.good = true
-		s.retry.succeed()
+		s.backoff(m.by).succeed()
 		s.failedStep = ""
 		s.proven(ctx, now, m)
 	}
@@ -268,8 +297,15 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 			s.end(ctx, m.replacement, "not needed")
 		}
 	case before == source.NeedNothing && !m.good:
-		// It never worked with these keys or at this address, so finding it was one more failure.
-		s.retry.fail(now, uniform(s.d.Rand))
+		// It never worked with these keys or at this address, so finding it was one more failure, though not one of the
+		// name of a pool, which may have better ones. Keys that were renewed in vain count for the search that comes now, too:
+		// it asks the same key exchange server.
+		if m.by.goal.keys() {
+			m.keys.fail(now, uniform(s.d.Rand))
+		}
+		if s.src.Mode != source.ModePool {
+			s.servers.fail(now, uniform(s.d.Rand))
+		}
 		if s.isReplacement(m) {
 			s.discard(ctx, now, m, s.deadHold(), "unreachable")
 		}
@@ -299,11 +335,11 @@ func (s *supervisor) proven(ctx context.Context, now time.Time, m *member) {
 	}
 }
 
-// refused ends a source whose server wants none of us, or is not to be believed, and keeps away for hours.
+// refused ends a source whose server wants none of us, which it proved, or is not to be believed, and keeps away for hours.
 func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need source.Need) {
 	hold := withJitter(deniedHold, uniform(s.d.Rand))
 	if !m.good {
-		s.retry.fail(now, uniform(s.d.Rand))
+		s.servers.fail(now, uniform(s.d.Rand))
 	}
 	s.discard(ctx, now, m, hold, need.String())
 	single := !s.src.Mode.Plural()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -297,26 +298,47 @@ func TestServer_FollowsItsName(t *testing.T) {
 	})
 }
 
-func TestServer_DeniedIsRetriedAfterHours(t *testing.T) {
-	bubble(t, func(t *testing.T, r *testbed) {
-		r.names.set("ntp.example", "192.0.2.1")
-		r.net.set("192.0.2.1:123", kissHost(ntp.KissDENY))
-		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
-		pass(3 * time.Hour)
-		at := r.net.requests("192.0.2.1:123")
-		if len(at) > 8 || at[len(at)-1].Sub(at[0]) > 2*time.Minute {
-			t.Errorf("%d requests over %v", len(at), at[len(at)-1].Sub(at[0]))
-		}
-		removed := of[system.Removed](r.recorder)
-		if len(removed) != 1 || removed[0].Reason != "access denied" {
-			t.Errorf("removed %+v", removed)
-		}
-		r.net.set("192.0.2.1:123", plainHost)
-		pass(3 * time.Hour)
-		if r.recorder.alive() == "" || r.recorder.measured(2) == 0 {
-			t.Error("not tried again after hours")
-		}
-	})
+// TestDenyOnPath: plain DENY from all sources for a while, which anyone on the path may write, costs minutes: no source is
+// given up, and the first good reply brings each back. However long it goes on, they are asked every few minutes, no more.
+func TestDenyOnPath(t *testing.T) {
+	for _, span := range []time.Duration{68 * time.Second, 3 * time.Hour} {
+		bubble(t, func(t *testing.T, r *testbed) {
+			addrs := []string{"192.0.2.1:123", "192.0.2.2:123", "192.0.2.3:123"}
+			serve := func(h host) {
+				for _, a := range addrs {
+					r.net.set(a, h)
+				}
+			}
+			serve(plainHost)
+			for i, mode := range []source.Mode{source.ModeServer, source.ModeServer, source.ModePool} {
+				name := fmt.Sprintf("s%d.example", i+1)
+				r.names.set(name, fmt.Sprintf("192.0.2.%d", i+1))
+				r.supervise(t, config.Source{Mode: mode, Host: name, Port: 123, Count: 1})
+			}
+			pass(12 * time.Second)
+			serve(kissHost(ntp.KissDENY))
+			pass(span)
+			for _, a := range addrs {
+				if n, most := len(r.net.requests(a)), 12+int(span/(8*time.Minute)); n > most {
+					t.Errorf("%s was asked %d times in %v of DENY, want at most %d", a, n, span, most)
+				}
+			}
+			serve(plainHost)
+			within := 70 * time.Second
+			if span > time.Hour {
+				within = 9 * time.Minute
+			}
+			pass(within)
+			if n := len(of[system.Removed](r.recorder)); n != 0 {
+				t.Errorf("%d sources were given up", n)
+			}
+			for id := ntp.SourceID(1); id <= 3; id++ {
+				if st, _ := r.statuses.Get(id); st.Reach&1 == 0 || st.Need != source.NeedNothing || st.Poll != 4 {
+					t.Errorf("source %d %v after %v of DENY: %+v", id, within, span, st)
+				}
+			}
+		})
+	}
 }
 
 func TestPool_DeniedMemberIsReplaced(t *testing.T) {
@@ -333,11 +355,11 @@ func TestPool_DeniedMemberIsReplaced(t *testing.T) {
 	})
 }
 
-// t_n of RFC 8915 §4.2.
+// t_n of RFC 8915 §4.2 with a ceiling of an hour.
 func leastWait(n int) time.Duration {
 	t := 10 * time.Second
 	for range n - 1 {
-		t = min(t*3/2, 432000*time.Second)
+		t = min(t*3/2, time.Hour)
 	}
 	return t
 }
@@ -696,6 +718,78 @@ func TestNTSPool_DeadMemberIsReplacedAndDenied(t *testing.T) {
 		pass(4 * time.Minute)
 		if got := r.recorder.alive(); got != "192.0.2.3:123 192.0.2.4:123" {
 			t.Errorf("sources %s; the first that failed must not come straight back", got)
+		}
+	})
+}
+
+// TestNTSPool_KeysBeforeMembers: of two sources one is dead, and finding another fails for days. When the good one loses
+// its cookie keys it has fresh ones within seconds: renewing keys does not wait for the search for servers.
+func TestNTSPool_KeysBeforeMembers(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		list := r.poolOf(2)
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Minute)
+		r.net.set("192.0.2.1:123", nil)
+		fresh := 0 // exchanges that asked for the good one again
+		r.ke.set(func(_ int, c ke.ClientConfig) (ke.Result, error) {
+			if slices.Contains(c.Denied, "s2.example") {
+				time.Sleep(5 * time.Second)
+				return ke.Result{}, errors.New("connection refused")
+			}
+			fresh++
+			return ke.Result{Session: list[1].session(), Server: "s2.example", ServerGiven: true, Port: 123}, nil
+		})
+		pass(72 * time.Hour)
+		gaps, at := time.Duration(0), r.ke.times()
+		for n := 1; n < len(at); n++ {
+			gaps = max(gaps, at[n].Sub(at[n-1]))
+		}
+		if fresh != 0 || gaps < time.Hour || gaps > 76*time.Minute {
+			t.Errorf("%d exchanges for keys in three days, the longest gap between searches is %v, want an hour", fresh, gaps)
+		}
+		list[1].forget()
+		lost, before := time.Now(), r.recorder.measured(2)
+		for st, _ := r.statuses.Get(2); st.Need != source.NeedKeyExchange && fresh == 0 && time.Since(lost) < time.Hour; st, _ = r.statuses.Get(2) {
+			pass(time.Second)
+		}
+		noticed := time.Now()
+		for r.recorder.measured(2) == before && time.Since(noticed) < time.Hour {
+			pass(time.Second)
+		}
+		if d := time.Since(noticed); d > 10*time.Second || fresh != 1 {
+			t.Errorf("%d exchanges; measured %v after the loss of the keys was known", fresh, d)
+		}
+	})
+}
+
+// TestNTS_BackAfterHours: nine hours in which whatever leaves this host is lost, key exchanges too, leave no source without
+// keys for longer than two minutes once the network is back.
+func TestNTS_BackAfterHours(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		s := newSecureHost(5)
+		r.names.set("ke.example", "192.0.2.1")
+		good := func(int, ke.ClientConfig) (ke.Result, error) {
+			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123}, nil
+		}
+		r.ke.set(good)
+		r.net.set("192.0.2.1:123", s.host)
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+		pass(time.Hour)
+		r.net.set("192.0.2.1:123", nil)
+		r.ke.set(func(int, ke.ClientConfig) (ke.Result, error) {
+			time.Sleep(5 * time.Second)
+			return ke.Result{}, fmt.Errorf("connect: %w", &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded})
+		})
+		pass(9 * time.Hour)
+		if n := len(r.ke.times()); n > 600 {
+			t.Errorf("%d exchanges in nine hours", n)
+		}
+		r.net.set("192.0.2.1:123", s.host)
+		r.ke.set(good)
+		before := r.recorder.measured(1)
+		pass(2 * time.Minute)
+		if n := r.recorder.measured(1) - before; n < 1 {
+			t.Errorf("%d measurements in two minutes", n)
 		}
 	})
 }

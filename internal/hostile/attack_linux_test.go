@@ -125,8 +125,8 @@ func TestC15_KissWithoutOrigin(t *testing.T) {
 }
 
 // TestC17_DenyOnPath: somebody on the path denies every request in the server's name. As long as the server's own
-// replies arrive the denial means nothing; once they are held back, too, the source is given up, not before three more
-// polls.
+// replies arrive the denial means nothing; once they are held back, too, and three more polls have confirmed it, the
+// source is asked a minute later only, and is not given up.
 func TestC17_DenyOnPath(t *testing.T) {
 	var mu sync.Mutex
 	swallow := false
@@ -158,16 +158,20 @@ func TestC17_DenyOnPath(t *testing.T) {
 	mu.Lock()
 	swallow = true
 	mu.Unlock()
-	c.wait("the end of the denied source", func(s *observe.Snapshot) bool { return source(s, far(1)) == nil })
+	c.wait("the rest of the denied source", func(s *observe.Snapshot) bool {
+		x := source(s, far(1))
+		return x != nil && x.PollInterval == 6
+	})
+	steady(c, 3*time.Second)
 	mu.Lock()
 	defer mu.Unlock()
 	if asked < 4 || asked > 5 {
-		t.Errorf("given up after %d denied polls, want the first and three more", asked)
+		t.Errorf("rests after %d denied polls, want the first and three more", asked)
 	}
 	if n := strings.Count(c.Log(), "source denied service"); n != 1 {
 		t.Errorf("%d lines about the denial", n)
 	}
-	c.wait("synchronisation with the others", func(s *observe.Snapshot) bool { return s.Suite.Synchronized && len(s.Sources) == 3 })
+	c.wait("synchronisation with the others", func(s *observe.Snapshot) bool { return s.Suite.Synchronized && len(s.Sources) == 4 })
 }
 
 // TestC14_RateOnPath: a RATE with the right origin is obeyed within the configured limits, and costs one log line.

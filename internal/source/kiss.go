@@ -18,11 +18,12 @@ var (
 )
 
 // kissState holds the kiss codes of unauthenticated packets, which take effect only when later polls stay without a
-// good reply: DENY and RSTR after denyConfirmations polls, a NAK after one. A good reply clears it.
+// good reply: after denyConfirmations polls a DENY or RSTR makes the supervisor look for another server, while this one is
+// still asked, if seldom; after one poll a NAK asks for new keys. A good reply clears it.
 type kissState struct {
 	denied    bool // a DENY or RSTR was received
 	confirmed int  // unanswered polls since then, the denied one not counted
-	stop      bool // the denial is confirmed, or was authenticated
+	stop      bool // a denial was authenticated
 	outside   bool // the first reply of a session was outside its certificate's validity
 	nak       bool // a request ended with nothing but a NAK (N14)
 	rekey     bool // so did a later one, or it was lost: the server has forgotten our keys
@@ -39,7 +40,7 @@ func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcom
 		o.Verdict = KissRate
 		if !s.out.rated {
 			s.out.rated = true
-			s.rate.rated(s.out.poll)
+			s.rate.rated(now, s.out.poll)
 			s.next = s.rate.last.Add(s.rate.interval(s.reach.unansweredSent()))
 		}
 	case ntp.KissDENY, ntp.KissRSTR:
@@ -53,11 +54,13 @@ func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcom
 	return o
 }
 
+// refused reports whether a plain denial is confirmed.
+func (k *kissState) refused() bool { return k.confirmed >= denyConfirmations }
+
 // unanswered updates the state when request x ended without a good reply.
 func (k *kissState) unanswered(x *sentRequest) {
 	if k.denied {
 		k.confirmed++
-		k.stop = k.stop || k.confirmed >= denyConfirmations
 	}
 	k.denied = k.denied || x.denied
 	if k.nak {

@@ -61,18 +61,27 @@ func TestC14_RateEndsTheBurst(t *testing.T) {
 	}
 }
 
+// TestC14_RateDecaysSlowly: a floor that RATE raised survives the good replies that follow at once, and is gone within an
+// hour of them, from the longest interval, too.
 func TestC14_RateDecaysSlowly(t *testing.T) {
-	w := plain(Config{})
-	w.kissReply(t, "RATE")
-	for n := 1; n < decayAfter; n++ {
-		w.accept(t)
-		if w.Status().Poll != 5 {
-			t.Fatalf("decayed after %d good replies", n)
+	for _, rates := range []int{1, 6} {
+		w := plain(Config{})
+		for range rates {
+			w.kissReply(t, "RATE")
 		}
-	}
-	w.accept(t)
-	if got := w.Status().Poll; got != 4 {
-		t.Errorf("poll %d after %d good replies, want 4 again", got, decayAfter)
+		high := ntp.PollExp(4 + rates)
+		raised := w.now
+		for w.Status().Poll > 4 {
+			w.accept(t)
+			since, steps := w.now.Sub(raised), high-w.Status().Poll
+			if since < time.Duration(steps)*rateRelief || since > time.Hour+w.rate.min.Duration() {
+				t.Fatalf("%d doublings: %d undone after %v", rates, steps, since)
+			}
+		}
+		w.accept(t)
+		if got := w.Status().Poll; got != 4 || w.rate.floor != 4 {
+			t.Errorf("poll %d", got)
+		}
 	}
 }
 
@@ -114,6 +123,7 @@ func TestC15_KissWithWrongOrigin(t *testing.T) {
 func TestC17_DenyNeedsThreeMoreLostPolls(t *testing.T) {
 	for _, code := range []string{"DENY", "RSTR"} {
 		w := plain(Config{})
+		w.Advise(w.now, ntp.Advice{Poll: 10})
 		w.accept(t)
 		if o := w.kissReply(t, code); o.Verdict != KissDeny {
 			t.Fatal(o.Verdict)
@@ -123,12 +133,44 @@ func TestC17_DenyNeedsThreeMoreLostPolls(t *testing.T) {
 			if need := w.Status().Need; need != NeedNothing {
 				t.Fatalf("%s: %s after %d further polls", code, need, n-1)
 			}
+			if d := w.Next().Sub(w.rate.last); d > 17*time.Second {
+				t.Fatalf("%s: poll %d comes after %v", code, n, d)
+			}
 			w.poll(t)
 			w.lapse()
 		}
-		if need := w.Status().Need; need != NeedStop {
+		if need := w.Status().Need; need != NeedReplace {
 			t.Errorf("%s: %s after 3 further polls", code, need)
 		}
+	}
+}
+
+// TestDenyOnPath_MinutesAtMost: whoever can write plain DENY in the server's name slows us down for minutes, however long
+// it goes on, and one good reply ends it.
+func TestDenyOnPath_MinutesAtMost(t *testing.T) {
+	w := plain(Config{PollMax: 5, PollMin: 4, PollInitial: 4})
+	w.accept(t)
+	var gaps []time.Duration
+	for range 20 {
+		w.kissReply(t, "DENY")
+		w.lapse()
+		w.PollSoon(w.now)
+		w.Advise(w.now, ntp.Advice{Poll: 4, PollNow: true})
+		gaps = append(gaps, w.Next().Sub(w.rate.last))
+	}
+	for n, want := range map[int]time.Duration{3: 64 * time.Second, 4: 128 * time.Second, 5: 256 * time.Second, 6: 512 * time.Second, 19: 512 * time.Second} {
+		if gaps[n] < want || gaps[n] > want*21/20 {
+			t.Errorf("after %d denials the next poll comes after %v, want %v", n+1, gaps[n], want)
+		}
+	}
+	w.poll(t)
+	w.lapse() // silence is no further denial
+	if st := w.Status(); st.Poll != 9 || st.Need != NeedReplace {
+		t.Errorf("after silence: %+v", st)
+	}
+	w.accept(t)
+	if st := w.Status(); st.Need != NeedNothing || st.Poll != 4 || w.Next().Sub(w.now) > 17*time.Second {
+		t.Errorf("after a good reply: %+v, next in %v", st, w.Next().Sub(w.now))
 	}
 }
 

@@ -182,12 +182,36 @@ func TestPollRate_LostRepliesAreRepeatedQuickly(t *testing.T) {
 		w.poll(t)
 		w.lapse()
 	}
-	if p := w.Status().Poll; p != 10 {
-		t.Errorf("a dead server is asked every 2^%d s", p)
+	if p := w.Status().Poll; p != 6 {
+		t.Errorf("a server that was good is asked every 2^%d s", p)
 	}
 	w.accept(t)
 	if st := w.Status(); st.Need != NeedNothing || st.Unanswered != 0 {
 		t.Errorf("after a reply: %+v", st)
+	}
+}
+
+// TestPollRate_NeverAnswered: only a server that once answered is asked every minute while it is silent.
+func TestPollRate_NeverAnswered(t *testing.T) {
+	for _, c := range []struct {
+		c    Config
+		want ntp.PollExp
+	}{{Config{}, 10}, {Config{PollMin: 7, PollMax: 12, PollInitial: 7}, 12}} {
+		for _, good := range []bool{false, true} {
+			w := plain(c.c)
+			want := c.want
+			if good {
+				w.accept(t)
+				want = max(goneMost, w.cfg.PollMin)
+			}
+			for range 200 {
+				w.poll(t)
+				w.lapse()
+			}
+			if p := w.Status().Poll; p != want {
+				t.Errorf("good before: %v; asked every 2^%d s, want 2^%d s", good, p, want)
+			}
+		}
 	}
 }
 
@@ -209,7 +233,7 @@ func TestC31_OutageOfTenMinutes(t *testing.T) {
 		w.poll(t)
 		w.lapse() // now it is the server that is silent
 	}
-	if p := w.Status().Poll; p < 9 {
+	if p := w.Status().Poll; p != goneMost {
 		t.Errorf("a silent server is asked every 2^%d s", p)
 	}
 }

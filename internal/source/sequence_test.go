@@ -232,6 +232,9 @@ func (h *history) event() {
 func (h *history) invariants() {
 	st := h.Status()
 	low, high := h.cfg.PollMin, h.cfg.PollMax
+	if h.rate.denials > 0 {
+		high = max(high, denyMost)
+	}
 	wait := h.Next().Sub(max64(h.now, h.rate.last))
 	switch {
 	case st.Poll < low || st.Poll > high:

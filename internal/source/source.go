@@ -50,7 +50,7 @@ type Config struct {
 //
 // Each end updates reach (the eight-bit register), rate (the next poll's time) and kiss. Status().Need says what the
 // supervisor must do then: a key exchange when cookies run out or a NAK was confirmed, another address after eight
-// unanswered polls, an end after a confirmed DENY.
+// unanswered polls or a confirmed plain DENY, an end after an authenticated DENY.
 type Source struct {
 	cfg     Config
 	session *nts.Session // seals the next request; nil: plain NTP
@@ -213,7 +213,7 @@ func (s *Source) Receive(now time.Time, pkt []byte, from netip.AddrPort, rx ntp.
 		return Outcome{Verdict: v}
 	}
 	m := s.measurement(&h, rx, authentic)
-	s.answered()
+	s.answered(now)
 	return Outcome{Verdict: Accepted, Measurement: m}
 }
 
@@ -231,15 +231,15 @@ func (s *Source) measurement(h *ntp.Header, rx ntp.Stamp, authentic bool) ntp.Me
 }
 
 // answered ends the open request with a good reply.
-func (s *Source) answered() {
+func (s *Source) answered(now time.Time) {
 	s.out.open = false
 	s.last = Accepted
 	s.proven = s.out.session
-	quick := s.rate.bursting()
+	quick, denied := s.rate.bursting(), s.rate.denials > 0
 	s.reach.answered()
-	s.rate.answered()
+	s.rate.accepted(now)
 	s.kiss = kissState{}
-	if quick != s.rate.bursting() { // the burst is over, or comes late
+	if denied || quick != s.rate.bursting() { // the burst is over, or comes late
 		s.next = s.rate.last.Add(s.rate.interval(0))
 	}
 }
@@ -264,21 +264,22 @@ func (s *Source) Unsent(now time.Time) {
 	s.last = NoReply
 	s.reach.missed()
 	s.reach.unsent++
-	if !s.kiss.denied {
-		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())))
-	}
+	s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())))
 }
 
 // end closes the open request as unanswered, for the reason v, and counts its kiss codes. The next poll comes sooner,
-// so that a server that stopped is noticed within minutes even from the longest interval; after a DENY it does not.
+// so that a server that stopped is noticed within minutes even from the longest interval; a confirmed plain DENY leaves at
+// least a minute.
 func (s *Source) end(now time.Time, v Verdict) {
 	s.out.open = false
 	s.last = v
 	s.reach.missed()
 	s.kiss.unanswered(&s.out)
-	if !s.kiss.denied {
-		s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())))
+	if s.kiss.refused() && (s.out.denied || s.rate.denials == 0) {
+		s.rate.denials++
+		s.next = s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())) // later than planned, or sooner
 	}
+	s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())))
 }
 
 // Advise takes the wishes of the system process. The limits of the configuration and what the server asked for by

@@ -15,9 +15,9 @@ type Need uint8
 // The needs.
 const (
 	NeedNothing     Need = iota
-	NeedReplace          // unreachable: look for another address, with fresh keys if it takes keys
+	NeedReplace          // unreachable, or denied without proof: look for another address, with fresh keys if it takes keys
 	NeedKeyExchange      // few cookies left while replies are missing, or the server forgot our keys
-	NeedStop             // the server denied us: no more requests for hours
+	NeedStop             // the server denied us, authenticated: no more requests for hours
 	NeedReject           // the server's time contradicts its certificate: the same (N25)
 )
 
@@ -78,7 +78,7 @@ func (s *Source) need() Need {
 		return NeedStop
 	case s.kiss.rekey:
 		return NeedKeyExchange
-	case s.reach.unreachable():
+	case s.reach.unreachable() || s.kiss.refused():
 		return NeedReplace
 	case s.session != nil && s.reach.misses > 0 && s.session.Cookies() <= fewCookies:
 		return NeedKeyExchange
