@@ -244,6 +244,37 @@ func TestKC19_Pool(t *testing.T) {
 	}
 }
 
+// TestKC19_ConfirmedOnesStay: a confirmation that fails ends the sources that were believed for the same certificate and are
+// not confirmed yet, and no other.
+func TestKC19_ConfirmedOnesStay(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		set := unset(r, true)
+		for i := range 3 {
+			srv := newSecureHost(byte(7 + i))
+			r.names.set(fmt.Sprintf("s%d.example.", i+1), fmt.Sprintf("192.0.2.%d", i+1))
+			r.net.set(fmt.Sprintf("192.0.2.%d:123", i+1), srv.host)
+		}
+		srv := newSecureHost(7)
+		r.ke.set(func(n int, c ke.ClientConfig) (ke.Result, error) {
+			if n > 4 {
+				return ke.Result{}, errors.New("connection refused")
+			}
+			free := 1
+			for strings.Contains(strings.Join(c.Denied, " "), fmt.Sprintf("s%d.example", free)) {
+				free++
+			}
+			return ke.Result{Session: srv.session(), Server: fmt.Sprintf("s%d.example", free), ServerGiven: true, Port: 123}, nil
+		})
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3})
+		pass(time.Second)
+		set(floor.AddDate(0, 3, 0)) // the first is confirmed by the fourth exchange, the others are not
+		pass(time.Second)
+		if got := r.recorder.alive(); got != "192.0.2.1:123" {
+			t.Errorf("alive %s, removed %v", got, of[system.Removed](r.recorder))
+		}
+	})
+}
+
 // The options that a failure names are those that help.
 func TestKC19_Remedy(t *testing.T) {
 	early, late := time.Unix(0, 0), floor.Add(time.Hour)

@@ -285,13 +285,14 @@ type exchanges struct {
 
 func (e *exchanges) exchange(ctx context.Context, c ke.ClientConfig) (ke.Result, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.at = append(e.at, time.Now())
 	e.asked = append(e.asked, c)
-	if e.do == nil {
+	n, do := len(e.at), e.do
+	e.mu.Unlock()
+	if do == nil {
 		return ke.Result{}, errors.New("connection refused")
 	}
-	return e.do(len(e.at), c)
+	return do(n, c)
 }
 
 func (e *exchanges) times() []time.Time {

@@ -285,7 +285,10 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 	m.need = r.need
 	if r.good && !m.good {
 		m.good = true
-		s.backoff(m.by).succeed()
+		m.keys.succeed()
+		if !m.by.goal.keys() {
+			s.servers.succeed()
+		}
 		s.failedStep = ""
 		s.proven(ctx, now, m)
 	}
@@ -298,11 +301,9 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 		}
 	case before == source.NeedNothing && !m.good:
 		// It never worked with these keys or at this address, so finding it was one more failure, though not one of the
-		// name of a pool, which may have better ones. Keys that were renewed in vain count for the search that comes now, too:
-		// it asks the same key exchange server.
-		if m.by.goal.keys() {
-			m.keys.fail(now, uniform(s.d.Rand))
-		}
+		// name of a pool, which may have better ones. It counts for both clocks, since both searches ask the same key
+		// exchange server.
+		m.keys.fail(now, uniform(s.d.Rand))
 		if s.src.Mode != source.ModePool {
 			s.servers.fail(now, uniform(s.d.Rand))
 		}

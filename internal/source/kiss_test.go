@@ -85,17 +85,17 @@ func TestC14_RateDecaysSlowly(t *testing.T) {
 	}
 }
 
-// However often a server said RATE, its demand is never above the ceiling, and so one step down comes after 64 replies.
+// However often a server said RATE, its demand is never above the ceiling, and so one step down comes eight minutes later.
 func TestC14_RateDoesNotPileUp(t *testing.T) {
 	w := plain(Config{PollMin: 4, PollMax: 6, PollInitial: 4})
 	for range 10 {
 		w.kissReply(t, "RATE")
 	}
-	for range decayAfter {
+	for end := w.now.Add(rateRelief); w.now.Before(end); {
 		w.accept(t)
 	}
 	if got := w.Status().Poll; got != 5 {
-		t.Errorf("poll %d after %d good replies, want 5", got, decayAfter)
+		t.Errorf("poll %d after %v of good replies, want 5", got, rateRelief)
 	}
 }
 
