@@ -21,6 +21,7 @@ import (
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/timekeeper"
+	"ntp-daemon/internal/version"
 )
 
 // Daemon is one running ntp-daemon. Build it with New, which opens everything that can fail at start; Run runs it.
@@ -118,6 +119,10 @@ func (d *Daemon) openTimekeeper() error {
 	}
 	d.boot = d.bootstrap(&stored)
 	params := systemParams(d.cfg, &stored)
+	if now := time.Now(); steers && d.cfg.Synchronization.Clock == config.ClockSystem && limitLostClock(&params, now) {
+		target(d.log, logtarget.System).Warn().Time("clock", now).Time("built", version.Built()).
+			Msg("the clock is more than 68 years from the build date, where NTP cannot tell the century: set it by hand")
+	}
 	if haveDrift && stored.worthwhile() {
 		if err := restoreFrequency(c, stored.Frequency); err != nil {
 			return err

@@ -26,6 +26,25 @@ func systemParams(cfg *config.Config, stored *drift) system.Params {
 	return p
 }
 
+const (
+	// halfEra is how far from the build date NTP can tell a moment: its timestamps leave out the era of 136 years.
+	halfEra = 1 << 31 * time.Second
+	// lostStep bounds the first step of a clock that is further away than that.
+	lostStep = 1000 * time.Second
+)
+
+// limitLostClock takes the allowance of the start from a clock that shows a time more than half an era from the build
+// date, and reports that it did (row C33). A clock in 2100 that should be in 2026 seems to be 62 years slow: the step
+// that the sources ask for would take it to 2162.
+func limitLostClock(p *system.Params, shows time.Time) bool {
+	if shows.Sub(version.Built()).Abs() < halfEra { // Sub saturates
+		return false
+	}
+	p.StartupStep.Forward = min(p.StartupStep.Forward, lostStep)
+	p.StartupStep.Backward = min(p.StartupStep.Backward, lostStep)
+	return true
+}
+
 // assocDeps is the outside world of the supervisors.
 func (d *Daemon) assocDeps() assoc.Deps {
 	return assoc.Deps{

@@ -27,6 +27,16 @@ type notedClock struct {
 	statuses int
 	bases    []float64
 	denied   bool // corrections are refused
+	foreign  *ntp.ForeignChange
+}
+
+// CheckForeign tells of what the test had others do.
+func (c *notedClock) CheckForeign() (ntp.ForeignChange, bool) {
+	if f := c.foreign; f != nil {
+		c.foreign = nil
+		return *f, true
+	}
+	return c.Virtual.CheckForeign()
 }
 
 func (c *notedClock) SetFrequency(f float64) (ntp.LedgerEntry, error) {
@@ -178,6 +188,62 @@ func TestK02_SpentWhileSlewing(t *testing.T) {
 		}
 	default:
 		t.Error("nothing stored")
+	}
+}
+
+// TestC33_ClockOutsideTheWindow: a clock further than 68 years from the build date is not stepped into another era, it
+// stays what it is and is not served; one that is nearer has the configured allowance.
+func TestC33_ClockOutsideTheWindow(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	built := version.Built()
+	for _, row := range []struct {
+		shows time.Time
+		lost  bool
+	}{
+		{built, false}, {time.Unix(0, 0), false}, {time.Unix(-1, 0), false}, {built.Add(67 * year), false}, {built.Add(-67 * year), false},
+		{built.Add(69 * year), true}, {built.Add(-69 * year), true}, {time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), true},
+		{time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), true}, {time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), true},
+	} {
+		params := system.Defaults()
+		if limitLostClock(&params, row.shows) != row.lost || (params.StartupStep != system.Defaults().StartupStep) != row.lost {
+			t.Errorf("%v: lost %v, first step %v", row.shows, !row.lost, params.StartupStep)
+		}
+		r := newTrial(t, params)
+		var err error
+		for n := 0; n < 20 && err == nil && (r.report.Load() == nil || r.report.Load().Steps == 0); n++ {
+			_, err = r.turn(time.Now(), r.reply(62*year)) // as a clock in 2100 sees a server in 2026
+			time.Sleep(2 * time.Millisecond)
+		}
+		if stepped := r.report.Load().Steps > 0; stepped == row.lost || row.lost && (err == nil || r.view.Load().Synchronized) {
+			t.Errorf("%v: %d steps, %v, serves %+v", row.shows, r.report.Load().Steps, err, *r.view.Load())
+		}
+	}
+}
+
+// Row L04: a second time daemon that sets the frequency again and again, as chronyd does, costs one warning an hour, and
+// ours goes on.
+func TestL04_AnotherDaemonSteersTheClock(t *testing.T) {
+	r := newTrial(t, system.Defaults())
+	var log bytes.Buffer
+	r.log = zerolog.New(&log).Level(zerolog.InfoLevel)
+	for range 8 {
+		r.sample(t, time.Millisecond)
+	}
+	log.Reset()
+	begun := time.Now()
+	for n := range 300 { // an hour and a quarter
+		r.c.foreign = &ntp.ForeignChange{
+			Entry: ntp.LedgerEntry{Time: r.c.Now(), Local: 0, Frequency: float64(n%2) * 1e-6}, Tampered: true, Is: float64(n%2) * 1e-6,
+		}
+		if _, err := r.turn(begun.Add(time.Duration(n)*15*time.Second), system.Tick{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 2 || strings.Count(log.String(), "is a second time daemon running?") != n {
+		t.Errorf("%d lines in 75 minutes:\n%s", n, log.String())
+	}
+	if r.report.Load().State != system.Synchronized || !r.view.Load().Synchronized {
+		t.Errorf("state %v, view %+v", r.report.Load().State, *r.view.Load())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -202,18 +203,58 @@ func TestX05_SlowClientsAreClosed(t *testing.T) {
 	wg.Wait()
 }
 
-// All permits taken by idle connections: the next scrape waits for their timeout and is then answered.
+// counted is a listener that knows how many of its connections are open, and how many were at most.
+type counted struct {
+	net.Listener
+	open, most atomic.Int32
+}
+
+type countedConn struct {
+	net.Conn
+	closed func()
+}
+
+func (c *countedConn) Close() error { c.closed(); return c.Conn.Close() }
+
+func (l *counted) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.most.Store(max(l.most.Load(), l.open.Add(1))) // only one accepts
+	return &countedConn{c, sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+}
+
+// Idle connections take 100 places and no more; the next scrape waits for their timeout and is then answered.
 func TestX05_ConnectionsAreCapped(t *testing.T) {
-	addr, _ := start(t, snapshot)
-	for range maxConnections + 20 {
-		c, err := net.Dial("tcp", addr)
+	uds := filepath.Join(t.TempDir(), "observe")
+	daemon, err := observe.Listen(uds, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &counted{Listener: tcp}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { _ = observe.Serve(ctx, daemon, snapshot) })
+	wg.Go(func() { _ = serve(ctx, l, uds, zerolog.Nop()) })
+	for range 150 {
+		c, err := net.Dial("tcp", tcp.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 	}
-	if code, _, _ := get(t, "GET", addr+"/metrics"); code != 200 {
+	if code, _, _ := get(t, "GET", tcp.Addr().String()+"/metrics"); code != 200 {
 		t.Errorf("code %d", code)
+	}
+	if n := l.most.Load(); n != 100 {
+		t.Errorf("%d of 150 idle connections at once, want 100", n)
 	}
 }
 

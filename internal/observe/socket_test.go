@@ -9,8 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -56,39 +60,124 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestX01_LengthPrefixAndGarbageRefused: whoever reads a socket is not made to allocate more than the largest snapshot.
 func TestX01_LengthPrefixAndGarbageRefused(t *testing.T) {
-	huge := binary.BigEndian.AppendUint64(nil, 1<<63)
+	prefix := func(n uint64, body string) []byte { return append(binary.BigEndian.AppendUint64(nil, n), body...) }
 	for name, in := range map[string][]byte{
-		"empty": nil, "short": {0, 0}, "huge": huge, "partial": append(binary.BigEndian.AppendUint64(nil, 10), '{'),
-		"garbage": append(binary.BigEndian.AppendUint64(nil, 3), "abc"...),
+		"empty": nil, "short": {0, 0}, "2^63": prefix(1<<63, "{}"), "all ones": prefix(1<<64-1, "{}"), "one more than the most": prefix(maxSnapshot+1, "{}"),
+		"partial": prefix(10, "{"), "the most, and then nothing": prefix(maxSnapshot, "{"), "garbage": prefix(3, "abc"),
 	} {
-		if _, err := Decode(bytes.NewReader(in)); err == nil {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Decode(bytes.NewReader(in))
+		runtime.ReadMemStats(&after)
+		if err == nil {
 			t.Errorf("%s accepted", name)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20+1<<16 {
+			t.Errorf("%s: %d bytes allocated", name, n)
 		}
 	}
 }
 
-func TestX02_IdleReadersAreCappedAndDropped(t *testing.T) {
+// TestX01_NobodyIsHeard: the socket only speaks. What a client sends is not read, its connection is closed, and the next one
+// is served.
+func TestX01_NobodyIsHeard(t *testing.T) {
 	path, stop := serve(t)
 	defer stop()
-	var conns []net.Conn
-	for range 100 {
+	for name, said := range map[string][]byte{
+		"garbage": []byte("GET / HTTP/1.1\r\n\r\n"), "partial frame": {0, 0, 0, 0, 0, 0, 0, 9, '{'},
+		"2^63": binary.BigEndian.AppendUint64(nil, 1<<63), "60 kB": make([]byte, 60000),
+	} {
 		c, err := net.Dial("unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
-		conns = append(conns, c)
-	}
-	// Whoever does not read must not keep others out for longer than the write timeout.
-	deadline := time.Now().Add(5 * time.Second)
-	for {
-		if _, err := Read(context.Background(), path); err == nil {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("no snapshot while %d idle clients are connected: %v", len(conns), err)
+		_, _ = c.Write(said)
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: still connected", name)
+		}
+		c.Close()
+		if _, err := Read(context.Background(), path); err != nil {
+			t.Errorf("after %s: %v", name, err)
 		}
 	}
+}
+
+// crowd is a listener to which the test brings pipes, and which counts those that are open.
+type crowd struct {
+	next chan net.Conn
+	gone chan struct{}
+	open atomic.Int32
+}
+
+type member struct {
+	net.Conn
+	open *atomic.Int32
+	left sync.Once
+}
+
+func (m *member) Close() error {
+	m.left.Do(func() { m.open.Add(-1) })
+	return m.Conn.Close()
+}
+
+func (l *crowd) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.next:
+		l.open.Add(1)
+		return &member{Conn: c, open: &l.open}, nil
+	case <-l.gone:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *crowd) Close() error   { close(l.gone); return nil }
+func (l *crowd) Addr() net.Addr { return &net.UnixAddr{} }
+
+// come makes a client and tells when it has been seen to.
+func (l *crowd) come() net.Conn {
+	ours, theirs := net.Pipe()
+	l.next <- theirs
+	synctest.Wait()
+	return ours
+}
+
+// TestX02_IdleReadersAreCappedAndDropped: of a hundred clients that never read, eight hold a place, for half a second; the
+// others are closed at once.
+func TestX02_IdleReadersAreCappedAndDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &crowd{next: make(chan net.Conn), gone: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- Serve(ctx, l, sample) }()
+		for n := range 100 {
+			l.come()
+			if open, want := l.open.Load(), int32(min(n+1, 8)); open != want {
+				t.Fatalf("%d of %d clients are connected, want %d", open, n+1, want)
+			}
+		}
+		time.Sleep(499 * time.Millisecond)
+		synctest.Wait()
+		if n := l.open.Load(); n != 8 {
+			t.Errorf("%d clients after 499 ms", n)
+		}
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		if n := l.open.Load(); n != 0 {
+			t.Errorf("%d clients that never read are still connected after 501 ms", n)
+		}
+		if s, err := Decode(l.come()); err != nil || s.System.Stratum != 3 {
+			t.Errorf("the next reader: %v", err)
+		}
+		l.come()
+		begun := time.Now()
+		cancel()
+		if err := <-done; err != nil || time.Since(begun) > 500*time.Millisecond {
+			t.Errorf("ended with a reader that never reads after %v: %v", time.Since(begun), err)
+		}
+	})
 }
 
 func TestX03_SocketPath(t *testing.T) {

@@ -172,15 +172,18 @@ func TestK05_ExternalStep(t *testing.T) {
 			w.Require(t, Limits{SyncBefore: 5100 * time.Second, MaxOffset: ms, MaxSteps: 2})
 		})
 	}
-	t.Run("beyond the panic threshold", func(t *testing.T) {
-		w := Scenario{Seed: 11, ClientOffset: 100 * ms, System: exits}.Build()
-		w.RunFor(5000 * time.Second)
-		w.Clients[0].Jump(100000 * time.Second)
-		w.RunFor(1000 * time.Second)
-		if w.Clients[0].Refused == "" {
-			t.Error("not refused")
-		}
-	})
+	for _, d := range []time.Duration{1e5 * time.Second, -1e5 * time.Second, 1e8 * time.Second, -1e8 * time.Second} {
+		t.Run("beyond the panic threshold, "+d.String(), func(t *testing.T) {
+			w := Scenario{Seed: 11, ClientOffset: 100 * ms, System: exits}.Build()
+			w.RunFor(5000 * time.Second)
+			c := w.Clients[0]
+			c.Jump(d)
+			w.RunFor(1000 * time.Second)
+			if c.Refused == "" || len(c.Steps) != 1 || c.published.Synchronized || c.Report().State != system.Refused {
+				t.Errorf("refused %q, steps %v, state %v, serves %+v", c.Refused, c.Steps, c.Report().State, *c.published)
+			}
+		})
+	}
 }
 
 // TestC25_TwoLiarsOfFive: two of five lie by 10 s and answer first.
@@ -276,11 +279,14 @@ func TestC24_DelayedSource(t *testing.T) {
 	}
 }
 
-// TestC33_Eras crosses the ends of the 32 bit counts while synchronised, and starts on the far side of one.
+// TestC33_Eras crosses the ends of the counts of 32 bits, and of 64 bits of nanoseconds, while synchronised, and starts on
+// the far side of one. Time goes by differences, which no window bounds.
 func TestC33_Eras(t *testing.T) {
 	for _, at := range []time.Time{
 		time.Date(2036, 2, 7, 6, 18, 10, 0, time.UTC), time.Date(2038, 1, 19, 3, 4, 7, 0, time.UTC),
 		time.Date(2085, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(1969, 12, 31, 23, 0, 0, 0, time.UTC), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(2106, 2, 7, 6, 18, 10, 0, time.UTC), time.Date(2262, 4, 11, 23, 37, 16, 0, time.UTC),
 	} {
 		t.Run("K13 "+at.Format(time.DateOnly), func(t *testing.T) {
 			w := polls(Scenario{Seed: 15, Start: at, ClientOffset: -50 * ms, ClientFreq: 20e-6}, 4).Build()
