@@ -64,7 +64,7 @@ func TestRoundTrip(t *testing.T) {
 func TestX01_LengthPrefixAndGarbageRefused(t *testing.T) {
 	prefix := func(n uint64, body string) []byte { return append(binary.BigEndian.AppendUint64(nil, n), body...) }
 	for name, in := range map[string][]byte{
-		"empty": nil, "short": {0, 0}, "2^63": prefix(1<<63, "{}"), "all ones": prefix(1<<64-1, "{}"), "one more than the most": prefix(maxSnapshot+1, "{}"),
+		"empty": nil, "short": {0, 0}, "2^63": prefix(1<<63, "{}"), "all ones": prefix(1<<64-1, "{}"), "sixteen times the most": prefix(maxSnapshot<<4, "{}"),
 		"partial": prefix(10, "{"), "the most, and then nothing": prefix(maxSnapshot, "{"), "garbage": prefix(3, "abc"),
 	} {
 		var before, after runtime.MemStats
@@ -206,6 +206,13 @@ func TestX03_SocketPath(t *testing.T) {
 		t.Errorf("served socket: %v", err)
 	}
 	ln.Close()
+	toStale := filepath.Join(dir, "link to a socket")
+	if err := os.Symlink(stale, toStale); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(toStale, 0o600); !errors.Is(err, ErrOccupied) {
+		t.Errorf("link to a stale socket: %v", err)
+	}
 	ln2, err := Listen(stale, 0o640)
 	if err != nil {
 		t.Fatalf("stale socket not replaced: %v", err)
