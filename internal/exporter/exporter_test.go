@@ -241,7 +241,7 @@ func TestX05_ConnectionsAreCapped(t *testing.T) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { _ = observe.Serve(ctx, daemon, snapshot) })
+	wg.Go(func() { _ = observe.Serve(ctx, daemon, snapshot, zerolog.Nop()) })
 	wg.Go(func() { _ = serve(ctx, l, uds, zerolog.Nop()) })
 	for range 150 {
 		c, err := net.Dial("tcp", tcp.Addr().String())

@@ -151,7 +151,7 @@ func TestX02_IdleReadersAreCappedAndDropped(t *testing.T) {
 		l := &crowd{next: make(chan net.Conn), gone: make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- Serve(ctx, l, sample) }()
+		go func() { done <- Serve(ctx, l, sample, zerolog.Nop()) }()
 		for n := range 100 {
 			l.come()
 			if open, want := l.open.Load(), int32(min(n+1, 8)); open != want {
