@@ -35,6 +35,9 @@ func systemBlock(s *observe.Snapshot, p painter) string {
 	if u.Refusal != "" {
 		rows = append(rows, []cell{left("Refused:").in(bold), left(clean(u.Refusal)).in(bad)})
 	}
+	if u.KeySetProblem != "" {
+		rows = append(rows, []cell{left("Cookie keys:").in(bold), left("in memory only: " + clean(u.KeySetProblem)).in(bad)})
+	}
 	if u.EstimateKnown {
 		rows = append(rows, []cell{left("Offset:").in(bold), left(fmt.Sprintf("%s ± %s estimated, frequency error %s ± %s",
 			signed(u.Offset), secs(u.Uncertainty), ppm(u.FrequencyError), bare(u.FrequencyUncertainty)))})

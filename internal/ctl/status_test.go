@@ -84,7 +84,7 @@ func TestPlainStatus_Golden(t *testing.T) {
 	refused.Suite.State, refused.Suite.Refusal, refused.Suite.Clock = "refused", "a step of 2000 s exceeds the limit", "system"
 	golden(t, "status-refused.txt", plainStatus(refused, false))
 	unset := starting()
-	unset.Suite.ClockUnset = true
+	unset.Suite.ClockUnset, unset.Suite.KeySetProblem = true, "unusable cookie key file: dated in the future"
 	golden(t, "status-unset.txt", plainStatus(unset, false))
 }
 

@@ -145,3 +145,30 @@ func TestKC19_LateWriteKeepsTheTime(t *testing.T) {
 		t.Errorf("%v, %+v, want %v", ok, d, last)
 	}
 }
+
+// TestK14_UnreadableDriftIsLeftAlone: what could not be read for a reason that may pass is not overwritten; once it can be
+// read, or is gone, it is kept up to date again.
+func TestK14_UnreadableDriftIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, driftName)
+	if err := os.Symlink("elsewhere", path); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	k := stateKeeper{dir: dir, log: zerolog.New(&log)}
+	if _, ok := k.load(time.Now()); ok || !strings.Contains(log.String(), "left alone") {
+		t.Fatalf("loaded %v, log %q", ok, log.String())
+	}
+	k.write(drift{Frequency: 1e-6})
+	if info, err := os.Lstat(path); err != nil || info.Mode().IsRegular() {
+		t.Errorf("overwritten: %v, %v", info, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	k.write(drift{Frequency: 2e-6, Saved: time.Now()})
+	next := stateKeeper{dir: dir, log: zerolog.Nop()}
+	if d, ok := next.load(time.Now()); !ok || math.Abs(d.Frequency-2e-6) > 1e-9 {
+		t.Errorf("%+v, %v", d, ok)
+	}
+}

@@ -55,7 +55,7 @@ func (d *Daemon) openServers() error {
 		d.keys = &keyring{
 			path: d.keyPath(), stale: d.cfg.Keyset.StaleKeys,
 			interval: d.cfg.Keyset.RotationInterval, rand: d.deps.Rand, log: d.log,
-			set: &d.keySet, rotated: &d.rotated,
+			set: &d.keySet, rotated: &d.rotated, settled: func() bool { return d.boot.Settled() },
 		}
 		if err := d.keys.load(time.Now()); err != nil {
 			return err

@@ -139,6 +139,7 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		}
 	}
 	if at := d.rotated.Load(); at != 0 && d.keys != nil {
+		s.KeySetStored, s.KeySetProblem = d.keys.state()
 		s.KeySetAge = math.Max(0, time.Since(time.Unix(at, 0)).Seconds())
 	}
 	if d.truth != nil {

@@ -26,6 +26,7 @@ type stateKeeper struct {
 	written drift
 	at      time.Time // monotonic time of the last write
 	failed  bool
+	unread  bool // the file is there and could not be read: it is left alone until it can be
 }
 
 // load returns the stored drift; ok is false without one that can be trusted. A bad file costs one warning (K14).
@@ -44,8 +45,12 @@ func (s *stateKeeper) load(now time.Time) (d drift, ok bool) {
 			d.StartupSpent, d.Spent = false, system.Spent{} // another boot, another allowance
 		}
 		return d, true
-	case !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, errDrift), errors.Is(err, durable.ErrTooLarge): // nothing is lost with it
 		target(s.log, logtarget.System).Warn().Str("path", path).Err(err).Msg("stored frequency ignored, starting from the kernel's")
+	case !errors.Is(err, fs.ErrNotExist):
+		s.unread = true
+		target(s.log, logtarget.System).Warn().Str("path", path).Err(err).
+			Msg("stored frequency not readable, starting from the kernel's; the file is left alone until it can be read")
 	}
 	return drift{}, false
 }
@@ -93,12 +98,24 @@ func (s *stateKeeper) write(d drift) {
 	}
 	d.Boot = s.boot
 	path := filepath.Join(s.dir, driftName)
+	if s.unread && !s.readable(path) {
+		s.written, s.at = d, time.Now()
+		return
+	}
 	err := durable.WriteFile(path, d.marshal())
 	if err != nil && !s.failed {
 		target(s.log, logtarget.System).Error().Str("path", path).Err(err).Msg("could not store the frequency; the old file is unharmed")
 	}
 	s.failed = err != nil
 	s.written, s.at = d, time.Now()
+}
+
+// readable reports whether a file that could not be read can be now, or is gone. What is in it is older than what
+// would be written.
+func (s *stateKeeper) readable(path string) bool {
+	_, _, err := durable.ReadFile(path, maxDriftFile)
+	s.unread = err != nil && !errors.Is(err, durable.ErrTooLarge) && !errors.Is(err, fs.ErrNotExist)
+	return !s.unread
 }
 
 // openState locks the state directory. A directory that another daemon uses is left to it, and this one says so

@@ -3,6 +3,7 @@ package durable
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -230,5 +231,29 @@ func TestReadFile_PipeDoesNotBlock(t *testing.T) {
 		}
 	case <-time.After(blockingTest):
 		t.Error("blocked")
+	}
+}
+
+// TestSetAside: what is set aside is whole, overwrites nothing, and there is an end to it.
+func TestSetAside(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	for n := range maxAside {
+		os.WriteFile(path, []byte{byte(n)}, 0o640)
+		kept, err := SetAside(path)
+		b, readErr := os.ReadFile(kept)
+		if err != nil || readErr != nil || len(b) != 1 || b[0] != byte(n) || kept != fmt.Sprintf("%s.unusable-%d", path, n+1) {
+			t.Fatalf("%s: %v, %v, %v", kept, err, readErr, b)
+		}
+	}
+	os.WriteFile(path, []byte("last"), 0o600)
+	if _, err := SetAside(path); !errors.Is(err, ErrAsideFull) {
+		t.Errorf("%v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "last" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := SetAside(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing: %v", err)
 	}
 }

@@ -40,7 +40,7 @@ func busy() *observe.Snapshot {
 		},
 		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6,
 			EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 1,
-			RefusedSteps: map[string]uint64{"single-step-panic-threshold": 2}, UnauthenticatedSteps: 3.5, ClockUnset: true,
+			RefusedSteps: map[string]uint64{"single-step-panic-threshold": 2}, UnauthenticatedSteps: 3.5, ClockUnset: true, KeySetStored: true,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 1}, Verdicts: map[string]uint64{"answered": 17, "bad length": 3},
 			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 8, KeyExports: 9, CertificateNotAfter: 1803816000,
 				Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7}}},

@@ -81,6 +81,12 @@ var own = []family{
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.Verdicts, "verdict", emit) }},
 	{"ntp_daemon_server_dropped_packets_total", "Packets that the kernel dropped before the server saw them, nearly always for a full receive buffer; not among the received ones.", counter, none,
 		servers(func(r *observe.Server) uint64 { return r.Dropped })},
+	{"ntp_daemon_keyset_stored", "Whether the cookie keys are in their file and survive a restart.", gauge, none,
+		func(s *observe.Snapshot, emit emitter) {
+			if s.Suite.KeySetAge > 0 {
+				emit(one(s.Suite.KeySetStored))
+			}
+		}},
 	{"ntp_daemon_keyset_age_seconds", "Time since the cookie key was changed.", gauge, seconds,
 		func(s *observe.Snapshot, emit emitter) {
 			if s.Suite.KeySetAge > 0 {

@@ -53,7 +53,8 @@ func (k *KeySet) Marshal(rotated time.Time) []byte {
 
 // UnmarshalKeySet reads a key file, ours or ntpd-rs's, and keeps at most stale old keys. rotated is when the
 // current key became current (ntpd-rs: when the file was written), not later than now. Whatever is wrong with the
-// file, the error wraps ErrKeyFile and says what; the caller then starts with new keys (row N20).
+// file, the error wraps ErrKeyFile and says what; the caller then starts with new keys (row N20). Only ErrKeyFileAhead
+// may pass when the clock is set.
 func UnmarshalKeySet(b []byte, now time.Time, stale int) (k *KeySet, rotated time.Time, err error) {
 	var keys []keyEntry
 	var seconds uint64
@@ -66,7 +67,7 @@ func UnmarshalKeySet(b []byte, now time.Time, stale int) (k *KeySet, rotated tim
 		return nil, time.Time{}, err
 	}
 	if seconds > uint64(max(now.Add(maxFuture).Unix(), 0)) {
-		return nil, time.Time{}, fmt.Errorf("%w: dated in the future", ErrKeyFile)
+		return nil, time.Time{}, ErrKeyFileAhead
 	}
 	for i := range keys {
 		if keys[i].key == [MasterKeySize]byte{} {

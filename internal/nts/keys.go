@@ -2,6 +2,7 @@ package nts
 
 import (
 	"errors"
+	"fmt"
 
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/secret"
@@ -16,7 +17,9 @@ var (
 	// ErrUniqueID: a unique identifier shorter than 32 bytes.
 	ErrUniqueID = errors.New("NTS unique identifier shorter than 32 bytes")
 	// ErrKeyFile: a cookie key file that is damaged; wrapped with what is wrong with it.
-	ErrKeyFile = errors.New("damaged cookie key file")
+	ErrKeyFile = errors.New("unusable cookie key file")
+	// ErrKeyFileAhead is the ErrKeyFile that may be the clock's fault: whole, and dated in the future.
+	ErrKeyFileAhead = fmt.Errorf("%w: dated in the future", ErrKeyFile)
 )
 
 // hidden stands for types full of key material wherever text is made of them.

@@ -75,6 +75,13 @@ func (k *KeySet) Rotate(key MasterKey) *KeySet {
 	return &KeySet{keys: slices.Concat([]keyEntry{key.entry()}, kept), stale: k.stale}
 }
 
+// Join returns a set that opens the cookies of k and of old, as far as the limit of stale keys lets it: the keys of k,
+// whose current one stays so, before those of old.
+func (k *KeySet) Join(old *KeySet) *KeySet {
+	keys := slices.Concat(k.keys, old.keys)
+	return &KeySet{keys: keys[:min(len(keys), k.stale+1)], stale: k.stale}
+}
+
 // Format hides the keys from every verb.
 func (k *KeySet) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 

@@ -126,6 +126,8 @@ type Suite struct {
 	RefusedSteps   map[string]uint64 `json:"refused_steps"`     // times that steering was given up since start, by that key
 	ClockUnset     bool              `json:"clock_unset"`       // the clock shows a time that is past, and is not served
 	KeySetAge      float64           `json:"keyset_age"`        // seconds since the last cookie key rotation, 0 without a key set
+	KeySetStored   bool              `json:"keyset_stored"`     // the cookie keys survive a restart; false without a key set or a path
+	KeySetProblem  string            `json:"keyset_problem"`    // why they do not although they are to; empty otherwise
 	VirtualTruth   *VirtualTruth     `json:"virtual,omitempty"` // only with clock = "virtual"
 
 	KeyExchangeServers []KeyExchangeServer `json:"key_exchange_servers"` // in configuration order

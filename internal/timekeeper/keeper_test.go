@@ -236,3 +236,18 @@ func TestKC19_StoredTimeIsTheSources(t *testing.T) {
 		t.Errorf("stored %v, the sources' time is %v further", b.kept.True, diff)
 	}
 }
+
+// TestKeeper_SpentIsKept: a restart must not give back what sources without authentication have stepped.
+func TestKeeper_SpentIsKept(t *testing.T) {
+	b := newBench(t, system.Defaults(), 0)
+	for n := 0; n < 10; n++ {
+		b.sample(t, 0)
+	}
+	for n := 0; n < 20 && b.report.Steps == 0; n++ {
+		b.sample(t, 50*time.Millisecond)
+	}
+	b.sample(t, 0)
+	if b.report.Steps != 1 || b.kept == nil || b.kept.Spent.Sum.Round(10*time.Millisecond) != 50*time.Millisecond {
+		t.Errorf("%d steps, kept %+v", b.report.Steps, b.kept)
+	}
+}
