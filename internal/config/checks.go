@@ -52,6 +52,7 @@ const (
 	CheckShortToken                     // a token that can be guessed
 	CheckCertificate                    // certificate-chain-path and private-key-path
 	CheckCertificateUse                 // a certificate that loads and that clients will not like
+	CheckCertificateTime                // one that loads and ends soon, or begins later
 	CheckPoolCertificate                // authorized-pool-server-certificates
 	CheckTokenFile                      // token-file
 	CheckAuthority                      // certificate-authority, certificate-authority-path
@@ -78,7 +79,8 @@ func Checks() []Check {
 		CheckListenTwice:     {"listen-twice", AboutFile, Ends, Ends, 78, 78, "two sections want one address and port", ""},
 		CheckShortToken:      {"short-token", AboutFile, Told, Told, 0, 1, "a token has fewer than 16 characters", "as written"},
 		CheckCertificate:     {"certificate", AboutMachine, Down, Ends, 78, 78, "a certificate or its key is absent, unreadable, damaged, expired, or they do not belong together", "the others; that key exchange server is down"},
-		CheckCertificateUse:  {"certificate-use", AboutMachine, Told, Told, 0, 1, "a certificate expires within 14 days, is not valid yet, names no host, is for clients only, or lacks its issuer", "as written"},
+		CheckCertificateUse:  {"certificate-use", AboutMachine, Told, Told, 0, 1, "a certificate names no host, is for clients only, or lacks its issuer", "as written"},
+		CheckCertificateTime: {"certificate-time", AboutMachine, Told, Told, 0, 1, "a certificate expires within 14 days, or is not valid yet", "as written; programs that run warn once a day, by the time that they believe"},
 		CheckPoolCertificate: {"pool-certificate", AboutMachine, Down, None, 0, 78, "a file of authorized-pool-server-certificates cannot be used", "the key exchange server, which does not know that pool"},
 		CheckTokenFile:       {"token-file", AboutMachine, None, Ends, 78, 78, "a token file cannot be used", ""},
 		CheckAuthority:       {"authority", AboutMachine, Down, Down, 0, 78, "a file of trusted roots cannot be used", "the others; key exchanges that need it fail with that reason"},

@@ -16,4 +16,6 @@ type Config struct {
 	KEServers       []KEServer
 	Synchronization Synchronization
 	State           State
+
+	examinations []examination
 }

@@ -1,9 +1,6 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"ntp-daemon/internal/pki"
 	"ntp-daemon/internal/secret"
 )
 
@@ -82,106 +80,65 @@ func (l *loader) named(t *table, key string, at *node, path string) []byte {
 	return data
 }
 
-// certificates returns the certificates of a PEM file, at least one; nil after it reported what is wrong.
-func (l *loader) certificates(t *table, key string, at *node, path string) []*x509.Certificate {
-	data := l.named(t, key, at, path)
-	if data == nil {
-		return nil
-	}
-	return parseCertificates(data, func(what, remedy string) { t.fail(key, at, path+what, remedy) })
+// authority is where the trusted roots of key exchanges are written down.
+type authority struct {
+	file   string // PEM; empty: none
+	system bool   // system-certificates: the system's, too
 }
 
-func parseCertificates(data []byte, fail func(what, remedy string)) []*x509.Certificate {
-	var list []*x509.Certificate
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			fail(fmt.Sprintf(": certificate %d: %v", len(list)+1, err), "replace it")
-			return nil
-		}
-		list = append(list, c)
+// authorityKeys reads both keys over what is in a.
+func (t *table) authorityKeys(key string, a *authority) {
+	t.file(key, "/etc/ntp-daemon/ca.pem", &a.file)
+	const system = "system-certificates"
+	t.boolean(system, &a.system)
+	if n := t.node.children[system]; n != nil && !a.system && !t.has(key) && a.file == "" {
+		t.fail(system, n, "is false and there is no "+key+", so nobody would be believed", "write "+key)
 	}
-	if len(list) == 0 {
-		fail(" holds no certificate", "give a file in PEM form")
-	}
-	return list
 }
 
-// roots returns the system's roots with those of the file added; nil when there is no file.
-func (l *loader) roots(t *table, key, path string) *x509.CertPool {
-	n := t.node.children[key]
-	if n == nil {
-		return nil
+// roots reads whom key exchanges believe. The file is read when they need it, and again while the program runs.
+func (l *loader) roots(t *table, key string, defaults authority) *pki.Roots {
+	a := defaults
+	t.authorityKeys(key, &a)
+	name := fmt.Sprint(a.system, a.file)
+	if l.trust[name] == nil {
+		l.trust[name] = pki.NewRoots(a.file, a.system)
+		if a.file != "" {
+			n := t.node.children[key]
+			if n == nil { // from the defaults
+				n = t.node
+			}
+			l.examine(t.name(key), n.val, examineRoots(a.file))
+		}
 	}
-	list := l.certificates(t, key, n, path)
-	if list == nil {
-		return nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil { // no trust store on this host: the file's roots are all there is
-		pool = x509.NewCertPool()
-	}
-	for _, c := range list {
-		pool.AddCert(c)
-	}
-	return pool
+	return l.trust[name]
 }
 
 // leaf returns the DER of a file that must hold exactly one certificate (docs/rules/configuration.md#one-certificate).
 func (l *loader) leaf(t *table, key string, at *node) []byte {
-	list := l.certificates(t, key, at, at.text)
-	switch len(list) {
-	case 0:
+	if !l.files {
 		return nil
-	case 1:
-		return list[0].Raw
 	}
-	t.fail(key, at, fmt.Sprintf("%s holds %d certificates", at.text, len(list)), "give a file with the pool's own certificate alone")
-	return nil
-}
-
-// checkKeyPair makes sure that the certificate and the key are there and belong together, so that validate
-// finds what would stop the server. What this user may not read is no problem here: the server may run as
-// another one, and reads both files itself.
-func (l *loader) checkKeyPair(t *table, chainKey, keyKey, chain, key string) {
-	if !l.files || chain == "" || key == "" {
-		return
+	refuse := func(what, remedy string) []byte {
+		l.told(CheckPoolCertificate, at.val, t.name(key), at.text+": "+what, remedy)
+		return nil
 	}
-	chainAt, keyAt := t.node.children[chainKey], t.node.children[keyKey]
-	chainPEM := l.readable(t, chainKey, chainAt, chain)
-	keyPEM := l.readable(t, keyKey, keyAt, key)
-	defer clear(keyPEM)
-	if chainPEM == nil || parseCertificates(chainPEM, func(what, remedy string) { t.fail(chainKey, chainAt, chain+what, remedy) }) == nil || keyPEM == nil {
-		return
+	data, err := pki.Read(at.text)
+	if err != nil {
+		return refuse(err.Error(), "give the path of a readable file")
 	}
-	if _, err := tls.X509KeyPair(chainPEM, keyPEM); err != nil {
-		t.fail(keyKey, keyAt, fmt.Sprintf("%s: %s", key, strings.TrimPrefix(err.Error(), "tls: ")), "give the key of "+chainKey+" in PEM form")
-	}
-	st, err := os.Stat(key)
+	list, err := pki.Certificates(data)
+	var f *pki.Fault
 	switch {
-	case err != nil:
-	case st.Mode().Perm()&worldWrite != 0:
-		l.warn(keyAt.val, t.name(keyKey), key+" is writable by everybody", "chmod 600 "+key)
-	case st.Mode().Perm()&worldRead != 0:
-		l.note(keyAt.val, t.name(keyKey), key+" is readable by everybody", "chmod 600 "+key)
+	case errors.As(err, &f):
+		return refuse(f.Says(), f.Remedy)
+	case len(list) > 1:
+		return refuse(fmt.Sprintf("holds %d certificates", len(list)), "give a file with the pool's own certificate alone")
 	}
+	return list[0].Raw
 }
 
-// readable is named, with a note instead of a problem when permission is what is missing.
-func (l *loader) readable(t *table, key string, at *node, path string) []byte {
-	if f, err := os.Open(path); errors.Is(err, fs.ErrPermission) { //nolint:gosec // the operator's own choice
-		l.note(at.val, t.name(key), path+" is not readable by this user, it was not checked", "")
-		return nil
-	} else if err == nil {
-		_ = f.Close()
-	}
-	return l.named(t, key, at, path)
-}
-
-// tokenFile returns the tokens of a file, one per line; blank lines do not count.
+// tokenFile returns the tokens of a file, one per line; blank lines and those that begin with # do not count.
 func (l *loader) tokenFile(t *table, key, path string) []secret.Bytes {
 	n := t.node.children[key]
 	data := l.named(t, key, n, path)
@@ -189,15 +146,21 @@ func (l *loader) tokenFile(t *table, key, path string) []secret.Bytes {
 		return nil
 	}
 	defer clear(data)
+	t.examine(key, examineTokenFile(path))
 	var list []secret.Bytes
-	for line := range strings.Lines(string(data)) {
+	number := 0
+	for line := range strings.Lines(strings.TrimPrefix(string(data), "\xef\xbb\xbf")) {
+		number++
 		line = strings.TrimSpace(line)
-		if line == "" {
+		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if what := checkToken(line); what != "" {
-			t.fail(key, n, path+" "+what, "make a new token")
+		if what := tokenFault(line); what != "" {
+			t.fail(key, n, fmt.Sprintf("%s: line %d %s", path, number, what), "write one token per line")
 			return nil
+		}
+		if len(line) < shortToken {
+			l.told(CheckShortToken, n.val, t.name(key), fmt.Sprintf("%s: line %d holds a token of %d characters, which can be guessed", path, number, len(line)), newToken)
 		}
 		list = append(list, secret.Bytes(line))
 	}
@@ -205,4 +168,12 @@ func (l *loader) tokenFile(t *table, key, path string) []secret.Bytes {
 		t.fail(key, n, path+" holds no token", "write one token per line")
 	}
 	return list
+}
+
+// tokenFault is checkToken, and what shows that another kind of file was named.
+func tokenFault(line string) string {
+	if strings.HasPrefix(line, "-----BEGIN ") {
+		return "begins a PEM block, which is no token"
+	}
+	return checkToken(line)
 }

@@ -126,7 +126,7 @@ func TestF03_KeyWorldWritable(t *testing.T) {
 	path := filepath.Join(dir, "ntp.toml")
 	write(t, path, "[[nts-ke-server]]\nlisten = \"127.0.0.1:4460\"\nntp-server = \"localhost\"\n"+
 		"certificate-chain-path = \""+dir+"/end.fullchain.pem\"\nprivate-key-path = \""+dir+"/end.key\"\n")
-	_, warnings, err := Load(path)
+	_, warnings, err := whole(path)
 	if err != nil || !strings.Contains(verdict(warnings, err), "end.key is writable by everybody; chmod 600 ") {
 		t.Errorf("warnings %v, error %v", warnings, err)
 	}
@@ -244,14 +244,14 @@ func TestKeyOfAnotherUser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	path := filepath.Join(dir, "pool.toml")
+	path := filepath.Join(dir, "pool-ke.toml")
 	text := "[nts-pool-ke-server]\nlisten = \"127.0.0.1:4460\"\ncertificate-chain-path = \"../../test-keys/end.fullchain.pem\"\nprivate-key-path = \"" + key + "\"\n"
 	write(t, path, text)
-	if _, warnings, err := LoadPool(path); err != nil || !strings.Contains(verdict(warnings, nil), "not readable by this user") {
+	if _, warnings, err := whole(path); err != nil || !strings.Contains(verdict(warnings, nil), "not readable by this user") {
 		t.Errorf("warnings %v, error %v", warnings, err)
 	}
 	write(t, path, text+"certificate-authority-path = \""+ca+"\"\n")
-	if _, _, err := LoadPool(path); err == nil || !strings.Contains(err.Error(), "ca.pem: permission denied") {
-		t.Errorf("error %v", err)
+	if _, warnings, err := whole(path); err != nil || !strings.Contains(verdict(warnings, nil), "warning: "+path+":5:30: nts-pool-ke-server.certificate-authority-path: "+ca+": permission denied") {
+		t.Errorf("warnings %v, error %v", warnings, err)
 	}
 }

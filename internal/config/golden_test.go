@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write the .want files from what the loader says")
@@ -25,6 +26,23 @@ func verdict(warnings []Warning, err error) string {
 		b.WriteString(err.Error() + "\n")
 	}
 	return b.String()
+}
+
+// whole is what Load and Examine say of a file, that of a pool included.
+func whole(path string) (any, []Warning, error) {
+	m := Machine{Now: time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)}
+	if strings.Contains(path, "pool-ke") {
+		p, w, err := LoadPool(path)
+		if p != nil {
+			w = append(w, p.Examine(m)...)
+		}
+		return p, w, err
+	}
+	c, w, err := Load(path)
+	if c != nil {
+		w = append(w, c.Examine(m)...)
+	}
+	return c, w, err
 }
 
 // golden compares with FILE.want beside FILE.toml. Messages name the file as it was named.
@@ -95,7 +113,7 @@ func TestNotBuilt(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	samples(t, "warn", func(t *testing.T, path string) {
-		_, warnings, err := Load(path)
+		_, warnings, err := whole(path)
 		if err != nil || len(warnings) == 0 {
 			t.Fatalf("warnings %v and error %v, want warnings only", warnings, err)
 		}

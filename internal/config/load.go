@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+
+	"ntp-daemon/internal/pki"
 )
 
 // The places that apply with DefaultPath only, and the name of the cookie keys inside any state directory.
@@ -21,7 +23,8 @@ const mostProblems = 200
 
 // Load reads, checks and completes a configuration of ntp-daemon. An empty path means DefaultPath, which may
 // be absent: the result is then the configuration of an empty file. A file that is named, and a default one
-// that exists but cannot be read, must load (row F07). Files that keys name are read too.
+// that exists but cannot be read, must load (row F07). Tokens and certificates of pools are read
+// from the files that keys name; what else there is to say about this machine is for Examine.
 //
 // The error is Problems, or *NotBuilt together with the whole Config.
 func Load(path string) (*Config, []Warning, error) {
@@ -39,7 +42,7 @@ func load(path, standard string) (*Config, []Warning, error) {
 		l.fileWarning("is absent", "the configuration of an empty file is used: no sources, no servers")
 		cfg := l.config(nil)
 		cfg.Path = ""
-		return cfg, l.warnings, nil
+		return cfg.result(l)
 	}
 	if err != nil {
 		return nil, nil, Problems{unreadable(l.file, err)}
@@ -58,9 +61,27 @@ func unreadable(file string, err error) Problem {
 	return Problem{File: file, What: err.Error(), Remedy: remedy}
 }
 
-// Parse is Load for text that is at hand: it touches no file, so certificates that keys name are not loaded.
+// LoadText is Load for the text of the file alone, for a look at a configuration whose files are on another machine or
+// belong to another user. Files that keys name are not touched, and the values that they hold are left out.
+func LoadText(path string) (*Config, []Warning, error) {
+	file := path
+	if path == "" {
+		file = DefaultPath
+	}
+	data, err := readCapped(file, longestConfig)
+	switch {
+	case path == "" && errors.Is(err, fs.ErrNotExist):
+		return Load(path)
+	case err != nil:
+		return nil, nil, Problems{unreadable(file, err)}
+	}
+	return Parse(file, data)
+}
+
+// Parse is LoadText for text that is at hand.
 func Parse(name string, data []byte) (*Config, []Warning, error) {
 	l := newLoader(name, false)
+	l.atDefaultPath = filepath.Clean(name) == DefaultPath
 	return l.config(data).result(l)
 }
 
@@ -69,6 +90,7 @@ func (c *Config) result(l *loader) (*Config, []Warning, error) {
 	if ps := l.sorted(); len(ps) > 0 {
 		return nil, l.warnings, ps
 	}
+	c.examinations = l.examinations
 	if len(l.missing) > 0 {
 		return c, l.warnings, &NotBuilt{Problems: l.missing}
 	}
@@ -85,9 +107,11 @@ type loader struct {
 	more          int // problems beyond mostProblems
 	missing       []Problem
 	warnings      []Warning
-	listeners     map[string]int // network and address to the place of the first table that uses it
-	possible      int            // sources that can agree at best
-	blocks        int            // [[source]] tables
+	examinations  []examination
+	listeners     []listener
+	trust         map[string]*pki.Roots // what sources believe, by where it is written; equal ones are one
+	possible      int                   // sources that can agree at best
+	blocks        int                   // [[source]] tables
 
 	seen map[string]bool // every key that the loader knows, for Keys; nil when a file is read
 }
@@ -106,7 +130,7 @@ type placed struct {
 }
 
 func newLoader(file string, files bool) *loader {
-	return &loader{file: file, files: files, doc: &document{lines: []int{0}}, listeners: map[string]int{}}
+	return &loader{file: file, files: files, doc: &document{lines: []int{0}}, trust: map[string]*pki.Roots{}}
 }
 
 func (l *loader) at(offset int, key, what, remedy string) Problem {
@@ -132,6 +156,11 @@ func (l *loader) warn(offset int, key, what, remedy string) {
 
 func (l *loader) note(offset int, key, what, remedy string) {
 	l.warnings = append(l.warnings, Warning{Problem: l.at(offset, key, what, remedy), Info: true})
+}
+
+// told adds what a check found.
+func (l *loader) told(id CheckID, offset int, key, what, remedy string) {
+	l.warnings = append(l.warnings, Warning{Problem: l.at(offset, key, what, remedy), Check: id})
 }
 
 func (l *loader) fileWarning(what, remedy string) {

@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 			ClockControl: true,
 		},
 	}
-	if d := cmp.Diff(want, parseOK(t, ""), cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
+	if d := cmp.Diff(want, parseOK(t, ""), cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreUnexported(Config{})); d != "" {
 		t.Error(d)
 	}
 }
@@ -97,7 +97,7 @@ count = 2
 			Algorithms: []aead.Algorithm{aead.GCMSIV128, aead.SIVCMAC256}},
 		{Mode: source.ModeNTSPool, Host: "localhost", Port: 14460, Count: 2, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
 	}
-	if d := cmp.Diff(want, cfg.Sources, cmpopts.EquateComparable(netip.Addr{})); d != "" {
+	if d := cmp.Diff(want, cfg.Sources, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreFields(Source{}, "Roots")); d != "" {
 		t.Error(d)
 	}
 }
@@ -145,18 +145,20 @@ func TestKEServer(t *testing.T) {
 	if len(ke.PoolCertificates) != 1 || ke.MaxConnections != 512 || ke.LongLived != 51 || ke.NTPPort != 123 || ke.Timeout != time.Second {
 		t.Errorf("%+v", ke)
 	}
-	if cfg.Sources[0].Roots == nil {
-		t.Error("certificate-authority gave no roots")
+	now := time.Now()
+	own, err := cfg.Sources[0].Roots.Pool(now)
+	if err != nil {
+		t.Fatal(err)
 	}
 	cfg, _, err = Load("testdata/good/1.7.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ke = cfg.KEServers[0]; len(ke.PoolTokens) != 2 || !ke.PoolTokens[1].Equal([]byte("another")) || ke.LongLived != 20 {
+	if ke = cfg.KEServers[0]; len(ke.PoolTokens) != 2 || !ke.PoolTokens[1].Equal([]byte("another-token-of-a-pool")) || ke.LongLived != 20 {
 		t.Errorf("%+v", ke)
 	}
-	if cfg.Sources[0].Roots != nil {
-		t.Error("roots without certificate-authority")
+	if system, err := cfg.Sources[0].Roots.Pool(now); err != nil || system.Equal(own) {
+		t.Errorf("certificate-authority adds nothing to the system's roots: %v", err)
 	}
 }
 
@@ -289,7 +291,7 @@ func TestPool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := [][]secret.Bytes{{secret.Bytes("first"), secret.Bytes("second")}, {secret.Bytes("first"), secret.Bytes("second")}}
+	want := [][]secret.Bytes{{secret.Bytes("0123456789abcdef-first"), secret.Bytes("0123456789abcdef-second")}, {secret.Bytes("0123456789abcdef-first"), secret.Bytes("0123456789abcdef-second")}}
 	for i, s := range p.Servers {
 		if !reflect.DeepEqual(s.Tokens, want[i]) {
 			t.Errorf("%s: %d tokens, not those of the file", s.Domain, len(s.Tokens))
@@ -303,7 +305,7 @@ func TestPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	upstream := []pool.Backend{{
-		Domain: "a.example", Port: 4460, Dialect: record.Token4000, Tokens: []secret.Bytes{secret.Bytes("t")},
+		Domain: "a.example", Port: 4460, Dialect: record.Token4000, Tokens: []secret.Bytes{secret.Bytes("0123456789abcdef")},
 		Names: []string{"ntp.a.example", "198.18.0.1"}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
 	}, {Domain: "b.example", Port: 4460, Dialect: record.Cert4000}}
 	if !reflect.DeepEqual(p.Servers, upstream) {

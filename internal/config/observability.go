@@ -32,13 +32,13 @@ const allPermissions = 0o777
 // LoadObservability reads the table [observability] of a configuration of either program, for those who look at it. An
 // empty path means DefaultPath. The error is Problems.
 func LoadObservability(path string) (Observability, error) {
-	cfg, _, err := Load(path)
+	cfg, _, err := LoadText(path)
 	var notBuilt *NotBuilt
 	switch {
 	case err == nil, errors.As(err, &notBuilt): // what the daemon lacks does not hurt its observers
 		return cfg.Observability, nil
 	case path != "" && IsPool(err):
-		p, _, err := LoadPool(path)
+		p, _, err := LoadPoolText(path)
 		if err != nil {
 			return Observability{}, err
 		}
@@ -66,12 +66,14 @@ func (t *table) observabilityKeys(o *Observability) {
 	if i, ok := t.oneOf("log-format", formats...); ok {
 		o.LogFormat = logging.Format(formats[i])
 	}
-	t.file("log-path", "/var/log/ntp-daemon.log", &o.LogPath)
+	if t.file("log-path", "/var/log/ntp-daemon.log", &o.LogPath) {
+		t.examine("log-path", examineLog(o.LogPath))
+	}
 	var colors bool
 	if t.boolean("ansi-colors", &colors); t.has("ansi-colors") {
 		o.ANSIColors = &colors
 	}
-	t.file("observation-path", defaultSocket, &o.ObservationPath)
+	t.socket("observation-path", defaultSocket, &o.ObservationPath)
 	t.permissions("observation-permissions", &o.ObservationPermissions)
 	t.file("log-path-metrics-exporter", "/var/log/ntp-metrics-exporter.log", &o.ExporterLogPath)
 	t.listen("metrics-exporter-listen", "127.0.0.1:9975", &o.MetricsExporterListen)

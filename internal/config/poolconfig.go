@@ -1,10 +1,10 @@
 package config
 
 import (
-	"crypto/x509"
 	"net/netip"
 	"time"
 
+	"ntp-daemon/internal/pki"
 	"ntp-daemon/internal/pool"
 )
 
@@ -12,10 +12,9 @@ import (
 type Pool struct {
 	Path                 string
 	Listen               netip.AddrPort
-	CertificateChainPath string         // served to users, and presented to time sources as client certificate
-	PrivateKeyPath       string         // of that certificate
-	AuthorityPath        string         // certificate-authority-path; empty: system roots only
-	Roots                *x509.CertPool // for verifying time sources: system roots and that file; nil: system roots
+	CertificateChainPath string     // served to users, and presented to time sources as client certificate
+	PrivateKeyPath       string     // of that certificate
+	Roots                *pki.Roots // for verifying time sources: certificate-authority-path, system-certificates
 
 	// Timeout is key-exchange-timeout-ms: the whole life of one user's connection; 5 s when the key
 	// is absent.
@@ -27,4 +26,6 @@ type Pool struct {
 
 	Servers       []pool.Backend // in the order of the file; may be empty
 	Observability Observability
+
+	examinations []examination
 }

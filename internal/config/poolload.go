@@ -50,7 +50,16 @@ func IsPool(err error) bool {
 	return errors.As(err, &ps) && slices.ContainsFunc(ps, func(p Problem) bool { return p.Key == poolTable })
 }
 
-// ParsePool is LoadPool for text that is at hand: it touches no file.
+// LoadPoolText is LoadPool for the text of the file alone, as LoadText.
+func LoadPoolText(path string) (*Pool, []Warning, error) {
+	data, err := readCapped(path, longestConfig)
+	if err != nil {
+		return nil, nil, Problems{unreadable(path, err)}
+	}
+	return ParsePool(path, data)
+}
+
+// ParsePool is LoadPoolText for text that is at hand.
 func ParsePool(name string, data []byte) (*Pool, []Warning, error) {
 	return newLoader(name, false).pool(data)
 }
@@ -81,6 +90,7 @@ func (l *loader) pool(data []byte) (*Pool, []Warning, error) {
 	if ps := l.sorted(); len(ps) > 0 {
 		return nil, l.warnings, ps
 	}
+	p.examinations = l.examinations
 	return p, l.warnings, nil
 }
 
@@ -88,9 +98,9 @@ func (l *loader) pool(data []byte) (*Pool, []Warning, error) {
 // 1.1.0 had neither.
 func (l *loader) poolServer(t *table, p *Pool) {
 	t.listenRequired("listen", "0.0.0.0:4460", &p.Listen)
+	l.listens(t, "listen", "tcp", p.Listen)
 	t.keyPair("certificate-chain-path", "private-key-path", &p.CertificateChainPath, &p.PrivateKeyPath)
-	t.file("certificate-authority-path", "/etc/ntp-daemon/ca.pem", &p.AuthorityPath)
-	p.Roots = l.roots(t, "certificate-authority-path", p.AuthorityPath)
+	p.Roots = l.roots(t, "certificate-authority-path", authority{system: true})
 	p.Timeout = DefaultPoolTimeout
 	t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &p.Timeout)
 	l.proxyProtocol(t, p)

@@ -53,6 +53,8 @@ const (
 	defaultConnections = 512
 	longLivedShare     = 10 // longlived-connections is this part of concurrent-connections
 	longestToken       = 1024
+	shortToken         = 16 // a random token of so many letters and digits has 80 bits and more
+	newToken           = "make a long one, as with openssl rand -base64 32"
 )
 
 var (
@@ -93,7 +95,7 @@ func (l *loader) server(t *table) Server {
 	t.requireNTS(&s.Responder.RequireNTS)
 	t.versions(&s.Responder.Versions, false)
 	t.finish()
-	l.listensOnce(t, "UDP", s.Listen)
+	l.listens(t, "listen", "udp", s.Listen)
 	return s
 }
 
@@ -103,20 +105,6 @@ func (t *table) listenRequired(key, example string, dst *netip.AddrPort) {
 	if !t.has(key) {
 		t.missing(key, fmt.Sprintf("write %s = %q", key, example))
 	}
-}
-
-// listensOnce refuses a second table on the same address and port: one of the two would get no packet.
-func (l *loader) listensOnce(t *table, network string, a netip.AddrPort) {
-	if !a.IsValid() {
-		return
-	}
-	key := network + " " + a.String()
-	if first, taken := l.listeners[key]; taken {
-		line, _ := l.doc.position(first)
-		t.fail("listen", t.node.children["listen"], fmt.Sprintf("%v is used in line %d too", a, line), "remove one of the tables")
-		return
-	}
-	l.listeners[key] = t.node.children["listen"].val
 }
 
 // accessList reads { filter = ["CIDR", …], action = "ignore" | "deny" }. The denylist of 1.0 and 1.1 had the
@@ -262,7 +250,7 @@ func (l *loader) keServer(t *table) KEServer {
 		}
 	}
 	t.finish()
-	l.listensOnce(t, "TCP", s.Listen)
+	l.listens(t, "listen", "tcp", s.Listen)
 	return s
 }
 
@@ -276,7 +264,9 @@ func (t *table) keyPair(chainKey, keyKey string, chain, key *string) {
 			t.missing(k.name, "write "+k.name+" = \"…\" with the path of a PEM file")
 		}
 	}
-	t.l.checkKeyPair(t, chainKey, keyKey, *chain, *key)
+	if *chain != "" && *key != "" {
+		t.examineKeyPair(chainKey, keyKey, *chain, *key)
+	}
 }
 
 // tokens reads an array of bearer tokens. A token never appears in a message.
@@ -286,6 +276,9 @@ func (t *table) tokens(key string) []secret.Bytes {
 		if what := checkToken(item.text); what != "" {
 			t.fail(key, item, what, "make a new token")
 			continue
+		}
+		if len(item.text) < shortToken {
+			t.l.told(CheckShortToken, item.val, t.name(key), fmt.Sprintf("holds a token of %d characters, which can be guessed", len(item.text)), newToken)
 		}
 		list = append(list, secret.Bytes(item.text))
 	}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/x509"
 	"fmt"
 	"math"
 	"net"
@@ -11,6 +10,7 @@ import (
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/pki"
 	"ntp-daemon/internal/source"
 )
 
@@ -22,8 +22,7 @@ type Source struct {
 	Count  int          // sources wanted: 1, or the key count of a pool (default 4)
 	Ignore []netip.Addr // addresses of a pool that are never used
 
-	CertificateAuthority string         // PEM file of additional roots; empty: none
-	Roots                *x509.CertPool // system roots and that file; nil: system roots
+	Roots *pki.Roots // whom the key exchange believes: certificate-authority, system-certificates; nil without NTS
 
 	// Algorithms is what the key exchange offers, most wanted first (aead-algorithms); nil: the default ones.
 	Algorithms []aead.Algorithm
@@ -65,6 +64,12 @@ var oldModes = map[string]string{"simple": "server", "nts-server": "nts"}
 
 var pollRange = span{min: float64(ntp.MinPollExp), max: float64(ntp.MaxPollExp), unit: "(log2 of seconds)"}
 
+// sourceDefaults are what [source-defaults] gives to each source: poll limits, and whom key exchanges believe.
+type sourceDefaults struct {
+	polls
+	authority
+}
+
 // polls is a set of poll limits and where they were written.
 type polls struct {
 	min, max, start int
@@ -72,11 +77,12 @@ type polls struct {
 }
 
 // sourceDefaults reads [source-defaults].
-func (l *loader) sourceDefaults(t *table) polls {
-	p := polls{min: defaultPollMin, max: defaultPollMax, start: defaultPollStart}
-	t.pollKeys(&p)
+func (l *loader) sourceDefaults(t *table) sourceDefaults {
+	d := sourceDefaults{polls: polls{min: defaultPollMin, max: defaultPollMax, start: defaultPollStart}, authority: authority{system: true}}
+	t.pollKeys(&d.polls)
+	t.authorityKeys("certificate-authority", &d.authority)
 	t.finish()
-	return p
+	return d
 }
 
 // pollKeys reads the two poll keys over the defaults in p. A start outside the limits is moved inside: the default of
@@ -101,7 +107,7 @@ func (t *table) pollKeys(p *polls) {
 }
 
 // source reads one [[source]] table; ok is false when it cannot run.
-func (l *loader) source(t *table, defaults polls) (s Source, ok bool) {
+func (l *loader) source(t *table, defaults sourceDefaults) (s Source, ok bool) {
 	mode, found := t.mode()
 	if !found {
 		return s, false
@@ -125,13 +131,12 @@ func (l *loader) source(t *table, defaults polls) (s Source, ok bool) {
 		s.Ignore = t.addresses("ignore")
 	}
 	if nts {
-		t.file("certificate-authority", "/etc/ntp-daemon/ca.pem", &s.CertificateAuthority)
-		s.Roots = l.roots(t, "certificate-authority", s.CertificateAuthority)
+		s.Roots = l.roots(t, "certificate-authority", defaults.authority)
 		s.Algorithms = t.algorithms("aead-algorithms")
 		t.notBuiltWhenTrue("enable-srv-resolution", "SRV look-ups")
 	}
 	t.ntpVersion(&s.Version, nts)
-	t.pollKeys(&defaults)
+	t.pollKeys(&defaults.polls)
 	s.PollMin, s.PollMax, s.PollInitial = ntp.PollExp(defaults.min), ntp.PollExp(defaults.max), ntp.PollExp(defaults.start)
 	t.finishSource(modes[mode])
 	l.possible += s.Count
@@ -158,6 +163,7 @@ var modeOnly = map[string]string{
 	"count":                      `only the modes "pool" and "nts-pool" have it`,
 	"ignore":                     `only the mode "pool" has it`,
 	"certificate-authority":      `only the modes "nts" and "nts-pool" have it`,
+	"system-certificates":        `only the modes "nts" and "nts-pool" have it`,
 	"enable-srv-resolution":      `only the modes "nts" and "nts-pool" have it`,
 	"aead-algorithms":            `only the modes "nts" and "nts-pool" have it`,
 	"path":                       `only the modes "sock" and "pps" have it`,

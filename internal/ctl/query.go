@@ -2,12 +2,10 @@ package ctl
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/pki"
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/source"
@@ -29,8 +28,6 @@ const (
 	maxQueries = 100
 	// querySpacing is what public servers ask one-shot clients to keep.
 	querySpacing = 2 * time.Second
-	// longestPEM bounds the file of --ca; the system's whole trust store is a quarter of a megabyte.
-	longestPEM = 4 << 20
 )
 
 // queryOptions is the command line of query.
@@ -193,9 +190,9 @@ func (q *queryOptions) find(ctx context.Context, f locate.Finder) (candidate, er
 	src := config.Source{Mode: source.ModeServer, Host: q.host, Port: q.port, Algorithms: q.aeads}
 	if q.nts {
 		src.Mode = source.ModeNTS
-		var err error
-		if src.Roots, err = trust(q.ca); err != nil {
-			return candidate{}, err
+		src.Roots = pki.NewRoots(q.ca, true)
+		if _, err := src.Roots.Pool(time.Now()); err != nil {
+			return candidate{}, fail(program.ExitConfig, "%w", err)
 		}
 	}
 	switch {
@@ -225,27 +222,4 @@ func askable(found *locate.Found) []netip.AddrPort {
 		}
 	}
 	return addrs
-}
-
-// trust is the system's roots and those of the file; nil is the system's alone.
-func trust(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	st, err := os.Stat(file)
-	if err == nil && st.Size() > longestPEM {
-		return nil, fail(program.ExitConfig, "%s: is larger than %d bytes", file, longestPEM)
-	}
-	pem, err := os.ReadFile(file) //nolint:gosec // the operator's own choice
-	if err != nil {
-		return nil, fail(program.ExitConfig, "read certificates: %w", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil { // no trust store on this host: the file's roots are all there is
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fail(program.ExitConfig, "%s: holds no certificate; give a file in PEM form", file)
-	}
-	return pool, nil
 }

@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/program"
 )
-
-// longestText is more than config reads of one file, in bytes; that there is more is then its problem to report.
-const longestText = 8 << 20
 
 func validateCommand(e *Env) *cli.Command {
 	return &cli.Command{
@@ -29,44 +25,37 @@ func validateCommand(e *Env) *cli.Command {
 	}
 }
 
-// check loads a configuration as the daemon would.
-func check(path string) ([]config.Warning, error) {
-	_, warnings, err := config.Load(path)
+// check loads a configuration as the daemon would, and looks at this machine unless only the text counts.
+func check(path string, offline bool, m config.Machine) ([]config.Warning, error) {
+	load, loadPool := config.Load, config.LoadPool
+	if offline {
+		load, loadPool = config.LoadText, config.LoadPoolText
+	}
+	cfg, warnings, err := load(path)
+	examine := (&config.Pool{}).Examine
+	if cfg != nil {
+		examine = cfg.Examine
+	}
 	if path != "" && config.IsPool(err) {
-		_, warnings, err = config.LoadPool(path)
+		var pool *config.Pool
+		if pool, warnings, err = loadPool(path); pool != nil {
+			examine = pool.Examine
+		}
 	}
-	return warnings, err
-}
-
-// checkText reads a configuration for another machine, on which the files that it names are.
-func checkText(path string) ([]config.Warning, error) {
-	if path == "" {
-		path = config.DefaultPath
+	if offline {
+		return warnings, err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, longestText))
-	if err != nil {
-		return nil, err
-	}
-	_, warnings, err := config.Parse(path, text)
-	if config.IsPool(err) {
-		_, warnings, err = config.ParsePool(path, text)
-	}
-	return warnings, err
+	return append(warnings, examine(m)...), err
 }
 
 // validate prints everything that is to be said about a configuration: one line each on standard error. The error
-// carries 78 for a file that the daemon refuses and 1 for one with warnings.
+// carries the exit code of the gravest check that failed (config.Checks).
 func validate(e *Env, path string, offline bool) error {
-	load, verdict := check, "Config looks good"
+	verdict := "Config looks good"
 	if offline {
-		load, verdict = checkText, "Config looks good, as far as its text goes: files that it names were not looked at"
+		verdict = "Config looks good, as far as its text goes: files that it names, and this machine, were not looked at"
 	}
-	warnings, err := load(path)
+	warnings, err := check(path, offline, program.Machine(time.Now()))
 	code := 0
 	for _, w := range warnings {
 		row := w.Check.Check()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -47,6 +48,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	if file != nil {
 		defer file.Close()
 	}
+	warnings = append(warnings, program.AtStart(cfg.Examine(program.Machine(time.Now())))...)
 	program.Greet(logging.Target(log, logtarget.Config), haveLevel && cfg.Observability.LogLevelSet, warnings)
 	d, err := New(cfg, RealDeps(log))
 	if err != nil {

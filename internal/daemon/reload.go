@@ -54,6 +54,9 @@ func (d *Daemon) reload() {
 	for _, p := range d.parts() {
 		p.Again()
 	}
+	for _, s := range d.cfg.Sources {
+		s.Roots.Forget() // trusted roots are read anew at the next key exchange
+	}
 	if !d.levelFixed {
 		zerolog.SetGlobalLevel(next.Observability.LogLevel)
 	}

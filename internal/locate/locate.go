@@ -8,6 +8,7 @@ package locate
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -61,7 +62,7 @@ func (f Finder) Find(ctx context.Context, src *config.Source, denied []string) (
 	if !src.Mode.NTS() {
 		return f.addresses(ctx, src, Found{Port: src.Port}, src.Host)
 	}
-	res, err := f.Exchange(ctx, f.clientConfig(src, denied))
+	res, err := f.exchange(ctx, src, denied)
 	if err != nil {
 		return Found{}, fmt.Errorf("key exchange with %s: %w", src.Name(), err)
 	}
@@ -76,10 +77,24 @@ func (f Finder) Find(ctx context.Context, src *config.Source, denied []string) (
 	return found, err
 }
 
+// exchange gets keys and cookies. A chain that ends at an unknown authority is tried once more if that is known by now.
+func (f Finder) exchange(ctx context.Context, src *config.Source, denied []string) (ke.Result, error) {
+	for again := true; ; again = false {
+		roots, err := src.Roots.Pool(time.Now())
+		if err != nil {
+			return ke.Result{}, fmt.Errorf("certificate-authority: %w", err)
+		}
+		res, err := f.Exchange(ctx, f.clientConfig(src, roots, denied))
+		if err == nil || !again || !src.Roots.Doubt(err, time.Now()) {
+			return res, err
+		}
+	}
+}
+
 // clientConfig is the key exchange that the source asks for.
-func (f Finder) clientConfig(src *config.Source, denied []string) ke.ClientConfig {
+func (f Finder) clientConfig(src *config.Source, roots *x509.CertPool, denied []string) ke.ClientConfig {
 	c := ke.ClientConfig{
-		Address: src.Host, Port: src.Port, Roots: src.Roots, Algorithms: src.Algorithms, Denied: denied, Timeout: f.Timeout,
+		Address: src.Host, Port: src.Port, Roots: roots, Algorithms: src.Algorithms, Denied: denied, Timeout: f.Timeout,
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = ke.DefaultTimeout

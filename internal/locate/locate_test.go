@@ -2,10 +2,11 @@ package locate
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -14,8 +15,10 @@ import (
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/pki"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/testca"
 )
 
 var (
@@ -89,8 +92,12 @@ func TestFind(t *testing.T) {
 
 // All that the configuration says of a key exchange reaches it.
 func TestFind_AsConfigured(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, testca.New(t).PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	src := config.Source{
-		Mode: source.ModeNTSPool, Host: "a.example", Port: 14460, Roots: x509.NewCertPool(), Algorithms: []aead.Algorithm{aead.SIVCMAC512},
+		Mode: source.ModeNTSPool, Host: "a.example", Port: 14460, Roots: pki.NewRoots(ca, false), Algorithms: []aead.Algorithm{aead.SIVCMAC512},
 	}
 	for timeout, want := range map[time.Duration]time.Duration{0: 5 * time.Second, time.Minute: time.Minute} {
 		var got ke.ClientConfig
@@ -99,8 +106,13 @@ func TestFind_AsConfigured(t *testing.T) {
 			return ke.Result{}, errRefused
 		}}
 		_, err := f.Find(t.Context(), &src, []string{"s1.example"})
+		roots, rootsErr := src.Roots.Pool(time.Now())
+		if rootsErr != nil || !roots.Equal(got.Roots) {
+			t.Errorf("roots %v, %v", got.Roots, rootsErr)
+		}
+		got.Roots = nil
 		expected := ke.ClientConfig{
-			Address: "a.example", Port: 14460, Roots: src.Roots, Algorithms: src.Algorithms, Denied: []string{"s1.example"}, Timeout: want,
+			Address: "a.example", Port: 14460, Algorithms: src.Algorithms, Denied: []string{"s1.example"}, Timeout: want,
 		}
 		if !reflect.DeepEqual(got, expected) {
 			t.Errorf("%+v, want %+v", got, expected)

@@ -2,7 +2,6 @@ package poolke
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -11,6 +10,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/pki"
 	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/program"
 )
@@ -34,7 +34,7 @@ type Config struct {
 	Listen          netip.AddrPort
 	CertificatePath string           // of Certificate, for messages
 	Certificate     *tls.Certificate // shown to users and, as client certificate, to time sources; Leaf set
-	Roots           *x509.CertPool   // for time sources; nil: the system's
+	Roots           *pki.Roots       // for time sources; nil: the system's
 	Backends        []pool.Backend   // may be empty: every user then gets error 2
 
 	// ProxyPeers are the load balancers whose PROXY protocol headers are believed. Not empty: every connection

@@ -142,7 +142,7 @@ func newFuzzSetup(f *testing.F) *fuzzSetup {
 	ca := testca.New(f)
 	cert := ca.Leaf("pool.example")
 	s := &fuzzSetup{cfg: Config{
-		Certificate: &cert, Roots: ca.Pool(),
+		Certificate: &cert, Roots: trust(f, ca),
 		Timeout: time.Minute, ConnectTimeout: time.Minute, AnswerTimeout: time.Minute, RequestTimeout: time.Minute,
 		Backends: []pool.Backend{
 			{Domain: "ts0.example", Port: 1, Dialect: record.IANA, Tokens: []secret.Bytes{secret.Bytes(fuzzToken)}},

@@ -10,6 +10,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +24,7 @@ import (
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/pki"
 	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
 	"ntp-daemon/internal/testca"
@@ -93,11 +96,20 @@ func (s *syncBuffer) lines(t *testing.T) []string {
 	return lines
 }
 
+// trust is the roots of a pool that believes the authority alone.
+func trust(t testing.TB, ca *testca.CA) *pki.Roots {
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, ca.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return pki.NewRoots(path, false)
+}
+
 func newTestPool(t *testing.T) *testPool {
 	w := &testPool{t: t, ca: testca.New(t)}
 	cert := w.ca.Leaf("pool.example", "localhost")
 	w.cfg = Config{
-		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Certificate: &cert, Roots: w.ca.Pool(), PerPrefix: -1,
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Certificate: &cert, Roots: trust(t, w.ca), PerPrefix: -1,
 		DrainTimeout: time.Second,
 		// Generous, because the machine that tests is busy; tests of time limits set their own.
 		Timeout: 20 * time.Second, HandshakeTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,

@@ -44,6 +44,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	if file != nil {
 		defer file.Close()
 	}
+	warnings = append(warnings, program.AtStart(cfg.Examine(program.Machine(time.Now())))...)
 	program.Greet(logging.Target(log, logtarget.PoolKE), haveLevel && cfg.Observability.LogLevelSet, warnings)
 	load := func() (Config, error) {
 		program.Reopen(file, logging.Target(log, logtarget.PoolKE)) // whatever becomes of the rest

@@ -2,7 +2,9 @@ package poolke
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"time"
 
 	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/pool"
@@ -30,7 +32,7 @@ func (p *Pool) snapshot(c Config, old *snapshot) (*snapshot, error) {
 	}
 	s := &snapshot{cfg: c, directory: directory}
 	var spare []*upstream
-	if old != nil && old.sameSettings(&c) {
+	if old != nil && old.sameSettings(&c, time.Now()) {
 		spare = append(spare, old.upstreams...)
 	}
 	for i := range directory.Len() {
@@ -40,9 +42,8 @@ func (p *Pool) snapshot(c Config, old *snapshot) (*snapshot, error) {
 }
 
 // sameSettings reports whether time sources see the same pool and are judged by the same roots and limits.
-func (s *snapshot) sameSettings(c *Config) bool {
-	same := s.cfg.Roots == c.Roots || s.cfg.Roots != nil && c.Roots != nil && s.cfg.Roots.Equal(c.Roots)
-	return same && s.cfg.Certificate.Leaf.Equal(c.Certificate.Leaf) &&
+func (s *snapshot) sameSettings(c *Config, now time.Time) bool {
+	return s.cfg.Roots.Equal(c.Roots, now) && s.cfg.Certificate.Leaf.Equal(c.Certificate.Leaf) &&
 		s.cfg.ConnectTimeout == c.ConnectTimeout && s.cfg.AnswerTimeout == c.AnswerTimeout && s.cfg.SupportTTL == c.SupportTTL
 }
 
@@ -54,9 +55,10 @@ func (p *Pool) upstream(b *pool.Backend, c *Config, spare []*upstream) *upstream
 			return u
 		}
 	}
-	cert := c.Certificate
+	cert, roots := c.Certificate, c.Roots
 	return &upstream{backend: b, ttl: c.SupportTTL, member: member.New(member.Config{
-		Backend: *b, Roots: c.Roots, Certificate: func() *tls.Certificate { return cert },
+		Backend: *b, Roots: func() (*x509.CertPool, error) { return roots.Pool(time.Now()) },
+		Untrusted: func(err error) { roots.Doubt(err, time.Now()) }, Certificate: func() *tls.Certificate { return cert },
 		ConnectTimeout: c.ConnectTimeout, AnswerTimeout: c.AnswerTimeout,
 		Time: p.deps.Now, Dial: p.deps.Dial,
 	})}

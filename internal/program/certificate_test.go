@@ -27,8 +27,8 @@ func TestLoadCertificate(t *testing.T) {
 	}{
 		{"/nowhere/chain.pem", key, time.Time{}, []string{"certificate-chain-path /nowhere/chain.pem: no such file", "check the path"}},
 		{chain, "/nowhere/key.pem", time.Time{}, []string{"private-key-path /nowhere/key.pem: no such file", "check the path"}},
-		{chain, empty, time.Time{}, []string{chain, empty, "unencrypted PEM"}},
-		{empty, key, time.Time{}, []string{empty, key, "belong to the first certificate"}},
+		{chain, empty, time.Time{}, []string{"private-key-path " + empty, "holds no private key", "first certificate"}},
+		{empty, key, time.Time{}, []string{"certificate-chain-path " + empty, "holds no certificate", "PEM"}},
 		{chain, key, good.Leaf.NotAfter.Add(time.Second), []string{chain, "expired on", "renew it"}},
 	} {
 		_, err := LoadCertificate(tt.chain, tt.key, tt.now)

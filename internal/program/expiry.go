@@ -8,12 +8,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/logging"
+	"ntp-daemon/internal/pki"
 )
 
 const (
-	// expiryWarning is how long before its end an operator hears of a certificate: authorities of 90 day certificates
-	// advise to renew 30 days ahead, so whoever hears of this has a renewal that fails.
-	expiryWarning = 14 * 24 * time.Hour
 	// expiryReminder is how often.
 	expiryReminder = 24 * time.Hour
 	// ExpiryInterval is how often a program looks at the certificates that it uses.
@@ -27,7 +25,7 @@ func ExpiryNotice(notAfter, now time.Time) string {
 	switch left := notAfter.Sub(now); {
 	case left < 0:
 		return "certificate expired on " + on + ", no client accepts it"
-	case left < expiryWarning:
+	case left < pki.Notice:
 		return fmt.Sprintf("certificate expires on %s, in %d days", on, int(left/(24*time.Hour)))
 	}
 	return ""

@@ -61,9 +61,12 @@ func Greet(log zerolog.Logger, override bool, warnings []config.Warning) {
 		log.Info().Msg("Log level override from command line arguments is active")
 	}
 	for _, w := range warnings {
-		if w.Info {
+		switch row := w.Check.Check(); {
+		case w.Info:
 			log.Info().Msg(w.String())
-		} else {
+		case row.Daemon == config.Down:
+			log.Error().Str("check", row.Name).Msg(w.String())
+		default:
 			log.Warn().Msg(w.String())
 		}
 	}

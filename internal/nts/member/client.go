@@ -41,7 +41,11 @@ var (
 type Config struct {
 	pool.Backend
 
-	Roots       *x509.CertPool          // nil: the system's
+	// Roots is asked at every connection whom the time source's chain must lead to, and Untrusted is told why a TLS
+	// handshake failed, so that roots can be read again. nil: the system's roots, and nobody.
+	Roots     func() (*x509.CertPool, error)
+	Untrusted func(error)
+
 	Certificate func() *tls.Certificate // presented whenever the time source asks; nil: none
 
 	Time func() time.Time // for certificates; nil: the system clock
@@ -181,7 +185,7 @@ func faultWithCode(f record.Fault, code record.ErrorCode) error {
 // refused, our certificate shown to whoever asks (crypto/tls on its own withholds it if the time
 // source's hints do not match).
 func clientTLS(c *Config) *tls.Config {
-	conf := ke.ClientTLS(c.Domain, c.Roots, c.Time)
+	conf := ke.ClientTLS(c.Domain, nil, c.Time)
 	conf.VerifyConnection = checkKey
 	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		if c.Certificate != nil {

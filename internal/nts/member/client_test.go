@@ -134,7 +134,7 @@ func (f *fakeServer) member(t *testing.T, edit func(*Config)) *Client {
 			Domain: "ts.example", Port: f.addr.Port(), Addresses: []netip.Addr{f.addr.Addr()},
 			Tokens: []secret.Bytes{secret.Bytes("hi")},
 		},
-		Roots: f.ca.Pool(), AnswerTimeout: 2 * time.Second,
+		Roots: func() (*x509.CertPool, error) { return f.ca.Pool(), nil }, AnswerTimeout: 2 * time.Second,
 	}
 	if edit != nil {
 		edit(&cfg)

@@ -69,14 +69,26 @@ func checkKey(cs tls.ConnectionState) error {
 
 // connect opens a fresh connection and completes TLS, certificate check included.
 func (m *Client) connect(ctx context.Context) (*conn, error) {
+	conf := m.tls
+	if m.cfg.Roots != nil {
+		roots, err := m.cfg.Roots()
+		if err != nil {
+			return nil, fmt.Errorf("trusted roots for %s: %w", m, err)
+		}
+		conf = conf.Clone()
+		conf.RootCAs = roots
+	}
 	raw, err := m.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", m, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.AnswerTimeout*4/5)
 	defer cancel()
-	secured, err := ke.Handshake(ctx, raw, m.tls)
+	secured, err := ke.Handshake(ctx, raw, conf)
 	if err != nil {
+		if m.cfg.Untrusted != nil {
+			m.cfg.Untrusted(err)
+		}
 		return nil, fmt.Errorf("TLS with %s: %w", m, err)
 	}
 	now := time.Now()
