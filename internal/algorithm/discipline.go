@@ -66,6 +66,7 @@ const (
 	ReasonLeap            // claims to be unsynchronised (leap indicator 3)
 	ReasonDistance        // radius above maximum-source-uncertainty
 	ReasonOutside         // its interval does not touch the consensus
+	ReasonWide            // agrees, but knows far less than the others
 	ReasonMinority        // no strict majority, or fewer than minimum-agreeing-sources agree
 )
 
@@ -84,6 +85,8 @@ func (r Reason) String() string {
 		return "too uncertain"
 	case ReasonOutside:
 		return "outside the consensus"
+	case ReasonWide:
+		return "far less certain than the others"
 	case ReasonMinority:
 		return "no consensus"
 	}
@@ -96,6 +99,11 @@ type Judgement struct {
 	Verdict Verdict
 	Reason  Reason
 	Poll    ntp.PollExp // interval wanted for this source; the association keeps it inside its limits
+	// Radius is the half width of the interval that the source vouches for, ≥ 0; it has a vote up to
+	// maximum-source-uncertainty. 0 before its first sample.
+	Radius time.Duration
+	// Bound is by how much Estimate.Offset is wrong at most, by this source. Of a selected one only.
+	Bound time.Duration
 }
 
 // Estimate is the fused knowledge of the clock. Valid only when Known.
@@ -108,6 +116,7 @@ type Estimate struct {
 	Cov       float64       // s·s/s
 	VarFreq   float64       // (s/s)²
 	Wander    float64       // s/s per sqrt(s), of the oscillator
+	Beyond    float64       // s/s, ≥ 0: how far |Frequency| is above maximum-frequency-steer; the clock stays wrong by that rate
 }
 
 // SteerKind tells what a Steer asks for.
@@ -134,8 +143,11 @@ type Decision struct {
 	Selected   int         // number of sources in the consensus; 0 means no consensus
 	Candidates int         // number of sources that had a vote
 	Estimate   Estimate
-	Steer      Steer
-	slew       slew // what Steer makes of the frequency
+	// Bound is by how much Estimate.Offset is wrong at most, half of RootDelay included, and RootDelay is the round trip
+	// to the reference clock: the lower medians of what the selected sources say. With a consensus only.
+	Bound, RootDelay time.Duration
+	Steer            Steer
+	slew             slew // what Steer makes of the frequency
 	// Wait is the time after which Decide must be called again for a slew to end on target; 0 means that
 	// nothing is pending.
 	Wait time.Duration
@@ -156,9 +168,9 @@ type SourceEstimate struct {
 func New(p Params) *Discipline { return &Discipline{params: newTuning(p)} }
 
 // Absorb takes in one measurement that Ledger.Place has placed. One-way and pulse measurements are ignored:
-// nothing produces them yet.
+// nothing produces them yet. So are those that no path can have made.
 func (d *Discipline) Absorb(m ntp.Measurement) {
-	if m.Kind != ntp.TwoWay || m.RTT > maxRoundTrip || m.RTT < -maxRoundTrip || m.TrueGap > maxGap || m.TrueGap < -maxGap {
+	if m.Kind != ntp.TwoWay || m.RTT > maxRoundTrip || ntp.ImpossibleDelay(m.RTT, m.Held(), m.Precision) || m.TrueGap > maxGap || m.TrueGap < -maxGap {
 		return
 	}
 	i, known := d.find(m.Source)
@@ -178,6 +190,7 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 	if dec.Selected > 0 {
 		fused := d.fuse(cs)
 		dec.Estimate = d.estimate(fused, cs, now)
+		dec.Bound, dec.RootDelay = d.told(cs, &fused, dec.Judgements)
 	}
 	if dec.Estimate.Known {
 		d.steer(&dec)

@@ -1,7 +1,9 @@
 package algorithm
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"ntp-daemon/internal/ntp"
@@ -15,13 +17,14 @@ func (d *Discipline) fuse(cs []candidate) state {
 	var sum state
 	first := true
 	bias, freq := math.Inf(1), math.Inf(1)
+	middle := middleClaims(cs)
 	for i := range cs {
 		c := &cs[i]
 		if c.verdict != Selected {
 			continue
 		}
 		s := c.s
-		b := c.t.noise.pathBias(&c.t.last, d.params.IgnoreServerDispersion)
+		b := c.t.bias(middle, d.params.IgnoreServerDispersion)
 		s.pxx += b
 		bias, freq = min(bias, b), min(freq, s.pyy)
 		if first {
@@ -35,6 +38,36 @@ func (d *Discipline) fuse(cs []candidate) state {
 	// one does, but not n times better.
 	sum.pyy = max(sum.pyy, freq/2)
 	return sum
+}
+
+// claims is what a source says of its own way to the reference clock.
+type claims struct{ delay, dispersion time.Duration }
+
+// middleClaims returns the lower median of each claim of the selected sources.
+func middleClaims(cs []candidate) claims {
+	var delays, dispersions []time.Duration
+	for i := range cs {
+		if c := &cs[i]; c.verdict == Selected {
+			delays = append(delays, c.t.last.RootDelay)
+			dispersions = append(dispersions, c.t.last.RootDispersion)
+		}
+	}
+	return claims{lowerMedian(delays), lowerMedian(dispersions)}
+}
+
+// bias is the variance of what averaging cannot remove from a source, s²: asymmetry of its path, and what it claims to
+// be off by unless that is ignored (equation 9). What it claims counts no better than what the others do, except as far
+// as it is near: nearness is measured, a claim is not (docs/rules/clock.md#claims).
+func (t *tracker) bias(middle claims, ignoreDispersion bool) float64 {
+	trip := t.noise.floor
+	delay := max(t.last.RootDelay, min(middle.delay, trip))
+	b := rootDistanceShare * (trip + delay).Seconds()
+	v := float64(b * b)
+	if !ignoreDispersion {
+		r := max(t.last.RootDispersion, min(middle.dispersion, trip)).Seconds() / 3 // the claim is a bound of three sigma
+		v += float64(r * r)
+	}
+	return v
 }
 
 // join merges two states of the same moment as if their errors were independent: with D = b - a,
@@ -69,7 +102,7 @@ func (d *Discipline) estimate(s state, cs []candidate, now ntp.Local) Estimate {
 		Known: true, At: now,
 		Offset:    s.origin - d.clock.ClockGapAt(now) + time.Duration(math.Round(s.x*1e9)),
 		Frequency: s.y,
-		VarOffset: s.pxx, Cov: s.pxy, VarFreq: s.pyy,
+		VarOffset: s.pxx, Cov: s.pxy, VarFreq: s.pyy, Beyond: max(math.Abs(s.y)-d.params.MaximumFrequencySteer, 0),
 	}
 	for i := range cs {
 		if cs[i].verdict == Selected {
@@ -77,4 +110,35 @@ func (d *Discipline) estimate(s state, cs []candidate, now ntp.Local) Estimate {
 		}
 	}
 	return e
+}
+
+// told is what may be said to others about the offset of e: a bound of its error, and the length of the way to the
+// reference clock. Each selected source vouches for a bound of its own, its distance from the estimate and from the truth;
+// the lower median of them holds as long as a majority of the selected are honest, because then one of those that say
+// no more than that is (docs/rules/clock.md#claims). Neither can one of three or more move it beyond what another says.
+func (d *Discipline) told(cs []candidate, fused *state, js []Judgement) (bound, delay time.Duration) {
+	var bounds, delays []time.Duration
+	for i := range cs {
+		c := &cs[i]
+		if c.verdict != Selected {
+			continue
+		}
+		r := math.Abs(c.s.above(fused.origin)-fused.x) + c.t.distance(&c.s, max(d.params.RangeStatisticalWeight, boundSigmas), &d.params)
+		js[i].Bound = toDuration(r)
+		bounds = append(bounds, js[i].Bound)
+		delays = append(delays, c.t.noise.floor+c.t.last.RootDelay)
+	}
+	return lowerMedian(bounds), lowerMedian(delays)
+}
+
+// boundSigmas turns one sigma into what is told as a bound.
+const boundSigmas = 3
+
+// lowerMedian is the middle one, of an even number the lower of the two in the middle; the zero value of none.
+func lowerMedian[T cmp.Ordered](all []T) (middle T) {
+	if len(all) == 0 {
+		return middle
+	}
+	slices.Sort(all)
+	return all[(len(all)-1)/2]
 }

@@ -16,6 +16,10 @@ const (
 	minRoundTrip = 3815 * time.Nanosecond
 	// maxRoundTrip is far above what a source's reply window lets through; it keeps the arithmetic finite.
 	maxRoundTrip = 100 * time.Second
+	// believedHold is how much of the time that a server says it had the request is taken off the round trip: what a
+	// busy server needs. The rest counts as path, because a far server that claims a long hold would look near, and how
+	// long the request was away is what we know (docs/rules/clock.md#claims).
+	believedHold = time.Millisecond
 	// stampNoise is the jitter of the best software timestamps, one sigma.
 	stampNoise = 0.3e-6
 	// baseShare is the noise of a sample without excess delay, as a share of the median excess. For two
@@ -38,9 +42,16 @@ type delayNoise struct {
 	excess time.Duration // median above the floor
 }
 
-// add takes in one round trip, clamped to what arithmetic and stamps allow.
-func (d *delayNoise) add(rtt time.Duration) {
-	d.ring[d.n%noiseDepth] = clampRoundTrip(rtt)
+// roundTrip is what counts as the way to a source and back: at least what the stamps can resolve, and with all of the
+// server's own time that is not believed.
+func roundTrip(m *ntp.Measurement) time.Duration {
+	trip := m.RTT + max(m.Held()-believedHold, 0)
+	return min(max(trip, minRoundTrip, min(m.Precision, time.Second)), maxRoundTrip)
+}
+
+// add takes in one round trip.
+func (d *delayNoise) add(trip time.Duration) {
+	d.ring[d.n%noiseDepth] = trip
 	d.n++
 	sorted := d.ring
 	live := sorted[:min(d.n, noiseDepth)]
@@ -49,15 +60,10 @@ func (d *delayNoise) add(rtt time.Duration) {
 	d.excess = live[len(live)/2] - d.floor
 }
 
-func clampRoundTrip(rtt time.Duration) time.Duration {
-	return min(max(rtt, minRoundTrip), maxRoundTrip)
-}
-
 // variance returns that of a sample with the given round trip, in s², to be asked after add: equation (4). The share of
 // the whole round trip is what one knows of a path that has been seen n times: at n = 1 the offset error is
 // evenly spread over ± half the round trip.
-func (d *delayNoise) variance(rtt, precision time.Duration) float64 {
-	trip := clampRoundTrip(rtt)
+func (d *delayNoise) variance(trip, precision time.Duration) float64 {
 	e := (trip - d.floor).Seconds()
 	base := baseShare * d.excess.Seconds()
 	v := float64(stampNoise*stampNoise) + float64(base*base) + float64(e*e*excessShare)
@@ -70,16 +76,4 @@ func (d *delayNoise) variance(rtt, precision time.Duration) float64 {
 // typical is the variance of a sample with median excess, for reports.
 func (d *delayNoise) typical(precision time.Duration) float64 {
 	return d.variance(d.floor+d.excess, precision)
-}
-
-// pathBias is the variance of what averaging cannot remove from a source, s²: asymmetry of its path, and its
-// own claimed dispersion unless ignored (equation 9).
-func (d *delayNoise) pathBias(m *ntp.Measurement, ignoreDispersion bool) float64 {
-	b := rootDistanceShare * (d.floor + m.RootDelay).Seconds()
-	v := float64(b * b)
-	if !ignoreDispersion {
-		r := m.RootDispersion.Seconds() / 3 // the claim is a bound of three sigma
-		v += float64(r * r)
-	}
-	return v
 }

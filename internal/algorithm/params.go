@@ -23,7 +23,7 @@ type Params struct {
 
 	MaximumSourceUncertainty float64 // maximum-source-uncertainty, s: largest radius of a candidate
 	RangeStatisticalWeight   float64 // range-statistical-weight: sigmas in the radius
-	RangeDelayWeight         float64 // range-delay-weight: share of the round trip in the radius
+	RangeDelayWeight         float64 // range-delay-weight: share of the round trip in the radius; below 0.5 it counts as that
 
 	SteerOffsetThreshold       float64 // steer-offset-threshold, sigma: a smaller offset is never stepped
 	SteerOffsetLeftover        float64 // steer-offset-leftover: no effect, the whole offset is corrected
@@ -41,7 +41,8 @@ type Params struct {
 	MinimumAgreeing int
 }
 
-// Defaults returns the defaults of the reference suite (docs/rules/configuration.md#algorithm).
+// Defaults returns the defaults of the reference suite (docs/rules/configuration.md#algorithm), but for the limits of the
+// root distance (docs/rules/clock.md#distance-limits).
 func Defaults() Params {
 	return Params{
 		PrecisionLowProbability: 1. / 3, PrecisionHighProbability: 2. / 3, PrecisionHysteresis: 16,
@@ -49,7 +50,7 @@ func Defaults() Params {
 		PollIntervalLowWeight:  0.4, PollIntervalHighWeight: 0.6, PollIntervalHysteresis: 16,
 		PollIntervalStepThreshold: 1e-6,
 		DelayOutlierThreshold:     5, InitialWander: 1e-8, InitialFrequencyUncertainty: 100e-6,
-		MaximumSourceUncertainty: 0.250, RangeStatisticalWeight: 2, RangeDelayWeight: 0.25,
+		MaximumSourceUncertainty: 1, RangeStatisticalWeight: 2, RangeDelayWeight: minDelayWeight,
 		SteerOffsetThreshold: 2, SteerOffsetLeftover: 1,
 		StepThreshold: 0.010, SlewMaximumFrequencyOffset: 200e-6, SlewMinimumDuration: 8,
 		MaximumFrequencySteer: 495e-6, MeddlingThreshold: 5, MinimumAgreeing: 3,

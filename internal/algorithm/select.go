@@ -8,6 +8,7 @@ import (
 type candidate struct {
 	t       *tracker
 	s       state    // predicted to the moment
+	radius  float64  // s, half width of says
 	says    Interval // the gap lies in it, by this source
 	verdict Verdict
 	reason  Reason
@@ -18,7 +19,7 @@ func (d *Discipline) candidates(now ntp.Local) []candidate {
 	cs := make([]candidate, 0, len(d.trackers))
 	for _, t := range d.trackers {
 		c := candidate{t: t, s: t.s.predict(now, t.intensity), verdict: Excluded}
-		r := t.radius(&c.s, &d.params)
+		c.radius = t.distance(&c.s, d.params.RangeStatisticalWeight, &d.params)
 		switch {
 		case t.fresh == 0 || t.samples < minSamples:
 			c.reason = ReasonNoSample
@@ -26,11 +27,11 @@ func (d *Discipline) candidates(now ntp.Local) []candidate {
 			c.reason = ReasonLeap
 		case t.stale(now):
 			c.reason = ReasonStale
-		case !c.s.finite() || !(r <= d.params.MaximumSourceUncertainty):
+		case !c.s.finite() || !(c.radius <= d.params.MaximumSourceUncertainty):
 			c.reason = ReasonDistance
 		default:
-			mid := c.s.origin + toDuration(c.s.x)
-			c.says = Interval{mid - toDuration(r), mid + toDuration(r)}
+			mid, r := c.s.origin+toDuration(c.s.x), toDuration(c.radius)
+			c.says = Interval{mid - r, mid + r}
 			c.verdict, c.reason = Candidate, ReasonMinority
 		}
 		cs = append(cs, c)
@@ -64,14 +65,46 @@ func agree(cs []candidate, minAgreeing int) (selected, voters int) {
 			c.verdict, c.reason = Falseticker, ReasonOutside
 		}
 	}
-	return selected, len(said)
+	return selected - prune(cs, max(minAgreeing, len(said)/2+1)), len(said)
 }
+
+// prune takes those out of the consensus that know far less than the rest of it, the widest first, as long as enough for a consensus
+// stay, and returns how many they were. That is the purpose of the cluster algorithm of RFC 5905 §11.2.2: whose interval is wide
+// enough agrees with everybody, whatever it says.
+func prune(cs []candidate, enough int) (pruned int) {
+	var radii []float64
+	for i := range cs {
+		if cs[i].verdict == Selected {
+			radii = append(radii, cs[i].radius)
+		}
+	}
+	limit := pruneFactor * lowerMedian(radii) // radii are sorted now
+	for len(radii)-pruned > enough && radii[len(radii)-1-pruned] > limit {
+		pruned++
+	}
+	for pruned > 0 && radii[len(radii)-1-pruned] == radii[len(radii)-pruned] {
+		pruned-- // all of the same width, or none
+	}
+	if pruned == 0 {
+		return 0
+	}
+	widest := radii[len(radii)-pruned]
+	for i := range cs {
+		if c := &cs[i]; c.verdict == Selected && c.radius >= widest {
+			c.verdict, c.reason = Excluded, ReasonWide
+		}
+	}
+	return pruned
+}
+
+// pruneFactor is how many times wider than the middle interval of a consensus one may be.
+const pruneFactor = 16
 
 func judgements(cs []candidate) []Judgement {
 	js := make([]Judgement, len(cs))
 	for i := range cs {
 		c := &cs[i]
-		js[i] = Judgement{Source: c.t.id, Verdict: c.verdict, Reason: c.reason, Poll: c.t.poll}
+		js[i] = Judgement{Source: c.t.id, Verdict: c.verdict, Reason: c.reason, Poll: c.t.poll, Radius: toDuration(c.radius)}
 	}
 	return js
 }

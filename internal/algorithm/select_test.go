@@ -112,7 +112,7 @@ func TestIntersect_Property(t *testing.T) {
 // TestDecide_Exclusion names the reason of every source without a vote.
 func TestDecide_Exclusion(t *testing.T) {
 	d := New(loose())
-	good, few, far, leap, stale := newPath(1, ms, us), newPath(2, ms, us), newPath(3, 600*ms, us), newPath(4, ms, us), newPath(5, ms, us)
+	good, few, far, leap, stale := newPath(1, ms, us), newPath(2, ms, us), newPath(3, 1100*ms, us), newPath(4, ms, us), newPath(5, ms, us)
 	feed(d, 0, 10, stale)
 	at := ntp.Local(500 * sec)
 	for range 10 {

@@ -32,6 +32,13 @@ const (
 	// more than assumed; by chance that happens once in ten thousand samples.
 	wanderSigmas = 2.5
 
+	// minDelayWeight is the least share of the round trip in the interval that a source vouches for: all of the way may
+	// be in one direction.
+	minDelayWeight = 0.5
+	// quietGrowth is how much wider that interval becomes without samples beside what the filter says, s/s: what a quiet
+	// oscillator may do unseen.
+	quietGrowth = 1e-6
+
 	// minWander and maxWander bound the adaptive wander, s/s per sqrt(s): an oven-controlled oscillator, and
 	// a virtual machine under changing load (docs/rules/clock.md#oscillator).
 	minWander = 1e-11
@@ -78,9 +85,9 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 	if t.samples > 0 && m.At <= t.last.At {
 		return
 	}
-	before := t.last
-	t.noise.add(m.RTT)
-	r := t.noise.variance(m.RTT, m.Precision)
+	before, trip := t.last, roundTrip(m)
+	t.noise.add(trip)
+	r := t.noise.variance(trip, m.Precision)
 	t.last = *m
 	t.samples++
 	if t.fresh == 0 {
@@ -92,7 +99,7 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 	z := -s.above(m.TrueGap)
 	v := s.pxx + r
 	if t.fresh > settled {
-		if t.misfit(z, v, m.RTT) {
+		if t.misfit(z, v, trip) {
 			t.s = s
 			t.seed(m, r)
 			t.s.pyy = min(float64(s.pyy*misfitDoubt), float64(p.InitialFrequencyUncertainty*p.InitialFrequencyUncertainty))
@@ -132,8 +139,8 @@ func (t *tracker) unseed() {
 
 // misfit reports whether this sample is the last of a row that says the source's time itself has changed
 // (equation 6).
-func (t *tracker) misfit(z, v float64, rtt time.Duration) bool {
-	ordinary := rtt <= t.noise.floor+3*t.noise.excess
+func (t *tracker) misfit(z, v float64, trip time.Duration) bool {
+	ordinary := trip <= t.noise.floor+3*t.noise.excess
 	if !ordinary {
 		return false
 	}
@@ -225,10 +232,15 @@ func (t *tracker) stale(now ntp.Local) bool {
 	return now.Sub(t.last.At) > staleAfter*t.last.Poll.Duration()+staleSlack
 }
 
-// radius is the half width of the interval that the source vouches for, in s (equation 8).
-func (t *tracker) radius(s *state, p *tuning) float64 {
-	r := float64(p.RangeStatisticalWeight*math.Sqrt(s.pxx)) +
-		float64(p.RangeDelayWeight*(t.noise.floor+t.last.RootDelay).Seconds())
+// distance is how far from the state's gap the true one can be, in s, with as many sigmas of the estimate (equation 8):
+// the root distance of RFC 5905 §11.1 with the filter's sigma, which grows with the age of the last sample, in the place of the
+// assumed PHI. Half of the round trip and of the root delay bounds any asymmetry of the path, half of the median excess what
+// queues on one way do, and each clock is known to its precision only. The server's claims can only widen it.
+func (t *tracker) distance(s *state, sigmas float64, p *tuning) float64 {
+	trip := t.noise.floor + t.last.RootDelay
+	r := float64(sigmas*math.Sqrt(s.pxx)) + float64(max(p.RangeDelayWeight, minDelayWeight)*trip.Seconds()) +
+		float64(t.noise.excess.Seconds()/2) + min(t.last.Precision, time.Second).Seconds() +
+		float64(quietGrowth*s.at.Sub(t.last.At).Seconds())
 	if !p.IgnoreServerDispersion {
 		r += t.last.RootDispersion.Seconds()
 	}

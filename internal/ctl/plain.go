@@ -88,6 +88,8 @@ func synchronised(u *observe.Suite) cell {
 		return left("no, steering refused").in(bad)
 	case u.ClockUnset:
 		return left("no, the clock is unset: it shows a time that is past").in(bad)
+	case u.Unserved != "":
+		return left("no: " + clean(u.Unserved)).in(bad)
 	}
 	return left("no, " + state).in(bad)
 }

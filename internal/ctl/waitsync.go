@@ -80,6 +80,9 @@ func (r reading) showFrequency() string {
 
 // notSynchronised explains an unsynchronised daemon by its sources.
 func notSynchronised(s *observe.Snapshot) string {
+	if s.Suite.Unserved != "" {
+		return "not synchronised: " + clean(s.Suite.Unserved)
+	}
 	if s.Suite.Refusal != "" {
 		return "the daemon refuses to steer: " + clean(s.Suite.Refusal)
 	}

@@ -122,7 +122,8 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		EstimateKnown: rep.EstimateKnown, FrequencyError: rep.Applied - rep.Frequency, FrequencyUncertainty: rep.FreqSigma,
 		Selected: rep.Selected, Candidates: rep.Candidates,
 		ConsensusLost: rep.ConsensusLost, LoopsDetected: rep.LoopsDetected, WrongEpoch: rep.WrongEpoch, InLeap: rep.InLeap,
-		Steps: uint64(max(rep.Steps, 0)), LastStep: rep.LastStep.Seconds(), Refusal: rep.Refusal.Text, RefusedBy: rep.Refusal.Limit.String(),
+		Steps: uint64(max(rep.Steps, 0)), LastStep: rep.LastStep.Seconds(), Unserved: rep.Unserved,
+		Refusal: rep.Refusal.Text, RefusedBy: rep.Refusal.Limit.String(),
 		RefusedSteps: map[string]uint64{}, ClockUnset: rep.Unset, UnauthenticatedSteps: rep.Spent.Sum.Seconds(),
 	}
 	for _, l := range system.Limits() {

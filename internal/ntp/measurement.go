@@ -76,8 +76,26 @@ func (m *Measurement) Offset() time.Duration {
 	return a/2 + b/2 + (a%2+b%2)/2
 }
 
+// Held returns T3-T2: how long the server says it had the request. Nobody but the server can know.
+func (m *Measurement) Held() time.Duration { return m.T3.Time.Sub(m.T2.Time) }
+
 // Delay returns (T4-T1)-(T3-T2): the round trip without the server's processing (RFC 5905 §8). It may be ≤ 0
 // when clocks differ in rate or stamps are coarse; the caller clamps.
 func (m *Measurement) Delay() time.Duration {
 	return m.T4.Time.Sub(m.T1.Time) - m.T3.Time.Sub(m.T2.Time)
+}
+
+const (
+	// stampSlack is what software time stamps may be wrong by on a path that is shorter than their own noise.
+	stampSlack = 100 * time.Microsecond
+	// rateSlack is by how much two clocks may differ in rate while one of them holds a request, s/s: both at the kernel's
+	// limit of 500 ppm.
+	rateSlack = 1e-3
+)
+
+// ImpossibleDelay reports whether no path can have such a round trip: a server that held the request for held had it for
+// longer than it was away, by more than the precision of its stamps (> 0), ours, and the rates of two clocks explain. RFC
+// 5905 §8 lets the delay be negative for those reasons only.
+func ImpossibleDelay(delay, held, precision time.Duration) bool {
+	return delay < -(stampSlack + precision + time.Duration(float64(max(held, 0))*rateSlack))
 }

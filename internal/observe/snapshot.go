@@ -121,6 +121,7 @@ type Suite struct {
 	KeyExchange    map[string]uint64 `json:"key_exchange"`      // outcomes of the NTS-KE server by name
 	Verdicts       map[string]uint64 `json:"server_verdicts"`   // outcomes of the NTP server by name
 	LastStep       float64           `json:"last_step"`         // s, 0 if never
+	Unserved       string            `json:"unserved"`          // why it is not synchronised although sources are followed, empty otherwise
 	Refusal        string            `json:"refusal"`           // why the clock is left alone, with the remedy; empty if it is not
 	RefusedBy      string            `json:"refused_by"`        // key of the limit that forbids the step, empty if none does
 	RefusedSteps   map[string]uint64 `json:"refused_steps"`     // times that steering was given up since start, by that key

@@ -41,6 +41,7 @@ const (
 	Backward        // transmitted before received (C13)
 	OffCertificate  // first NTS reply's time is outside the validity of the server's certificate (N25; RFC 8915 §8.5)
 	Sluggish        // more than 4 s between the server's receive and transmit times (C13)
+	Impossible      // held for longer than the request was away: a round trip below zero (C13)
 
 	verdicts // count
 )
@@ -52,6 +53,7 @@ var verdictNames = [verdicts]string{
 	"wrong version", "wrong mode", "malformed fields", "unexpected mac", "wrong unique identifier",
 	"unauthentic", "unknown kiss code", "the server is not synchronised", "bad stratum", "bad root distance",
 	"no timestamps", "backward timestamps", "outside certificate validity", "sluggish server",
+	"impossible round trip",
 }
 
 // String names the verdict in lower case.
@@ -136,4 +138,10 @@ func sanity(h *ntp.Header) Verdict {
 		return Sluggish
 	}
 	return Accepted
+}
+
+// impossible reports whether the reply claims to have been held for longer than its request was away. A reply that came
+// before its request tells of a step of our own clock, which is the timekeeper's business (Measurement.Epoch).
+func impossible(m *ntp.Measurement) bool {
+	return m.T4.Time.Sub(m.T1.Time) >= 0 && ntp.ImpossibleDelay(m.Delay(), m.Held(), m.Precision)
 }

@@ -206,13 +206,16 @@ func (s *Source) Receive(now time.Time, pkt []byte, from netip.AddrPort, rx ntp.
 	if x := s.out.session; v == Accepted && x != nil && x != s.proven && !x.Covers(h.Transmit) {
 		v, s.kiss.outside = OffCertificate, true
 	}
+	m := s.measurement(&h, rx, authentic)
+	if v == Accepted && impossible(&m) {
+		v = Impossible
+	}
 	if v != Accepted {
 		if authentic {
 			s.end(now, v)
 		}
 		return Outcome{Verdict: v}
 	}
-	m := s.measurement(&h, rx, authentic)
 	s.answered(now)
 	return Outcome{Verdict: Accepted, Measurement: m}
 }

@@ -238,6 +238,8 @@ func TestRefused(t *testing.T) {
 		{"C13 transmit zero", NoTimestamps, func(h *ntp.Header) { h.Transmit = 0 }},
 		{"C13 transmit before receive", Backward, func(h *ntp.Header) { h.Transmit = h.Receive - 1<<16 }},
 		{"C13 5 s in the server", Sluggish, func(h *ntp.Header) { h.Transmit = h.Receive.Add(5 * time.Second) }},
+		{"C13 held longer than it was away", Impossible, func(h *ntp.Header) { h.Transmit = h.Receive.Add(12 * time.Millisecond) }},
+		{"C13 held for 3 s of 10 ms", Impossible, func(h *ntp.Header) { h.Transmit = h.Receive.Add(3 * time.Second) }},
 		{"C18 XFUN", KissUnknown, kissWith("XFUN")},
 		{"C18 AAAA", KissUnknown, kissWith("AAAA")},
 		{"C18 INIT", Unsynchronized, kissWith("INIT")},
@@ -392,7 +394,7 @@ func TestVerdict_Names(t *testing.T) {
 			seen[s] = true
 		}
 	}
-	if s := verdicts.String(); s != "verdict(26)" {
+	if s := verdicts.String(); s != "verdict(27)" {
 		t.Error(s)
 	}
 	for _, v := range []Verdict{None, Accepted, KissRate, KissDeny, KissNAK, NoReply} {

@@ -44,19 +44,30 @@ func (s *System) judge(now Now, fx *Effects) {
 			continue
 		}
 		src.judged, src.judging = j, true
-		if j.Verdict != src.told && (j.Verdict == algorithm.Falseticker || src.told == algorithm.Falseticker) {
-			level, text := Info, "agrees again"
-			if j.Verdict == algorithm.Falseticker {
-				level, text = Warn, "disagrees with the majority, not used"
-			}
-			fx.note(src.agreeing.level(now.Mono, level), logtarget.System, "source %v (%s): %s", src.ID, src.Name, text)
-		}
-		src.told = j.Verdict
+		s.tellVerdict(now, src, fx)
 		if j.Poll != src.advised && j.Poll != src.last.Poll {
 			fx.advise(ntp.Advice{Source: src.ID, Poll: j.Poll})
 		}
 		src.advised = j.Poll
 	}
+}
+
+// tellVerdict writes what is new about the latest verdict on a source.
+func (s *System) tellVerdict(now Now, src *source, fx *Effects) {
+	verdict := src.judged.Verdict
+	if verdict != src.told && (verdict == algorithm.Falseticker || src.told == algorithm.Falseticker) {
+		level, text := Info, "agrees again"
+		if verdict == algorithm.Falseticker {
+			level, text = Warn, "disagrees with the majority, not used"
+		}
+		fx.note(src.agreeing.level(now.Mono, level), logtarget.System, "source %v (%s): %s", src.ID, src.Name, text)
+	}
+	src.told = verdict
+	tooFar := src.judged.Reason == algorithm.ReasonDistance
+	if tooFar && !src.tooFar {
+		fx.note(src.limited.level(now.Mono, Warn), logtarget.System, "source %v (%s) is not used: %s", src.ID, src.Name, s.reason(src))
+	}
+	src.tooFar = tooFar
 }
 
 // advise adds one piece of advice unless the source already has one.
@@ -91,10 +102,14 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 	if !fresh {
 		return
 	}
-	if peer := s.peer(); peer != nil {
-		s.show(s.synchronizedView(now, peer, fx.Steer.Step), fx)
+	s.choosePeer()
+	if s.peer != nil {
+		v, why := s.synchronizedView(now, s.peer, fx.Steer.Step)
+		s.unserved.tell(why, now.Mono, fx)
+		s.show(v, fx)
 	}
 	s.lines.add(now.Mono, &s.decision.Estimate, s.clock.Frequency, fx)
+	s.reach.tell(now.Mono, &s.decision.Estimate, s.params.Algorithm.MaximumFrequencySteer, fx)
 }
 
 // steer passes the discipline's wish on; false means that a limit forbids it.

@@ -54,6 +54,33 @@ func (o *offsetLines) add(now time.Time, e *algorithm.Estimate, applied float64,
 		ppm(e.Frequency-applied), ppm(math.Sqrt(e.VarFreq)))
 }
 
+// outOfReach tells of an oscillator that no correction can make run right.
+type outOfReach struct {
+	is       bool
+	throttle logThrottle
+}
+
+// tickUnit is what one microsecond of the kernel's tick of 10 ms makes of the clock's rate, s/s (adjtimex(8)).
+const tickUnit = 1e-4
+
+// tell writes one line when the oscillator's error, as far as it is known, is beyond limit, s/s. The kernel's tick is not touched:
+// it is the administrator's, and the right remedy may be another one (docs/algorithm.md, Steering).
+func (o *outOfReach) tell(now time.Time, e *algorithm.Estimate, limit float64, fx *Effects) {
+	switch {
+	case e.Beyond == 0:
+		o.is = false
+	case !o.is && e.Beyond > boundSigmas*math.Sqrt(e.VarFreq):
+		o.is = true
+		way := "slow"
+		if e.Frequency < 0 {
+			way = "fast"
+		}
+		fx.note(o.throttle.level(now, Warn), logtarget.System, "the oscillator is out of reach: it runs %.0f ppm %s, maximum-frequency-steer is %.0f ppm; "+
+			"steps keep the clock near until the kernel's tick is changed by %+.0f (adjtimex --tick) or another clock source is chosen",
+			math.Abs(e.Frequency)*1e6, way, limit*1e6, e.Frequency/tickUnit)
+	}
+}
+
 // milliseconds and ppm print the shortest digits that identify the number, without exponent.
 func milliseconds(sec float64) string { return strconv.FormatFloat(sec*1e3, 'f', -1, 64) }
 func ppm(rate float64) string         { return strconv.FormatFloat(rate*1e6, 'f', -1, 64) }

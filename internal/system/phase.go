@@ -49,6 +49,9 @@ func (s *System) start(now Now, fx *Effects) {
 func (s *System) State() State {
 	switch s.phase.kind {
 	case following:
+		if !s.view.Synchronized { // we are what we tell others to be
+			return Unsynchronized
+		}
 		return Synchronized
 	case refused:
 		if s.fallback == LocalClock {

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -75,8 +76,9 @@ type SourceRow struct {
 // Report is the state of the system process for the snapshot.
 type Report struct {
 	State      State
-	Selected   int // sources in the consensus
-	Candidates int // sources that had a vote
+	Selected   int  // sources in the consensus
+	Candidates int  // sources that had a vote
+	Following  bool // a consensus is followed, whether or not we may call ourselves synchronised, see Unserved
 	View       ntp.View
 
 	EstimateKnown bool          // the four fields below have meaning
@@ -89,6 +91,7 @@ type Report struct {
 	// Variance of the clock's error t seconds after View.Reference: base, linear, quadratic, cubic term.
 	RootVariance [4]float64
 
+	Unserved           string             // why we are not synchronised although a consensus is followed; empty otherwise
 	Refusal            Refusal            // why the clock is left alone
 	Refusals           [limitCount]uint64 // times that steering was given up, by Limit
 	Unset              bool               // the clock is known to be wrong: it shows a time that is past
@@ -109,6 +112,7 @@ func (s *System) Report() Report {
 	e := &s.estimate
 	r := Report{
 		State: s.State(), Selected: s.decision.Selected, Candidates: s.decision.Candidates, View: s.view,
+		Following:     s.phase.kind == following,
 		EstimateKnown: e.Known, Offset: e.Offset, Frequency: e.Frequency, Applied: s.clock.Frequency,
 		OffsetSigma: time.Duration(math.Sqrt(e.VarOffset) * 1e9), FreqSigma: math.Sqrt(e.VarFreq),
 		RootVariance: [4]float64{e.VarOffset, 2 * e.Cov, e.VarFreq, e.Wander * e.Wander / 3},
@@ -117,25 +121,27 @@ func (s *System) Report() Report {
 		StartupAllowance: !s.limits.spent, ConsensusLost: s.lost, LoopsDetected: s.loops,
 		WrongEpoch: s.wrongEpoch, InLeap: s.inLeapWindow,
 	}
+	if r.Following {
+		r.Unserved = s.unserved.why
+	}
 	r.Sources = make([]SourceRow, len(s.sources))
-	peer := s.peer()
 	for i, src := range s.sources {
-		r.Sources[i] = s.row(src, src == peer)
+		r.Sources[i] = s.row(src, src == s.peer)
 	}
 	return r
 }
 
 func (s *System) row(src *source, peer bool) SourceRow {
 	row := SourceRow{Added: src.Added, Last: src.last, Updated: src.updated, Estimate: s.disc.Source(src.ID)}
-	row.Role, row.Reason = src.role()
-	if peer && s.phase.kind == following {
+	row.Role, row.Reason = s.role(src)
+	if peer && s.phase.kind == following && src.selected() {
 		row.Role = RolePeer
 	}
 	return row
 }
 
 // role is the verdict on one source in the words of status output.
-func (src *source) role() (Role, string) {
+func (s *System) role(src *source) (Role, string) {
 	switch {
 	case src.status.Unusable && (!src.judging || src.judged.Verdict == algorithm.Excluded):
 		return RoleExcluded, "association stopped"
@@ -146,7 +152,7 @@ func (src *source) role() (Role, string) {
 	case !src.judging:
 		return RoleExcluded, algorithm.ReasonNoSample.String()
 	}
-	reason := src.judged.Reason.String()
+	reason := s.reason(src)
 	switch src.judged.Verdict {
 	case algorithm.Selected:
 		return RoleSelected, ""
@@ -157,3 +163,19 @@ func (src *source) role() (Role, string) {
 	}
 	return RoleExcluded, reason
 }
+
+// reason is why a source that was judged is not selected. A limit is named with its key, and with what exceeds it.
+func (s *System) reason(src *source) string {
+	j := &src.judged
+	if j.Reason != algorithm.ReasonDistance {
+		return j.Reason.String()
+	}
+	return fmt.Sprintf("it may be off by %v, above maximum-source-uncertainty %v; it claims root dispersion %v and root delay %v, its round trip is %v",
+		short(j.Radius), seconds(s.params.Algorithm.MaximumSourceUncertainty),
+		short(src.last.RootDispersion), short(src.last.RootDelay), short(s.disc.Source(src.ID).Delay))
+}
+
+// short drops digits that nobody wants to read.
+func short(d time.Duration) time.Duration { return d.Round(max(d.Abs()/1000, 1)) }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -26,6 +26,8 @@ type source struct {
 	advised  ntp.PollExp
 	agreeing logThrottle // lines about agreeing and disagreeing
 	faults   logThrottle // lines about polls without a measurement
+	tooFar   bool        // excluded for its distance
+	limited  logThrottle // lines about that
 }
 
 // bar is a ground for exclusion that the discipline cannot see.
@@ -87,27 +89,35 @@ func (src *source) wanted() ntp.PollExp {
 	return src.status.Poll
 }
 
-// distance is half the round trip to the reference clock plus what the source claims to be off by (RFC 5905
-// §11.1): the order among selected sources.
-func (src *source) distance(delay, sigma int64) int64 {
-	return (delay+int64(src.last.RootDelay))/2 + int64(src.last.RootDispersion) + 3*sigma
-}
-
-// peer returns the selected source that is told to clients: lowest stratum, then shortest distance, then the
-// oldest; nil without a consensus.
-func (s *System) peer() *source {
-	var best *source
-	var bestDistance int64
+// choosePeer picks the selected source whose stratum and address are told to clients; nil without a consensus. Its stratum
+// is the lower median of the selected ones, because a stratum is only a claim (docs/rules/clock.md#claims). Of those at that
+// stratum it is the latest peer, if that is one of them (no clock hopping, RFC 5905 §11.2.3), else the one that vouches for
+// the smallest bound.
+func (s *System) choosePeer() {
+	var strata []ntp.Stratum
 	for _, src := range s.sources {
-		if !src.judging || src.judged.Verdict != algorithm.Selected {
-			continue
-		}
-		r := s.disc.Source(src.ID)
-		d := src.distance(int64(r.Delay), int64(r.Uncertainty))
-		if best == nil || src.last.Stratum < best.last.Stratum ||
-			src.last.Stratum == best.last.Stratum && d < bestDistance {
-			best, bestDistance = src, d
+		if src.selected() {
+			strata = append(strata, src.last.Stratum)
 		}
 	}
-	return best
+	was := s.peer
+	s.peer = nil
+	if len(strata) == 0 {
+		return
+	}
+	slices.Sort(strata)
+	middle := strata[(len(strata)-1)/2]
+	for _, src := range s.sources {
+		switch {
+		case !src.selected() || src.last.Stratum != middle:
+		case src == was:
+			s.peer = src
+			return
+		case s.peer == nil || src.judged.Bound < s.peer.judged.Bound:
+			s.peer = src
+		}
+	}
 }
+
+// selected reports whether the source is part of the consensus.
+func (src *source) selected() bool { return src.judging && src.judged.Verdict == algorithm.Selected }

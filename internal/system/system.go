@@ -9,8 +9,13 @@ import (
 )
 
 const (
-	// defaultHoldOver is MAXDIST of RFC 5905 §7.2: the root distance at which clients would refuse us anyway.
-	defaultHoldOver = 1500 * time.Millisecond
+	// minHoldOver is the root distance at which most clients would refuse us anyway: half a second above MAXDIST of RFC
+	// 5905 §7.2, as ntpd has it, so that a source at that limit leaves room for our own part.
+	minHoldOver = 1500 * time.Millisecond
+	// holdOverRoom is how much larger than that of a source ours may be, where a larger one was allowed to sources.
+	holdOverRoom = 1.5
+	// maxHoldOver is MAXDISP of RFC 5905 §7.2.
+	maxHoldOver = 16 * time.Second
 	// localAfter is how long a selection may be missing before the local stratum is served
 	// (docs/rules/server.md#local-stratum).
 	localAfter = 10 * time.Second
@@ -62,7 +67,7 @@ type Params struct {
 	Serves    bool          // we answer clients, so that loops are possible
 	Observe   bool          // clock-control = false: never steer
 	Precision int8          // log2 s, of our clock
-	HoldOver  time.Duration // maximum-root-distance: where hold-over ends; 0: the default of 1.5 s (RFC 5905 MAXDIST)
+	HoldOver  time.Duration // maximum-root-distance: where hold-over ends; 0: the default, see defaultHoldOver
 	Pivot     time.Time     // build date: decides the era of the calendar for leap seconds
 	Built     time.Time     // what a clock shows that is not unset, at least; zero: not known
 	LastRight time.Time     // when this host's clock was last known to be right; zero: not known
@@ -101,7 +106,9 @@ type System struct {
 	decision algorithm.Decision
 	estimate algorithm.Estimate // the last one that was followed
 	holds    bool               // estimate describes the clock: nobody else has stepped it since
-	refusal  Refusal            // why phase is refused
+	peer     *source            // selected; its address and stratum are told to clients. nil: none was yet
+	unserved unserved
+	refusal  Refusal // why phase is refused
 	refusals [limitCount]uint64
 	set      bool // a consensus was followed since the start and since others changed the clock
 	unsetNow bool // the clock shows a time that is past
@@ -110,6 +117,7 @@ type System struct {
 
 	leap            leap
 	lines           offsetLines
+	reach           outOfReach
 	gained, missing logThrottle // lines about a consensus
 	refusing        logThrottle // lines about refused steps
 	complained      bool        // the missing consensus was told of
@@ -122,7 +130,7 @@ type System struct {
 // first entry before the first event.
 func New(p Params) *System {
 	if p.HoldOver <= 0 {
-		p.HoldOver = defaultHoldOver
+		p.HoldOver = defaultHoldOver(p.Algorithm.MaximumSourceUncertainty)
 	}
 	if p.Pivot.IsZero() {
 		p.Pivot = defaultPivot
@@ -130,6 +138,12 @@ func New(p Params) *System {
 	s := &System{params: p, disc: algorithm.New(p.Algorithm), limits: newLimits(&p)}
 	s.view = s.unsynchronizedView()
 	return s
+}
+
+// defaultHoldOver is the root distance at which we call ourselves not synchronised unless configured otherwise: what is
+// taken from sources that may be off by source, s, can be served.
+func defaultHoldOver(source float64) time.Duration {
+	return time.Duration(min(max(holdOverRoom*source, minHoldOver.Seconds()), maxHoldOver.Seconds()) * float64(time.Second))
 }
 
 // Handle takes in one event and returns what follows from it. The order of work for the caller: steer the

@@ -130,7 +130,7 @@ func TestObserve(t *testing.T) {
 	b.poll(10, nil, 1)
 	b.truth = -90000 * sec
 	b.poll(10, nil, 1)
-	if r := b.sys.Report(); len(b.steers) != 0 || r.State != Synchronized || r.Offset.Round(sec) != -90000*sec {
+	if r := b.sys.Report(); len(b.steers) != 0 || r.State != Unsynchronized || r.Selected != 1 || r.Offset.Round(sec) != -90000*sec {
 		t.Errorf("steers %+v, report %+v", b.steers, r)
 	}
 	if b.view.Synchronized {
@@ -138,7 +138,7 @@ func TestObserve(t *testing.T) {
 	}
 	b.truth = 100 * ms
 	b.poll(10, nil, 1)
-	if v := b.view; !v.Synchronized || v.Dispersion < 100*ms {
+	if v := b.view; !v.Synchronized || v.Dispersion < 100*ms || b.sys.State() != Synchronized {
 		t.Errorf("the served bound hides the error: %+v", *v)
 	}
 	b.handle(Removed{ID: 1})

@@ -1,9 +1,12 @@
 package system
 
 import (
+	"fmt"
 	"math"
 	"time"
 
+	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 )
 
@@ -43,26 +46,37 @@ func (s *System) localView(now Now) ntp.View {
 	}
 }
 
-// synchronizedView follows from the estimate and the peer (docs/algorithm.md 13, 14). The dispersion is a bound: what is left to be
-// slewed, three sigma, and what the source claims; half the root delay bounds the asymmetry of the path beside it.
-// step is what the clock will be stepped by before anyone sees the view. A clock that is known to be further off
-// than clients would accept is not synchronised, however well that is known.
-func (s *System) synchronizedView(now Now, peer *source, step time.Duration) ntp.View {
+// synchronizedView follows from the estimate and the selected sources (docs/algorithm.md 13, 14). Half the root delay and the
+// dispersion together are a bound of the clock's error: what is left to be slewed, what the selected sources vouch for, and our
+// own precision. step is what the clock will be stepped by before anyone sees the view. A clock that is known to be
+// further off than we would accept of a source is not synchronised, however well that is known; why says so then.
+func (s *System) synchronizedView(now Now, peer *source, step time.Duration) (v ntp.View, why string) {
 	e := &s.decision.Estimate
-	r := s.disc.Source(peer.ID)
-	sigma := time.Duration(boundSigmas * math.Sqrt(e.VarOffset) * 1e9)
-	v := ntp.View{
+	precision := ntp.PrecisionExp(s.params.Precision).Duration()
+	left := (e.Offset - step).Abs()
+	v = ntp.View{
 		Leap: s.leap.armed, Stratum: peer.last.Stratum + 1,
 		RefID: ntp.RefIDFromAddr(peer.Address.Addr()), Reference: now.Clock.Add(step),
-		RootDelay:  max(r.Delay, 0) + peer.last.RootDelay,
-		Dispersion: (e.Offset - step).Abs() + sigma + peer.last.RootDispersion,
-		Wander:     boundSigmas*math.Sqrt(e.VarFreq) + wanderFloor,
+		RootDelay:  s.decision.RootDelay,
+		Dispersion: left + max(s.decision.Bound-s.decision.RootDelay/2, 0) + precision,
+		Wander:     growth(e),
 		Precision:  s.params.Precision, Synchronized: true,
 	}
-	if v.Stratum >= ntp.MaxStratum || v.RootDelay/2+v.Dispersion >= s.params.HoldOver || s.unset(v.Reference) {
-		return s.unsynchronizedView()
+	switch distance := v.RootDelay/2 + v.Dispersion; {
+	case v.Stratum >= ntp.MaxStratum:
+		return s.unsynchronizedView(), fmt.Sprintf("the sources are at stratum %d, which leaves none for us", peer.last.Stratum)
+	case distance >= s.params.HoldOver:
+		return s.unsynchronizedView(), fmt.Sprintf("the clock may be off by %v, of which %v is known and not yet corrected; maximum-root-distance is %v",
+			distance.Round(time.Microsecond), left.Round(time.Microsecond), s.params.HoldOver)
+	case s.unset(v.Reference):
+		return s.unsynchronizedView(), "the clock is unset: it shows a time that is past"
 	}
-	return v
+	return v, ""
+}
+
+// growth is how fast the bound of the clock's error grows, s/s, the part included that no correction may take out.
+func growth(e *algorithm.Estimate) float64 {
+	return boundSigmas*math.Sqrt(e.VarFreq) + wanderFloor + e.Beyond
 }
 
 // holdsOver reports whether the last view may still be served: its root distance at now stays below the limit.
@@ -77,7 +91,7 @@ func (s *System) holdOverView(now Now) ntp.View {
 	v, e := s.view, &s.estimate
 	age := max(now.Clock.Sub(v.Reference), 0) + localRefresh
 	walk := boundSigmas * e.Wander * math.Sqrt(age.Seconds()/3)
-	v.Wander = max(v.Wander, boundSigmas*math.Sqrt(e.VarFreq)+wanderFloor+walk)
+	v.Wander = max(v.Wander, growth(e)+walk)
 	return v
 }
 
@@ -96,4 +110,18 @@ func (s *System) localDue(now Now) (bool, time.Duration) {
 func (s *System) publish() *ntp.View {
 	v := s.view
 	return &v
+}
+
+// unserved is why nothing is served as synchronised although a consensus is followed.
+type unserved struct {
+	why      string // empty: it is served
+	throttle logThrottle
+}
+
+// tell notes that, when it begins.
+func (u *unserved) tell(why string, now time.Time, fx *Effects) {
+	if why != "" && u.why == "" {
+		fx.note(u.throttle.level(now, Warn), logtarget.System, "the sources agree, but we are not synchronised: %s", why)
+	}
+	u.why = why
 }

@@ -169,11 +169,11 @@ func (k *Keeper) apply(now time.Time, asked system.Effects, fx *Effects) {
 // show makes v the view that is served from now on.
 func (k *Keeper) show(v *ntp.View, fx *Effects) { k.view, fx.View = *v, v }
 
-// frequency is what is worth keeping, while synchronised. The time that goes with it is the sources': it may be used
+// frequency is what is worth keeping, while a consensus is followed. The time that goes with it is the sources': it may be used
 // later, when others have set the clock wrong, and a time in the future would make good certificates look expired at the
 // next start (row KC19).
 func (k *Keeper) frequency(rep *system.Report) *Frequency {
-	if !rep.EstimateKnown || rep.State != system.Synchronized {
+	if !rep.EstimateKnown || !rep.Following {
 		return nil
 	}
 	return &Frequency{
