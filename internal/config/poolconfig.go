@@ -20,6 +20,10 @@ type Pool struct {
 	// is absent.
 	Timeout time.Duration
 
+	// PerClient is connections-per-client: how many connections one IPv4 address or IPv6 /56 may have at one time;
+	// 0 is no limit, 16 when the key is absent.
+	PerClient int
+
 	// ProxyPeers is trusted-peers of proxy-protocol: whose headers are believed, IPv4-mapped prefixes as IPv4 ones.
 	// Empty: the PROXY protocol is off.
 	ProxyPeers []netip.Prefix

@@ -18,6 +18,9 @@ const poolTable = "nts-pool-ke-server"
 // (docs/rules/configuration.md#pool-timeout).
 const DefaultPoolTimeout = 5 * time.Second
 
+// DefaultPoolPerClient is enough for a network behind one address, whose users come one after the other.
+const DefaultPoolPerClient = 16
+
 // foreignTables are tables of other programs' files, told apart so that the message helps.
 var foreignTables = map[string]string{
 	"source":          "belongs to ntp-daemon",
@@ -103,6 +106,8 @@ func (l *loader) poolServer(t *table, p *Pool) {
 	p.Roots = l.roots(t, "certificate-authority-path", authority{system: true})
 	p.Timeout = DefaultPoolTimeout
 	t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &p.Timeout)
+	p.PerClient = DefaultPoolPerClient
+	t.integer("connections-per-client", span{min: 0, max: connections.max}, &p.PerClient)
 	l.proxyProtocol(t, p)
 	for _, s := range t.each("key-exchange-servers") {
 		p.Servers = append(p.Servers, l.poolUpstream(s))

@@ -20,7 +20,8 @@ var (
 // (docs/rules/pool.md#answer-anew, row P03). The Server record is always there, the time source's name
 // or else its domain; the Port is always explicit; at most eight cookies; record 1024 only as the
 // negotiation with the user demands it (docs/rules/key-exchange.md#aead-30). The cookies alias got.
-func (d *Directory) Answer(b *Backend, choice nts.Choice, got record.Response) (record.Response, error) {
+// reached is for CheckServerName.
+func (d *Directory) Answer(b *Backend, choice nts.Choice, reached string, got record.Response) (record.Response, error) {
 	if got.Protocol != record.Protocol(choice.Protocol) || got.Algorithm != choice.Algorithm {
 		return record.Response{}, fmt.Errorf("%w: %v, %v", ErrOtherChoice, got.Protocol, got.Algorithm)
 	}
@@ -36,7 +37,7 @@ func (d *Directory) Answer(b *Backend, choice nts.Choice, got record.Response) (
 		Port:            ntp.Port, // unless it says otherwise (RFC 8915 section 4.1.8)
 	}
 	if got.Server != "" {
-		if err := d.CheckServerName(b, got.Server); err != nil {
+		if err := d.CheckServerName(b, got.Server, reached); err != nil {
 			return record.Response{}, fmt.Errorf("%w: %q", err, got.Server)
 		}
 		answer.Server = got.Server

@@ -57,10 +57,11 @@ func TestAnswer(t *testing.T) {
 		{"P02: other AEAD", choice, base(func(r *record.Response) { r.Algorithm = aead.SIVCMAC256 }), record.Response{}, ErrOtherChoice},
 		{"P02: other protocol", choice, base(func(r *record.Response) { r.Protocol = 0x8001 }), record.Response{}, ErrOtherChoice},
 		{"the pool itself", choice, base(func(r *record.Response) { r.Server = "pool.example" }), record.Response{}, ErrNameOwn},
+		{"the pool by the name that its user knows", choice, base(func(r *record.Response) { r.Server = "reached.example" }), record.Response{}, ErrNameOwn},
 		{"loopback", choice, base(func(r *record.Response) { r.Server = "127.0.0.1" }), record.Response{}, ErrNameLocal},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			got, err := d.Answer(&b, tt.choice, tt.got)
+			got, err := d.Answer(&b, tt.choice, "reached.example", tt.got)
 			if !errors.Is(err, tt.wantErr) || (err == nil) != (tt.wantErr == nil) {
 				t.Fatalf("error %v, want %v", err, tt.wantErr)
 			}

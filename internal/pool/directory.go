@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/secret"
@@ -44,7 +45,7 @@ type Directory struct {
 }
 
 // NewDirectory validates the whole list and reports every fault at once. own are the names the pool
-// is reached by (those of its certificate), to which no time source may point a user. The list may
+// is reached by (those of its certificate; wildcards are none), to which no time source may point a user. The list may
 // be empty (users then get error 2) and may name a host more than once, as the seed's could.
 func NewDirectory(backends []Backend, own []string) (*Directory, error) {
 	if len(backends) > maxBackends {
@@ -60,7 +61,10 @@ func NewDirectory(backends []Backend, own []string) (*Directory, error) {
 		d.backends = append(d.backends, b)
 	}
 	for _, name := range own {
-		d.own = append(d.own, CanonicalName(name))
+		// A wildcard covers time sources of the same domain as well; which of its names is the pool's, its users say.
+		if !strings.HasPrefix(name, "*") {
+			d.own = append(d.own, CanonicalName(name))
+		}
 	}
 	return d, errors.Join(faults...)
 }

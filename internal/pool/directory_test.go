@@ -52,10 +52,10 @@ func TestNewDirectory_NamesOfTheSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.CheckServerName(d.At(0), "nts.server.1"); err != nil {
+	if err := d.CheckServerName(d.At(0), "nts.server.1", ""); err != nil {
 		t.Error(err)
 	}
-	if err := d.CheckServerName(d.At(0), "nts.server.2"); !errors.Is(err, ErrNameMalformed) {
+	if err := d.CheckServerName(d.At(0), "nts.server.2", ""); !errors.Is(err, ErrNameMalformed) {
 		t.Errorf("a name that the operator did not write: %v", err)
 	}
 	for _, number := range []string{"127.1", "0x7f000001", "0x7f.1"} {

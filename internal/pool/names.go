@@ -3,6 +3,7 @@ package pool
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"ntp-daemon/internal/nts/record"
@@ -60,7 +61,10 @@ func parseAddress(name string) (netip.Addr, bool) {
 // CheckServerName decides whether the Server name a time source put in its answer may be handed
 // to a user (docs/rules/pool.md#server-names). The domain of the backend and the names configured for it are
 // trusted as written by the operator; with such a list present nothing else passes.
-func (d *Directory) CheckServerName(b *Backend, name string) error {
+//
+// reached is the name by which the user came to the pool (SNI), which is the pool's own, although a certificate with a
+// wildcard does not say so; empty if unknown. A user who lies about it harms himself.
+func (d *Directory) CheckServerName(b *Backend, name, reached string) error {
 	if err := WellFormed(name); err != nil {
 		return err
 	}
@@ -73,7 +77,7 @@ func (d *Directory) CheckServerName(b *Backend, name string) error {
 	switch {
 	case !literal && numericLabel(host[strings.LastIndexByte(host, '.')+1:]):
 		return ErrNameMalformed // browsers' parsers take it for an address
-	case matchesAny(d.own, canonical):
+	case slices.Contains(d.own, canonical), reached != "" && canonical == CanonicalName(reached):
 		return ErrNameOwn
 	case isLocal(canonical):
 		return ErrNameLocal
@@ -151,20 +155,6 @@ func isLocal(canonical string) bool {
 func containsName(names []string, canonical string) bool {
 	for _, n := range names {
 		if CanonicalName(n) == canonical {
-			return true
-		}
-	}
-	return false
-}
-
-// matchesAny compares with certificate names: "*." stands for exactly one label.
-func matchesAny(patterns []string, canonical string) bool {
-	for _, p := range patterns {
-		if p == canonical {
-			return true
-		}
-		suffix, wild := strings.CutPrefix(p, "*")
-		if _, rest, found := strings.Cut(canonical, "."); wild && found && "."+rest == suffix {
 			return true
 		}
 	}

@@ -70,7 +70,8 @@ func TestCheckServerName(t *testing.T) {
 		{"unspecified", &seed, "0.0.0.0", ErrNameLocal},
 		{"the pool", &seed, "Pool.Example.org.", ErrNameOwn},
 		{"the pool's address", &seed, "::ffff:203.0.113.7", ErrNameOwn},
-		{"below the pool's wildcard", &seed, "1.ke.example.org", ErrNameOwn},
+		{"below the pool's wildcard, as other time sources are", &seed, "1.ke.example.org", nil},
+		{"below the pool's wildcard, the name by which the user came", &seed, "2.KE.example.org.", ErrNameOwn},
 		{"two labels below the wildcard", &seed, "a.1.ke.example.org", nil},
 		{"listed name", &listed, "NTP.ts2.example.net", nil},
 		{"listed private address", &listed, "10.1.2.3", nil},
@@ -80,7 +81,7 @@ func TestCheckServerName(t *testing.T) {
 		{"private address as domain", &private, "192.168.1.4", nil},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			if got := d.CheckServerName(tt.b, tt.name); !errors.Is(got, tt.want) || (tt.want == nil) != (got == nil) {
+			if got := d.CheckServerName(tt.b, tt.name, "2.ke.example.org"); !errors.Is(got, tt.want) || (tt.want == nil) != (got == nil) {
 				t.Errorf("CheckServerName(%q) = %v, want %v", tt.name, got, tt.want)
 			}
 		})
@@ -110,11 +111,11 @@ func FuzzServerName(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		verdict := d.CheckServerName(&b, name)
+		verdict := d.CheckServerName(&b, name, "")
 		if verdict != nil {
 			return
 		}
-		if again := d.CheckServerName(&b, CanonicalName(name)); again != nil {
+		if again := d.CheckServerName(&b, CanonicalName(name), ""); again != nil {
 			t.Errorf("%q passes, its canonical form %q does not: %v", name, CanonicalName(name), again)
 		}
 		for i := 0; i < len(name); i++ {

@@ -20,7 +20,6 @@ const (
 	defaultSupportTTL    = 300 * time.Second
 	defaultDrain         = 5 * time.Second
 	defaultConnections   = 4096
-	defaultPerPrefix     = 16
 	maxWaiting           = 1024                   // of those, users whose handshake or request is waited for: some 30 KiB each
 	prefixV6             = 56                     // what providers hand out to one customer
 	connectShare         = 5                      // connecting to a time source may take a fifth of the total,
@@ -77,7 +76,7 @@ func (c Config) withDefaults() Config {
 		c.MaxConnections = defaultConnections
 	}
 	if c.PerPrefix == 0 {
-		c.PerPrefix = defaultPerPrefix
+		c.PerPrefix = config.DefaultPoolPerClient
 	}
 	c.PerPrefix = max(c.PerPrefix, 0)
 	if len(c.Protocols) == 0 {
@@ -101,8 +100,12 @@ func FromConfig(c *config.Pool, now time.Time) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	perPrefix := c.PerClient
+	if perPrefix == 0 {
+		perPrefix = -1
+	}
 	return Config{
-		Listen: c.Listen, Certificate: cert, CertificatePath: c.CertificateChainPath, Roots: c.Roots, Backends: c.Servers, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers,
+		Listen: c.Listen, PerPrefix: perPrefix, Certificate: cert, CertificatePath: c.CertificateChainPath, Roots: c.Roots, Backends: c.Servers, Timeout: c.Timeout, ProxyPeers: c.ProxyPeers,
 		ObservationPath: c.Observability.ObservationPath, ObservationPermissions: c.Observability.ObservationPermissions,
 	}, nil
 }

@@ -198,7 +198,7 @@ func (x *userExchange) fetch(ctx context.Context, u *upstream, s *member.Support
 	}
 	if err == nil {
 		x.p.log.Info().Msg("received cookies from the NTS KE server")
-		resp, err = x.snap.directory.Answer(u.backend, choice, resp)
+		resp, err = x.snap.directory.Answer(u.backend, choice, x.user.ServerName, resp)
 	}
 	if err != nil {
 		if timeoutCounts || !outOfTime(err) {

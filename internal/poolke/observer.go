@@ -104,11 +104,11 @@ func faultClass(err error) string {
 		return "name"
 	case errors.As(err, &certificate):
 		return "certificate"
-	case errors.Is(err, member.ErrRefused):
+	case errors.Is(err, member.ErrRefused), errors.Is(err, member.ErrCertificate):
 		return "refused"
 	case errors.Is(err, member.ErrDialect), errors.Is(err, member.ErrALPN):
 		return "dialect"
-	case errors.As(err, &alert):
+	case errors.As(err, &alert), errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // of crypto/tls
 		return "tls"
 	case errors.As(err, &op):
 		return "connection"

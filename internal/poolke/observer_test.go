@@ -113,9 +113,9 @@ func TestFaultClass(t *testing.T) {
 		"timeout":     {context.DeadlineExceeded, os.ErrDeadlineExceeded, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
 		"name":        {&net.OpError{Op: "dial", Err: &net.DNSError{Name: "gone.example", IsNotFound: true}}},
 		"certificate": {&tls.CertificateVerificationError{Err: errors.New("expired")}},
-		"refused":     {member.ErrRefused},
+		"refused":     {member.ErrRefused, member.ErrCertificate},
 		"dialect":     {member.ErrDialect, member.ErrALPN},
-		"tls":         {tls.AlertError(40)},
+		"tls":         {tls.AlertError(40), &net.OpError{Op: "remote error", Err: tls.AlertError(40)}},
 		"connection":  {&net.OpError{Op: "dial", Err: errors.New("refused")}},
 		"answer":      {errors.New("something else")},
 	} {

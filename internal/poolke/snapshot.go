@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"ntp-daemon/internal/nts/member"
 	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/printable"
 )
 
 // snapshot is what one exchange runs on from start to end, whatever is reloaded meanwhile. Only what
@@ -61,6 +64,10 @@ func (p *Pool) upstream(b *pool.Backend, c *Config, spare []*upstream) *upstream
 		Untrusted: func(err error) { roots.Doubt(err, time.Now()) }, Certificate: func() *tls.Certificate { return cert },
 		ConnectTimeout: c.ConnectTimeout, AnswerTimeout: c.AnswerTimeout,
 		Time: p.deps.Now, Dial: p.deps.Dial,
+		Failed: func(err error) {
+			p.throttle.Event(&p.log, zerolog.WarnLevel, time.Now(), "address "+b.String()).Str("e", printable.Text(err.Error())).
+				Msg("an address of a time source cannot be used, trying the next one")
+		},
 	})}
 }
 

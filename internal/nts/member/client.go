@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ const (
 // Reasons why a time source cannot be used by the pool.
 var (
 	ErrDialect = errors.New("time source understands none of the pool's requests")
+	// ErrCertificate is what a certificate that was renewed leads to.
+	ErrCertificate = errors.New("the time source does not know this pool's certificate: " +
+		"give it the one in use (authorized-pool-server-certificates there), or agree on a token")
 	ErrRefused = errors.New("time source rejects the pool's token or certificate")
 	ErrALPN    = errors.New("time source did not choose ALPN ntske/1, so it gets no token")
 	errAnswer  = errors.New("time source gave an unusable answer")
@@ -50,6 +54,11 @@ type Config struct {
 
 	Time func() time.Time // for certificates; nil: the system clock
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Lookup finds the addresses of Domain, if Addresses is empty. nil: the system's resolver, or none if Dial is set,
+	// which is then given the name.
+	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+	// Failed, if not nil, hears of an address that could not be used while another one is left to be tried.
+	Failed func(error)
 
 	ConnectTimeout, AnswerTimeout time.Duration // 0: the defaults
 }
@@ -83,7 +92,8 @@ type Client struct {
 	mu     sync.Mutex
 	idle   []*conn // kept connections, the latest used last
 	closed bool
-	known  Support // the detected dialect and its token; only those two are used
+	failed map[string]time.Time // addresses, host:port, whose last connection failed, and when
+	known  Support              // the detected dialect and its token; only those two are used
 	until  time.Time
 }
 
@@ -97,6 +107,9 @@ func New(c Config) *Client {
 	}
 	if c.Dial == nil {
 		c.Dial = accept.Dial
+		if c.Lookup == nil {
+			c.Lookup = systemLookup
+		}
 	}
 	return &Client{cfg: c, tls: clientTLS(&c)}
 }
@@ -161,13 +174,17 @@ func (m *Client) fixedKey(ctx context.Context, c *conn, s Support, p record.Prot
 	clear(wire)
 	if err != nil {
 		c.close()
-		return record.Response{}, fmt.Errorf("request cookies from %s: %w", m, err)
+		return record.Response{}, fmt.Errorf("request cookies from %s: %w", m, named(err))
 	}
 	resp, fault := record.ParseFixed(msg, record.Offer{Protocols: req.Protocols, Algorithms: req.Algorithms})
 	if fault != record.None {
 		c.close()
 		m.forget()
-		return record.Response{}, fmt.Errorf("cookies from %s: %w", m, faultWithCode(fault, resp.Code))
+		err := faultWithCode(fault, resp.Code)
+		if s.Dialect == record.Cert4000 && faultVerdict(fault, resp.Code) == unknown {
+			err = fmt.Errorf("%w: %w", ErrCertificate, err) // it answered the question for lists, so it knows the dialect
+		}
+		return record.Response{}, fmt.Errorf("cookies from %s: %w", m, err)
 	}
 	m.release(c, resp.KeepAlive)
 	return resp, nil

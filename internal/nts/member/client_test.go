@@ -604,6 +604,105 @@ func TestMemberUnreachable(t *testing.T) {
 	}
 }
 
+// TestClient_TriesAllAddresses: an address that refuses, one that never speaks TLS and one with a certificate for another
+// name cost a share of the time, are told with what was asked, and are asked last from then on.
+func TestClient_TriesAllAddresses(t *testing.T) {
+	f := startServer(t, speaks(v5, eraCList, errorCode(0)), nil)
+	port := strconv.Itoa(int(f.addr.Port()))
+	hung, err := net.Listen("tcp", "127.0.0.3:"+port)
+	if err != nil {
+		t.Skip(err) // 127.0.0.3 is loopback on Linux
+	}
+	defer hung.Close()
+	other, err := tls.Listen("tcp", "127.0.0.4:"+port, &tls.Config{Certificates: []tls.Certificate{f.ca.Leaf("other.example")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	go func() {
+		for {
+			c, err := other.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*tls.Conn).Handshake()
+			_ = c.Close()
+		}
+	}()
+	var asked, told []string
+	m := f.member(t, func(c *Config) {
+		c.Addresses = nil
+		c.Lookup = func(_ context.Context, name string) (list []netip.Addr, err error) {
+			for _, a := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "::ffff:127.0.0.1"} {
+				list = append(list, netip.MustParseAddr(a))
+			}
+			return list, nil
+		}
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			asked = append(asked, address)
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}
+		c.Failed = func(err error) { told = append(told, err.Error()) }
+		c.AnswerTimeout = 2 * time.Second
+	})
+	if _, err := m.Supports(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"127.0.0.2:" + port, "127.0.0.3:" + port, "127.0.0.4:" + port, "127.0.0.1:" + port}
+	if !slices.Equal(asked, want) || len(told) != 3 {
+		t.Fatalf("asked %v, told %q", asked, told)
+	}
+	for i, text := range told {
+		if !strings.Contains(text, "ts.example:"+port+" at "+want[i]) {
+			t.Errorf("%q does not say that %s was asked", text, want[i])
+		}
+	}
+	m.Close()
+	m.closed, asked = false, nil
+	if _, err := m.Supports(t.Context(), nil); err != nil || !slices.Equal(asked, want[3:]) {
+		t.Errorf("the next time asked %v: %v", asked, err)
+	}
+	if list, _ := m.addresses(t.Context(), time.Now().Add(addressMemory+time.Minute)); !slices.Equal(list, want) {
+		t.Errorf("long after: %v", list)
+	}
+}
+
+// TestClient_CertificateRejected: a time source that knows the pool by another certificate is named as that, whether it
+// says so in TLS or with error 0.
+func TestClient_CertificateRejected(t *testing.T) {
+	untokened := func(c *Config) { c.Tokens = nil }
+	own := testca.New(t).Leaf("pool.example")
+	for name, edit := range map[string]func(*testca.CA, *tls.Config){
+		"error 0": nil,
+		"TLS alert": func(_ *testca.CA, c *tls.Config) {
+			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := startServer(t, speaks("", nil, eraAError), edit)
+			m := f.member(t, func(c *Config) {
+				untokened(c)
+				c.Certificate = func() *tls.Certificate { return &own }
+			})
+			if _, err := m.Supports(t.Context(), nil); !errors.Is(err, ErrCertificate) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	f := startServer(t, speaks(v7, eraAList, eraAError), nil)
+	m := f.member(t, untokened)
+	s, err := m.Supports(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := func() (nts.Keys, error) {
+		return nts.Keys{Algorithm: aead.SIVCMAC256, C2S: make([]byte, 32), S2C: make([]byte, 32)}, nil
+	}
+	if _, err := m.FixedKey(t.Context(), s, record.NTPv4, keys); !errors.Is(err, ErrCertificate) {
+		t.Errorf("with keys: %v", err)
+	}
+}
+
 func TestClient_KeepsAtMostAFew(t *testing.T) {
 	var gate sync.WaitGroup
 	gate.Add(6)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -45,6 +44,8 @@ type conn struct {
 	raw    net.Conn
 	reader *ke.Reader
 
+	address string // host:port that was dialled
+
 	alpn   bool // ntske/1 was negotiated
 	reused bool // it was idle before this request
 	kept   bool // the time source agreed to keep it open
@@ -67,56 +68,51 @@ func checkKey(cs tls.ConnectionState) error {
 	return nil
 }
 
-// connect opens a fresh connection and completes TLS, certificate check included.
-func (m *Client) connect(ctx context.Context) (*conn, error) {
-	conf := m.tls
-	if m.cfg.Roots != nil {
-		roots, err := m.cfg.Roots()
-		if err != nil {
-			return nil, fmt.Errorf("trusted roots for %s: %w", m, err)
-		}
-		conf = conf.Clone()
-		conf.RootCAs = roots
-	}
-	raw, err := m.dial(ctx)
+// connectTo opens a connection to one address, which is the first of left that share the time.
+func (m *Client) connectTo(ctx context.Context, address string, left int) (*conn, error) {
+	conf, err := m.trusting()
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", m, err)
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.AnswerTimeout*4/5)
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+		defer cancel()
+	}
+	dialing, cancel := context.WithTimeout(ctx, m.cfg.ConnectTimeout)
 	defer cancel()
+	raw, err := m.cfg.Dial(dialing, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", m.at(address), err)
+	}
+	ctx, cancelTLS := context.WithTimeout(ctx, m.cfg.AnswerTimeout*4/5)
+	defer cancelTLS()
 	secured, err := ke.Handshake(ctx, raw, conf)
 	if err != nil {
 		if m.cfg.Untrusted != nil {
 			m.cfg.Untrusted(err)
 		}
-		return nil, fmt.Errorf("TLS with %s: %w", m, err)
+		return nil, fmt.Errorf("TLS with %s: %w", m.at(address), err)
 	}
 	now := time.Now()
 	return &conn{
-		tls: secured, raw: raw, reader: ke.NewReader(secured, record.UpstreamLimits),
+		address: address, tls: secured, raw: raw, reader: ke.NewReader(secured, record.UpstreamLimits),
 		alpn: ke.CheckALPN(secured.ConnectionState()) == nil, born: now, used: now,
 	}, nil
 }
 
-// dial opens TCP to the first address that answers.
-func (m *Client) dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.ConnectTimeout)
-	defer cancel()
-	if len(m.cfg.Addresses) == 0 {
-		return m.cfg.Dial(ctx, "tcp", m.String())
+// trusting is the TLS configuration with the roots of this moment.
+func (m *Client) trusting() (*tls.Config, error) {
+	if m.cfg.Roots == nil {
+		return m.tls, nil
 	}
-	port := strconv.Itoa(int(m.cfg.Port))
-	var first error
-	for _, addr := range m.cfg.Addresses {
-		conn, err := m.cfg.Dial(ctx, "tcp", net.JoinHostPort(addr.String(), port))
-		if err == nil {
-			return conn, nil
-		}
-		if first == nil {
-			first = err
-		}
+	roots, err := m.cfg.Roots()
+	if err != nil {
+		return nil, fmt.Errorf("trusted roots for %s: %w", m, err)
 	}
-	return nil, first
+	conf := m.tls.Clone()
+	conf.RootCAs = roots
+	return conf, nil
 }
 
 // roundTrip sends one request and reads its answer, which the caller owns. ctx has a deadline and

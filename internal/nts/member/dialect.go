@@ -134,12 +134,15 @@ func (m *Client) askOn(ctx context.Context, c *conn, a attempt) (Support, dialec
 		if errors.Is(err, errNoAnswer) {
 			v = unknown // ntpd-rs up to 1.2.1 hangs up where it means error 0
 		}
-		return Support{}, v, fmt.Errorf("ask %s for its algorithms: %w", m, err)
+		if !c.reused && !rejects(err) && (v == failed || a.dialect == record.Cert4000) {
+			m.judge(c.address, false, time.Now()) // another address may do better, next time
+		}
+		return Support{}, v, fmt.Errorf("ask %s for its algorithms: %w", m, named(err))
 	}
 	resp, fault := record.ParseSupport(msg, a.dialect)
 	if fault != record.None {
 		c.close()
-		return Support{}, faultVerdict(fault, resp.Code), fmt.Errorf("%w: algorithms of %s: %w", reason(fault, resp.Code), m, faultWithCode(fault, resp.Code))
+		return Support{}, faultVerdict(fault, resp.Code), fmt.Errorf("%w: algorithms of %s: %w", m.reason(fault, resp.Code), m, faultWithCode(fault, resp.Code))
 	}
 	// A list without Keep Alive on a kept connection proves nothing: ntpd-rs up to 1.9 leaves it open
 	// without saying so (docs/rules/pool.md#silent-keep-alive). Whether it does shows before the next use.
@@ -172,10 +175,14 @@ func faultVerdict(f record.Fault, code record.ErrorCode) dialectVerdict {
 	return failed
 }
 
-// reason is the sentinel behind faultVerdict.
-func reason(f record.Fault, code record.ErrorCode) error {
+// reason is the sentinel behind faultVerdict. A time source of the certificate dialect answers error 0 to a certificate
+// that it does not know, as if it did not understand; without a token there is no other dialect to have been meant.
+func (m *Client) reason(f record.Fault, code record.ErrorCode) error {
 	switch faultVerdict(f, code) {
 	case unknown:
+		if len(m.cfg.Tokens) == 0 {
+			return ErrCertificate
+		}
 		return ErrDialect
 	case refused:
 		return ErrRefused
