@@ -33,3 +33,12 @@ func (b *blocklist) has(now time.Time, a netip.AddrPort) bool {
 	b.list = slices.DeleteFunc(b.list, func(e blockedAddr) bool { return !now.Before(e.until) })
 	return slices.ContainsFunc(b.list, func(e blockedAddr) bool { return e.addr == a })
 }
+
+// addrs lists the addresses, in the order of entry.
+func (b *blocklist) addrs(now time.Time) (list []netip.AddrPort) {
+	b.list = slices.DeleteFunc(b.list, func(e blockedAddr) bool { return !now.Before(e.until) })
+	for _, e := range b.list {
+		list = append(list, e.addr)
+	}
+	return list
+}

@@ -42,11 +42,11 @@ func (t *task) contain(err *error) {
 	}
 }
 
-// contain is deferred by a search: after a panic it has failed.
-func (s *supervisor) contain(f *found) {
+// contain is deferred by a look-up or a key exchange: after a panic *err says that it has failed.
+func (s *supervisor) contain(err *error) {
 	if p := recover(); p != nil {
-		f.step, f.err = "search", bug(p)
-		logBug(s.quiet.Event(&s.log, zerolog.ErrorLevel, time.Now(), "search"), f.err, "bug: search ended by a panic")
+		*err = bug(p)
+		logBug(s.quiet.Event(&s.log, zerolog.ErrorLevel, time.Now(), "search"), *err, "bug: search ended by a panic")
 	}
 }
 

@@ -40,6 +40,7 @@ type Deps struct {
 	Map      func(ntp.Timestamp) ntp.Timestamp
 	Resolve  locate.Resolver                           // nil: the system's name servers
 	Exchange locate.Exchange                           // nil: ke.Exchange
+	Own      func() []netip.Addr                       // the addresses of this host; nil: resolve.OwnAddresses
 	Dial     func(remote netip.AddrPort) (Conn, error) // nil: udp.Dial, a fresh random port each time
 	Rand     io.Reader
 	Log      zerolog.Logger

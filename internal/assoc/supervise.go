@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
@@ -76,6 +77,7 @@ type supervisor struct {
 	members []*member   // in the order of their start
 	failed  failedNames // mode nts-pool
 	blocked blocklist
+	keyless blocklist        // addresses that gave no keys, asked last for a while
 	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
 	knownAt time.Time
 
@@ -196,18 +198,18 @@ func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
 				break
 			}
 			s.searching[lane] = true
-			denied := s.denied(now, p)
-			s.tasks.Go(func() { s.results <- s.search(ctx, p, denied) })
+			h := locate.Hints{Denied: s.denied(now, p), Avoid: s.keyless.addrs(now)}
+			s.tasks.Go(func() { s.results <- s.search(ctx, p, h) })
 		}
 	}
 	return wait
 }
 
 // search runs one search; a panic in it is one that failed (L09).
-func (s *supervisor) search(ctx context.Context, p purpose, denied []string) (f found) {
-	f.purpose = p
-	defer s.contain(&f)
-	return search(ctx, &s.src, &s.d, p, denied)
+func (s *supervisor) search(ctx context.Context, p purpose, h locate.Hints) (f found) {
+	f.purpose, f.step = p, "search"
+	defer s.contain(&f.err)
+	return search(ctx, &s.src, &s.d, p, h, s.contain)
 }
 
 // dueAt is when a search may start; zero: at once.

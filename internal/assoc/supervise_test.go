@@ -517,6 +517,55 @@ func TestNTS_WhereTheKeysCameFrom(t *testing.T) {
 	}
 }
 
+// TestNTS_BrokenAddressOfTheKeyExchange: of the two addresses of a key exchange server the first is broken. The second gives
+// keys, a line names the first, and the next exchange begins with the second.
+func TestNTS_BrokenAddressOfTheKeyExchange(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		s := newSecureHost(5)
+		r.names.set("ke.example", "192.0.2.8", "192.0.2.9")
+		r.net.set("192.0.2.9:123", s.host)
+		r.ke.set(func(_ int, c ke.ClientConfig) (ke.Result, error) {
+			if c.Connect.Addr() == netip.MustParseAddr("192.0.2.8") {
+				return ke.Result{}, errors.New("certificate has expired")
+			}
+			return ke.Result{Session: s.session(), Server: "ke.example", Port: 123, Remote: c.Connect.Addr()}, nil
+		})
+		r.supervise(t, config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460})
+		pass(time.Minute)
+		if got := r.recorder.alive(); got != "192.0.2.9:123" || r.recorder.measured(1) == 0 {
+			t.Fatalf("sources %s, %d measurements", got, r.recorder.measured(1))
+		}
+		if got := r.log.lines("another one gave keys"); len(got) != 1 || !strings.Contains(got[0], `"addr":"192.0.2.8:4460"`) || !strings.Contains(got[0], "expired") {
+			t.Errorf("log %q", got)
+		}
+		s.forget()
+		pass(time.Minute)
+		var asked []string
+		for _, c := range r.ke.asked {
+			asked = append(asked, c.Connect.Addr().String())
+		}
+		if got := strings.Join(asked, " "); got != "192.0.2.8 192.0.2.9 192.0.2.9" {
+			t.Errorf("asked %s", got)
+		}
+	})
+}
+
+// TestNTSPool_NameInward: a pool that names this host gets no packet of ours there, and is asked for another server.
+func TestNTSPool_NameInward(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		r.poolOf(2)
+		r.names.set("s1.example.", "127.0.0.1")
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 1})
+		pass(time.Minute)
+		if n := len(r.net.requests("127.0.0.1:123")); n != 0 || r.recorder.alive() != "192.0.2.2:123" {
+			t.Errorf("%d requests to ourselves, sources %s", n, r.recorder.alive())
+		}
+		if n := len(r.log.lines("127.0.0.1 (nearer to this host")); n != 1 {
+			t.Errorf("log %q", r.log.lines(""))
+		}
+	})
+}
+
 func TestNTS_RenewsBeforeTheLastCookie(t *testing.T) {
 	bubble(t, func(t *testing.T, r *testbed) {
 		s := newSecureHost(5)

@@ -101,7 +101,7 @@ func findCandidates(ctx context.Context, f locate.Finder, src *config.Source) ([
 	if src.Mode == source.ModeNTSPool {
 		return exchangeCandidates(ctx, f, src)
 	}
-	found, err := f.Find(ctx, src, nil)
+	found, err := f.Find(ctx, src, locate.Hints{})
 	switch {
 	case err != nil:
 		return nil, err
@@ -121,7 +121,7 @@ func findCandidates(ctx context.Context, f locate.Finder, src *config.Source) ([
 func exchangeCandidates(ctx context.Context, f locate.Finder, src *config.Source) (candidates []candidate, err error) {
 	var denied []string
 	for range src.Count {
-		found, err := f.Find(ctx, src, denied)
+		found, err := f.Find(ctx, src, locate.Hints{Denied: denied})
 		if err != nil {
 			return candidates, err
 		}

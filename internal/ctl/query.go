@@ -202,7 +202,7 @@ func (q *queryOptions) find(ctx context.Context, f locate.Finder) (candidate, er
 		src.Port = ntp.Port
 	}
 	f.Timeout = q.timeout
-	found, err := f.Find(ctx, &src, nil)
+	found, err := f.Find(ctx, &src, locate.Hints{})
 	c := candidate{name: found.Name, addrs: askable(&found), session: found.Session}
 	if !q.nts {
 		c.name = q.host

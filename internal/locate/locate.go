@@ -33,7 +33,14 @@ type Exchange func(ctx context.Context, c ke.ClientConfig) (ke.Result, error)
 type Finder struct {
 	Resolve  Resolver
 	Exchange Exchange
-	Timeout  time.Duration // of a key exchange; 0: ke.DefaultTimeout
+	Timeout  time.Duration       // for the keys, with all addresses that are asked for them; 0: ke.DefaultTimeout
+	Own      func() []netip.Addr // the addresses of this host; nil: resolve.OwnAddresses
+}
+
+// Hints is what the caller remembers of earlier searches.
+type Hints struct {
+	Denied []string         // names that a pool is asked not to return
+	Avoid  []netip.AddrPort // addresses of the key exchange server that gave no keys of late: they are asked last
 }
 
 // Found is where to ask, and for the NTS modes with which keys.
@@ -47,27 +54,32 @@ type Found struct {
 	// ignores all. In mode pool each is a server of its own, in the other modes all belong to one server.
 	Addrs   []netip.AddrPort
 	Refused []resolve.Refusal // addresses that the name stands for and must not
+	Failed  []Attempt         // addresses of the key exchange server that gave no keys, those of a search with an error included
 }
 
 // Find makes one attempt for a source of any mode:
 //
 //	server, pool:   look up Host → addresses
-//	nts, nts-pool:  key exchange with Host → session, name and port → look up the name → addresses
+//	nts, nts-pool:  look up Host → key exchange with one of its addresses → session, name and port → look up the name → addresses
 //
 // Without a Server record NTP is served where the keys came from (RFC 8915 §4.1.7): that address is the first then,
-// and a failure of the look-up does not matter. denied are the names that a pool is asked not to return. Without keys
-// an NTS mode finds nothing: plain NTP is never tried instead (KC18). With an error there are no addresses; a Session
-// that comes with one says that the key exchange was good and the look-up after it failed.
-func (f Finder) Find(ctx context.Context, src *config.Source, denied []string) (Found, error) {
+// and a failure of the look-up does not matter. A Server record must not point farther in than where the keys came from
+// (Inward). Without keys an NTS mode finds nothing: plain NTP is never tried instead (KC18). With an error there are no
+// addresses; a Session that comes with one says that the key exchange was good and the look-up after it failed.
+func (f Finder) Find(ctx context.Context, src *config.Source, h Hints) (Found, error) {
 	if !src.Mode.NTS() {
 		return f.addresses(ctx, src, Found{Port: src.Port}, src.Host)
 	}
-	res, err := f.exchange(ctx, src, denied)
+	res, failed, err := f.keys(ctx, src, h)
 	if err != nil {
-		return Found{}, fmt.Errorf("key exchange with %s: %w", src.Name(), err)
+		return Found{Failed: failed}, err
 	}
-	found, err := f.addresses(ctx, src, Found{Session: res.Session, Name: res.Server, Port: res.Port}, absolute(res))
+	found, err := f.addresses(ctx, src, Found{Session: res.Session, Name: res.Server, Port: res.Port, Failed: failed}, absolute(res))
 	peer := res.Remote.Unmap()
+	if res.ServerGiven {
+		f.keepOutward(&found, peer)
+		err = unusable(&found, err)
+	}
 	preferFamily(found.Addrs, peer)
 	if !res.ServerGiven && peer.IsValid() {
 		first := netip.AddrPortFrom(peer, res.Port)
@@ -77,14 +89,29 @@ func (f Finder) Find(ctx context.Context, src *config.Source, denied []string) (
 	return found, err
 }
 
-// exchange gets keys and cookies. A chain that ends at an unknown authority is tried once more if that is known by now.
-func (f Finder) exchange(ctx context.Context, src *config.Source, denied []string) (ke.Result, error) {
+// unusable is the error of what keepOutward left of a look-up that ended with err.
+func unusable(found *Found, err error) error {
+	switch refused := found.Refused; {
+	case len(found.Addrs) > 0:
+		return nil
+	case len(refused) > 0 && refused[len(refused)-1].Reason == resolve.Inward:
+		last := refused[len(refused)-1]
+		return fmt.Errorf("server %q named by the key exchange: %w: %s is refused: %s", found.Name, resolve.ErrNoUsable, last.Addr, last.Reason)
+	}
+	return err
+}
+
+// exchange gets keys and cookies from one address. A chain that ends at an unknown authority is tried once more if that is
+// known by now.
+func (f Finder) exchange(ctx context.Context, src *config.Source, denied []string, at netip.AddrPort) (ke.Result, error) {
 	for again := true; ; again = false {
 		roots, err := src.Roots.Pool(time.Now())
 		if err != nil {
 			return ke.Result{}, fmt.Errorf("certificate-authority: %w", err)
 		}
-		res, err := f.Exchange(ctx, f.clientConfig(src, roots, denied))
+		c := f.clientConfig(src, roots, denied)
+		c.Connect = at
+		res, err := f.Exchange(ctx, c)
 		if err == nil || !again || !src.Roots.Doubt(err, time.Now()) {
 			return res, err
 		}
@@ -93,13 +120,16 @@ func (f Finder) exchange(ctx context.Context, src *config.Source, denied []strin
 
 // clientConfig is the key exchange that the source asks for.
 func (f Finder) clientConfig(src *config.Source, roots *x509.CertPool, denied []string) ke.ClientConfig {
-	c := ke.ClientConfig{
-		Address: src.Host, Port: src.Port, Roots: roots, Algorithms: src.Algorithms, Denied: denied, Timeout: f.Timeout,
+	return ke.ClientConfig{
+		Address: src.Host, Port: src.Port, Roots: roots, Algorithms: src.Algorithms, Denied: denied, Timeout: f.timeout(),
 	}
-	if c.Timeout <= 0 {
-		c.Timeout = ke.DefaultTimeout
+}
+
+func (f Finder) timeout() time.Duration {
+	if f.Timeout <= 0 {
+		return ke.DefaultTimeout
 	}
-	return c
+	return f.Timeout
 }
 
 // addresses looks up host and completes found.

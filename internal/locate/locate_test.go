@@ -27,11 +27,19 @@ var (
 	session    = &nts.Session{}
 )
 
+// own lists the addresses of this host.
+func own() []netip.Addr {
+	return []netip.Addr{netip.MustParseAddr("198.51.100.77"), netip.MustParseAddr("fe80::77")}
+}
+
 // names is a resolver that knows the addresses of these names.
 type names map[string][]string
 
 func (n names) Lookup(_ context.Context, host string, port uint16) (a resolve.Answer, err error) {
 	list, ok := n[host]
+	if !ok && port > 4000 { // a key exchange server
+		list, ok = []string{"192.0.2.250"}, true
+	}
 	if !ok {
 		return a, errNoName
 	}
@@ -79,7 +87,7 @@ func TestFind(t *testing.T) {
 			func(context.Context, ke.ClientConfig) (ke.Result, error) { return ke.Result{}, errRefused }, "[]", "", errRefused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Finder{Resolve: dual, Exchange: tt.exchange}.Find(t.Context(), &tt.src, nil)
+			got, err := Finder{Resolve: dual, Exchange: tt.exchange, Own: own}.Find(t.Context(), &tt.src, Hints{})
 			if fmt.Sprint(got.Addrs) != tt.want || got.Name != tt.server || !errors.Is(err, tt.err) {
 				t.Errorf("%v of %q, %v; want %s of %q, %v", got.Addrs, got.Name, err, tt.want, tt.server, tt.err)
 			}
@@ -105,19 +113,19 @@ func TestFind_AsConfigured(t *testing.T) {
 			got = c
 			return ke.Result{}, errRefused
 		}}
-		_, err := f.Find(t.Context(), &src, []string{"s1.example"})
+		_, err := f.Find(t.Context(), &src, Hints{Denied: []string{"s1.example"}})
 		roots, rootsErr := src.Roots.Pool(time.Now())
 		if rootsErr != nil || !roots.Equal(got.Roots) {
 			t.Errorf("roots %v, %v", got.Roots, rootsErr)
 		}
 		got.Roots = nil
 		expected := ke.ClientConfig{
-			Address: "a.example", Port: 14460, Algorithms: src.Algorithms, Denied: []string{"s1.example"}, Timeout: want,
+			Address: "a.example", Port: 14460, Connect: netip.MustParseAddrPort("192.0.2.250:14460"), Algorithms: src.Algorithms, Denied: []string{"s1.example"}, Timeout: want,
 		}
 		if !reflect.DeepEqual(got, expected) {
 			t.Errorf("%+v, want %+v", got, expected)
 		}
-		if err == nil || err.Error() != "key exchange with a.example:14460: connection refused" {
+		if err == nil || err.Error() != "key exchange with a.example:14460: at 192.0.2.250:14460: connection refused" {
 			t.Error(err)
 		}
 	}
@@ -131,8 +139,8 @@ func TestFind_FamilyThatWorks(t *testing.T) {
 		"::ffff:198.51.100.1": "[192.0.2.1:123 192.0.2.2:123 [2001:db8::1]:123 [2001:db8::2]:123]",
 		"2001:db8::9":         "[[2001:db8::1]:123 [2001:db8::2]:123 192.0.2.1:123 192.0.2.2:123]",
 	} {
-		f := Finder{Resolve: n, Exchange: answering(ke.Result{Server: "s.example", ServerGiven: true, Remote: netip.MustParseAddr(remote), Port: 123})}
-		got, err := f.Find(t.Context(), &config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460}, nil)
+		f := Finder{Resolve: n, Own: own, Exchange: answering(ke.Result{Server: "s.example", ServerGiven: true, Remote: netip.MustParseAddr(remote), Port: 123})}
+		got, err := f.Find(t.Context(), &config.Source{Mode: source.ModeNTS, Host: "ke.example", Port: 4460}, Hints{})
 		if err != nil || fmt.Sprint(got.Addrs) != want {
 			t.Errorf("%s: %v, %v", remote, got.Addrs, err)
 		}

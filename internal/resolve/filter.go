@@ -25,6 +25,7 @@ const (
 	Loopback           // from a name other than localhost (CVE-2016-1551)
 	LinkLocal          // without a zone an IPv6 link-local address leads nowhere
 	Own                // our own address at port 123: we would follow ourselves
+	Inward             // named by a key exchange server that is not that near to us itself
 )
 
 // String names the reason in the words of a log line.
@@ -44,6 +45,8 @@ func (r Reason) String() string {
 		return "link-local address without a zone"
 	case Own:
 		return "our own address"
+	case Inward:
+		return "nearer to this host than the key exchange server that named it"
 	}
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }
@@ -93,16 +96,38 @@ func check(addr netip.Addr, port uint16, trusted bool, own []netip.Addr) Reason 
 		return Multicast
 	case addr.Is4() && addr.As4()[0] >= 240:
 		return Broadcast
+	case addr.Is6() && addr.IsLinkLocalUnicast() && addr.Zone() == "":
+		return LinkLocal
 	case trusted:
 		return Usable
 	case addr.IsLoopback():
 		return Loopback
-	case addr.Is6() && addr.IsLinkLocalUnicast() && addr.Zone() == "":
-		return LinkLocal
 	case port == ntp.Port && slices.Contains(own, addr): // only there can an address of ours be ourselves
 		return Own
 	}
 	return Usable
+}
+
+// Scope says how near to this host an address is.
+type Scope uint8
+
+// The scopes, from far to near.
+const (
+	Global Scope = iota // another host, by way of routers; private addresses, too, which a site may name anywhere
+	Link                // a neighbour (RFC 3927, RFC 4291 §2.5.6)
+	Host                // this host
+)
+
+// ScopeOf returns the scope of an address; own lists those of this host. One that is none counts as far.
+func ScopeOf(addr netip.Addr, own []netip.Addr) Scope {
+	addr = addr.Unmap()
+	switch {
+	case addr.IsLoopback() || slices.Contains(own, addr.WithZone("")):
+		return Host
+	case addr.IsLinkLocalUnicast():
+		return Link
+	}
+	return Global
 }
 
 // isLocalhost reports whether the name is one that RFC 6761 §6.3 ties to the loopback addresses.

@@ -43,6 +43,7 @@ func TestC28_AddressesThatAreNotAsked(t *testing.T) {
 		{"127.0.0.1", 123, true, Usable},
 		{"::1", 123, true, Usable},
 		{"fe80::1", 123, false, LinkLocal},
+		{"fe80::1", 123, true, LinkLocal}, // written out without zone: it leads nowhere
 		{"fe80::1%eth0", 123, false, Usable},
 		{"169.254.1.1", 123, false, Usable},
 		{"198.51.100.1", 123, false, Own},
@@ -96,7 +97,7 @@ func TestLookup_WrittenOut(t *testing.T) {
 			t.Errorf("%s: %v %+v", host, err, a)
 		}
 	}
-	for _, host := range []string{"", strings.Repeat("a", 255), "0.0.0.0", "ff02::1"} {
+	for _, host := range []string{"", strings.Repeat("a", 255), "0.0.0.0", "ff02::1", "fe80::a"} {
 		if _, err := fixed().Lookup(t.Context(), host, 123); err == nil {
 			t.Errorf("%q passes", host)
 		}
@@ -239,7 +240,7 @@ func TestLookup_Localhost(t *testing.T) {
 
 func TestReason_Names(t *testing.T) {
 	seen := map[string]bool{}
-	for r := Usable; r <= Own; r++ {
+	for r := Usable; r <= Inward; r++ {
 		if s := r.String(); seen[s] || strings.HasPrefix(s, "reason(") {
 			t.Errorf("%d: %q", r, s)
 		} else {

@@ -38,6 +38,7 @@ func DefaultAlgorithms() []aead.Algorithm {
 type ClientConfig struct {
 	Address string         // host name or address of the server or pool; the certificate must be for it
 	Port    uint16         // TCP; 0 is 4460
+	Connect netip.AddrPort // where to connect; invalid: to an address of Address, and Port
 	Roots   *x509.CertPool // nil: the system's
 	// Time is the clock that certificates are judged by; nil is the system's.
 	Time func() time.Time
@@ -105,7 +106,11 @@ func connect(ctx context.Context, c *ClientConfig) (*tls.Conn, error) {
 	if dial == nil {
 		dial = accept.Dial
 	}
-	raw, err := dial(ctx, "tcp", net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port))))
+	where := net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port)))
+	if c.Connect.IsValid() {
+		where = c.Connect.String()
+	}
+	raw, err := dial(ctx, "tcp", where)
 	if err != nil {
 		return nil, fmt.Errorf("connect to key exchange server: %w", err)
 	}
