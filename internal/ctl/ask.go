@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	beevik "github.com/beevik/ntp"
 
+	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 )
@@ -45,20 +45,25 @@ type candidate struct {
 	session *nts.Session     // nil: without NTS
 }
 
-// ask sends one query to the first address, and if nothing comes back to the first one of the other family: of two
+// maxAddresses is how many addresses of one server are asked before it counts as silent.
+const maxAddresses = 3
+
+// ask sends one query to the first address, and as long as nothing comes back to the next one, the families in turn: of two
 // families that this host has routes for one may lead nowhere. The address that answered becomes the first.
-func (c *candidate) ask(ctx context.Context, version int, timeout time.Duration) (*beevik.Response, error) {
-	q := question{to: c.addrs[0], version: version, timeout: timeout, session: c.session}
-	r, err := ask(ctx, q)
-	other := slices.IndexFunc(c.addrs, func(a netip.AddrPort) bool { return a.Addr().Is4() != c.addrs[0].Addr().Is4() })
-	if !silent(err) || other < 0 {
-		return r, err
+func (c *candidate) ask(ctx context.Context, version int, timeout time.Duration) (r *beevik.Response, err error) {
+	var first error
+	c.addrs = locate.Alternate(c.addrs)
+	for i, to := range c.addrs[:min(len(c.addrs), maxAddresses)] {
+		r, err = ask(ctx, question{to: to, version: version, timeout: timeout, session: c.session})
+		if !silent(err) {
+			c.addrs[0], c.addrs[i] = c.addrs[i], c.addrs[0]
+			return r, err
+		}
+		if first == nil {
+			first = err
+		}
 	}
-	q.to = c.addrs[other]
-	if r, err = ask(ctx, q); !silent(err) {
-		c.addrs[0], c.addrs[other] = c.addrs[other], c.addrs[0]
-	}
-	return r, err
+	return r, first
 }
 
 // silent reports whether err says that nothing came back, or that nothing could be sent.

@@ -19,6 +19,8 @@ const (
 	answerTimeout = 5 * time.Second
 	// maxAtOnce is how many sources are asked at the same time.
 	maxAtOnce = 16
+	// maxSpare is how many servers of a pool are asked in place of silent ones.
+	maxSpare = 4
 	// leastBound is added to a sample's error bound, s: the round trip covers the path but not a kernel that took
 	// its time, and it must never be zero.
 	leastBound = 0.005
@@ -76,13 +78,17 @@ func distinct(samples []sample) []sample {
 	return slices.CompactFunc(samples, func(a, b sample) bool { return a.address == b.address })
 }
 
-// gatherSource asks the servers of one [[source]] one after the other.
+// gatherSource asks the servers of one [[source]] one after the other, until as many as it wants have answered. A pool may
+// have spare ones, for those that are silent.
 func gatherSource(ctx context.Context, f locate.Finder, src *config.Source) (samples []sample, failures []string) {
 	candidates, err := findCandidates(ctx, f, src)
 	if err != nil {
 		failures = append(failures, fmt.Sprintf("%s: %v", src.Name(), err))
 	}
 	for _, c := range candidates {
+		if len(samples) == src.Count {
+			return samples, nil // spare ones made up for what failed
+		}
 		r, err := c.ask(ctx, int(src.Version), answerTimeout)
 		if err != nil {
 			failures = append(failures, fmt.Sprintf("%s at %v: %v", c.name, c.addrs[0], err))
@@ -96,7 +102,8 @@ func gatherSource(ctx context.Context, f locate.Finder, src *config.Source) (sam
 	return samples, failures
 }
 
-// findCandidates finds as many servers of one [[source]] as it wants. With an error there may still be some.
+// findCandidates finds as many servers of one [[source]] as it wants, of a pool spare ones as well. With an error there may
+// still be some.
 func findCandidates(ctx context.Context, f locate.Finder, src *config.Source) ([]candidate, error) {
 	if src.Mode == source.ModeNTSPool {
 		return exchangeCandidates(ctx, f, src)
@@ -111,7 +118,7 @@ func findCandidates(ctx context.Context, f locate.Finder, src *config.Source) ([
 		return nil, errors.New("every address is on the ignore list")
 	}
 	var candidates []candidate
-	for _, addr := range found.Addrs[:min(len(found.Addrs), src.Count)] {
+	for _, addr := range locate.Alternate(found.Addrs)[:min(len(found.Addrs), src.Count+maxSpare)] {
 		candidates = append(candidates, candidate{name: src.Name(), addrs: []netip.AddrPort{addr}})
 	}
 	return candidates, nil

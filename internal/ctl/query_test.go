@@ -92,6 +92,12 @@ func TestQuery_OtherFamily(t *testing.T) {
 	c.expect(t, c.run("query", "-n", "2", fmt.Sprintf("dual.example.org:%d", s.addr.Port())), 0, "best of 2 answers", "")
 	conf := sourcesOf(t, 1, fmt.Sprintf("dual.example.org:%d", s.addr.Port()))
 	c.expect(t, c.run("force-sync", "--dry-run", "-c", conf), 0, "1 source says", "")
+	pool := writeFile(t, t.TempDir(), "pool.toml", fmt.Sprintf(
+		"[[source]]\nmode = \"pool\"\naddress = \"dual.example.org:%d\"\ncount = 1\n[synchronization]\nminimum-agreeing-sources = 1\n", s.addr.Port()))
+	c.expect(t, c.run("force-sync", "--dry-run", "-c", pool), 0, "1 source says", "")
+	if c.err.Len() != 0 {
+		t.Errorf("a spare server made up for the silent ones, and yet: %s", &c.err)
+	}
 }
 
 func TestQuery_UnusableServers(t *testing.T) {

@@ -135,7 +135,7 @@ func (f Finder) keyServers(ctx context.Context, src *config.Source, avoid []neti
 		}
 		return nil, err
 	}
-	addrs = alternate(addrs)
+	addrs = Alternate(addrs)
 	slices.SortStableFunc(addrs, func(a, b netip.AddrPort) int { return listed(avoid, a) - listed(avoid, b) })
 	return addrs[:min(len(addrs), maxTried)], nil
 }
@@ -148,8 +148,9 @@ func listed(list []netip.AddrPort, a netip.AddrPort) int {
 	return 0
 }
 
-// alternate takes the two families in turn, beginning with that of the first address (RFC 8305 §4).
-func alternate(addrs []netip.AddrPort) []netip.AddrPort {
+// Alternate returns the addresses with the two families in turn, beginning with that of the first (RFC 8305 §4): of two
+// families that this host has routes for one may lead nowhere.
+func Alternate(addrs []netip.AddrPort) []netip.AddrPort {
 	var mixed []netip.AddrPort
 	var first, second []netip.AddrPort
 	for _, a := range addrs {
