@@ -193,7 +193,7 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 		dec.Bound, dec.RootDelay = d.told(cs, &fused, dec.Judgements)
 	}
 	if dec.Estimate.Known {
-		d.steer(&dec)
+		d.steer(&dec, pace(cs))
 	} else {
 		dec.Selected = 0
 		d.endSlew(now, &dec)
@@ -275,7 +275,7 @@ func (d *Discipline) Source(id ntp.SourceID) SourceEstimate {
 	t := d.trackers[i]
 	r := SourceEstimate{
 		Known: t.fresh > 0, Frequency: t.s.y,
-		Delay: t.noise.floor, Jitter: toDuration(math.Sqrt(t.noise.typical(t.last.Precision))),
+		Delay: t.noise.floor, Jitter: toDuration(math.Sqrt(t.noise.typical(t.last.Precision) + t.own)),
 	}
 	if r.Known {
 		at := t.s.predict(d.clock.Local, t.intensity) // the newest entry holds only from its own time on

@@ -22,18 +22,24 @@ const (
 // decision. The offset is removed by a constant rate that reaches the target after slew-minimum-duration, or later when
 // the limit says so; the caller asks again at that moment, and then the rate ends. With samples more often than that
 // the rate is renewed each time, so that the offset decays exponentially. There is no loop that could oscillate: the
-// estimate is about the oscillator and does not know what was commanded.
-func (d *Discipline) steer(dec *Decision) {
+// estimate is about the oscillator and does not know what was commanded. An offset that may as well be noise is in no hurry: it
+// is removed over pace, s, so that the rate of the clock is not made of the noise of its sources.
+func (d *Discipline) steer(dec *Decision, pace float64) {
 	p, e := &d.params, &dec.Estimate
 	offset := e.Offset.Seconds()
-	if math.Abs(offset) > p.StepThreshold && math.Abs(offset) > float64(p.SteerOffsetThreshold*math.Sqrt(e.VarOffset)) {
+	significant := math.Abs(offset) > float64(p.SteerOffsetThreshold*math.Sqrt(e.VarOffset))
+	if significant && math.Abs(offset) > p.StepThreshold {
 		// A slew that was under way is over with the step: no consensus may follow to end it.
 		dec.slew = slew{on: d.slew.on, rest: d.slew.rest, end: e.At}
 		dec.Steer, dec.Wait = Steer{Kind: SteerStep, Step: e.Offset}, stepSettle
 		return
 	}
 	limit := p.SlewMaximumFrequencyOffset
-	rate := clamp(offset/p.SlewMinimumDuration, limit)
+	duration := p.SlewMinimumDuration
+	if !significant {
+		duration = max(duration, pace)
+	}
+	rate := clamp(offset/duration, limit)
 	total := clamp(clamp(e.Frequency, p.MaximumFrequencySteer)+rate, p.MaximumFrequencySteer)
 	dec.slew = slew{rest: clamp(e.Frequency, p.MaximumFrequencySteer)}
 	rate = total - dec.slew.rest
@@ -44,6 +50,18 @@ func (d *Discipline) steer(dec *Decision) {
 	if math.Abs(total-d.clock.Frequency) >= frequencyResolution {
 		dec.Steer = Steer{Kind: SteerSlew, Frequency: total}
 	}
+}
+
+// pace is half of the shortest interval between samples of the selected sources, s: a slew that long ends before the next
+// one, on average.
+func pace(cs []candidate) float64 {
+	shortest := ntp.MaxPollExp
+	for i := range cs {
+		if c := &cs[i]; c.verdict == Selected {
+			shortest = min(shortest, c.t.last.Poll)
+		}
+	}
+	return shortest.Duration().Seconds() / 2
 }
 
 // endSlew is what happens without a consensus: nothing, except that a slew that was under way ends on target

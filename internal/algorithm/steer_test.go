@@ -41,13 +41,41 @@ func TestSteer(t *testing.T) {
 			d := New(p)
 			d.Applied(ntp.LedgerEntry{Frequency: row.now})
 			dec := Decision{Estimate: row.e}
-			d.steer(&dec)
+			d.steer(&dec, 0)
 			s, wait := dec.Steer, dec.Wait
 			if s.Kind != row.want.Kind || s.Step != row.want.Step || math.Abs(s.Frequency-row.want.Frequency) > 1e-15 {
 				t.Errorf("got %+v, want %+v", s, row.want)
 			}
 			if (wait - row.wait).Abs() > 10 {
 				t.Errorf("wait %v, want %v", wait, row.wait)
+			}
+		})
+	}
+}
+
+// TestSteer_Pace: an offset that may be noise is removed over half of the shortest interval between samples, one that cannot be
+// without delay.
+func TestSteer_Pace(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		offset time.Duration
+		poll   [2]ntp.PollExp
+		wait   time.Duration
+	}{
+		{"significant", 9 * ms, [2]ntp.PollExp{10, 10}, 9 * ms * 1e6 / 200},
+		{"may be noise", 100 * us, [2]ntp.PollExp{10, 10}, 512 * sec},
+		{"the shortest interval counts", 100 * us, [2]ntp.PollExp{10, 7}, 64 * sec},
+		{"not below the minimum", 100 * us, [2]ntp.PollExp{3, 3}, 8 * sec},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cs := []candidate{{t: &tracker{}, verdict: Selected}, {t: &tracker{}, verdict: Selected}, {t: &tracker{}, verdict: Falseticker}}
+			for i, p := range row.poll {
+				cs[i].t.last.Poll = p
+			}
+			dec := Decision{Estimate: Estimate{Offset: row.offset, VarOffset: 60e-6 * 60e-6}}
+			New(loose()).steer(&dec, pace(cs))
+			if (dec.Wait - row.wait).Abs() > 10*us {
+				t.Errorf("takes %v, want %v", dec.Wait, row.wait)
 			}
 		})
 	}

@@ -43,6 +43,12 @@ const (
 	// a virtual machine under changing load (docs/rules/clock.md#oscillator).
 	minWander = 1e-11
 	maxWander = 1e-5
+	// maxSurprise is the most, in variances, that one sample adds to it before that: one of ten sigmas.
+	maxSurprise = 99
+	// maxOwn is more than the noise of any clock, s.
+	maxOwn = 1
+	// ownShare is how much of one sample's surprise goes into the noise of the source.
+	ownShare = 1. / 8
 	// wanderFactor is one change of the wander's variance (docs/rules/clock.md#wander).
 	wanderFactor = 4
 )
@@ -59,6 +65,8 @@ type tracker struct {
 	fit       int     // score of the wander, see adapt
 	misfits   int     // surprises in a row, signed by their side
 	side      int     // of the last sample if that was beyond wanderSigmas, else 0
+	own       float64 // s², noise of the source's own clock: what round trips do not explain, see learnOwn
+	above     bool    // the last sample lay above the prediction
 
 	noise delayNoise
 	last  ntp.Measurement // newest sample: claims and poll interval
@@ -87,7 +95,7 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 	}
 	before, trip := t.last, roundTrip(m)
 	t.noise.add(trip)
-	r := t.noise.variance(trip, m.Precision)
+	r := t.noise.variance(trip, m.Precision) + t.own
 	t.last = *m
 	t.samples++
 	if t.fresh == 0 {
@@ -98,6 +106,11 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 	s := t.s.predict(m.At, t.intensity)
 	z := -s.above(m.TrueGap)
 	v := s.pxx + r
+	if extra := t.learnOwn(z, v, m.At.Sub(before.At)); extra > 0 && t.fresh <= settled {
+		r += extra
+		s.pxx += extra / float64(t.fresh-1) // the samples before were not better
+		v = s.pxx + r
+	}
 	if t.fresh > settled {
 		if t.misfit(z, v, trip) {
 			t.s = s
@@ -110,8 +123,9 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 		}
 	}
 	f := fitOf(z, v, r)
-	t.adapt(f, p)
+	t.adapt(f, z, p)
 	t.raiseWander(f, z)
+	t.above = z > 0
 	t.advisePoll(f, before.At, p)
 	if s = s.update(z, r); s.finite() {
 		t.s = s
@@ -159,6 +173,29 @@ func (t *tracker) misfit(z, v float64, trip time.Duration) bool {
 	return t.misfits*side >= misfitLimit
 }
 
+// learnOwn follows the noise that a source's own clock adds to its samples, s². Noise and wander both make innovations larger
+// than expected, and are told apart by their order: what the oscillator did shows on the same side again and again, noise
+// as often on the other. So a surprise on the other side raises the noise, doubly because it stands for one on the same side
+// that was not counted, and each one that is smaller than expected lowers it. The mean square of innovations is then what was
+// expected of them. The first samples have no order yet: beyond three sigmas, and beyond what an oscillator that can be
+// disciplined does in the time since the one before, they are noise. It returns what was added.
+func (t *tracker) learnOwn(z, v float64, since time.Duration) (extra float64) {
+	d := float64(z*z) - v
+	switch {
+	case math.Abs(z) > maxOwn: // no noise but another time, see misfit
+	case d < 0:
+		extra = max(float64(d*ownShare), -t.own)
+	case t.fresh <= settled:
+		if d > (outlierVariance-1)*v && math.Abs(z) > kernelMaxFrequency*since.Seconds() && (t.fresh == 2 || t.above != (z > 0)) {
+			extra = d / 2
+		}
+	case t.above != (z > 0):
+		extra = float64(min(d, maxSurprise*v) * 2 * ownShare)
+	}
+	t.own += extra
+	return extra
+}
+
 // fit describes how well a sample met the prediction.
 type fit struct {
 	sigmas float64 // size of the innovation in its own sigmas, ≥ 0
@@ -171,10 +208,11 @@ func fitOf(z, v, r float64) fit {
 
 // adapt moves the wander: innovations that are too large too often mean that the oscillator wanders more than
 // assumed, and the other way round (equation 7; docs/rules/clock.md#wander).
-func (t *tracker) adapt(f fit, p *tuning) {
+func (t *tracker) adapt(f fit, z float64, p *tuning) {
 	switch {
+	case f.sigmas > p.badFit && t.above != (z > 0): // noise, not wander
 	case f.sigmas > p.badFit:
-		t.fit++
+		t.fit += 2
 	case f.sigmas < p.goodFit && f.weight > p.PrecisionMinimumWeight:
 		t.fit--
 	default:

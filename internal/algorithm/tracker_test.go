@@ -205,3 +205,68 @@ func TestTracker_PollAdvice(t *testing.T) {
 		t.Errorf("an impossible sample does not ask for more: %d", tr.poll)
 	}
 }
+
+// TestTracker_NoiseIsNotWander: errors that alternate are the source's noise, those that stay on one side are the oscillator's. The one
+// raises what is assumed of the source, the other what is assumed of the oscillator, and the first can be forgotten again.
+func TestTracker_NoiseIsNotWander(t *testing.T) {
+	const noise = ms
+	run := func(n int, gap func(i int) time.Duration) *tracker {
+		tn := newTuning(loose())
+		p := newPath(1, ms, us)
+		first := p.at(0)
+		tr := newTracker(&first, 0, &tn)
+		for i := range n {
+			m := p.at(ntp.Local(time.Duration(i) * 16 * sec))
+			m.TrueGap += gap(i)
+			tr.absorb(&m, &tn)
+		}
+		return tr
+	}
+	alternate := func(i int) time.Duration { return noise * time.Duration(2*(i%2)-1) }
+	tr := run(200, alternate)
+	if own := math.Sqrt(tr.own); own < 0.5e-3 || own > 2e-3 {
+		t.Errorf("noise of 1 ms taken for %v s", own)
+	}
+	if w := math.Sqrt(tr.intensity); w > 2e-8 {
+		t.Errorf("wander %v after noise", w)
+	}
+	if at := tr.s.above(0); math.Abs(at) > 200e-6 {
+		t.Errorf("the estimate follows the noise: %v s", at)
+	}
+	tr = run(400, func(i int) time.Duration {
+		if i < 200 {
+			return alternate(i)
+		}
+		return 0
+	})
+	if own := math.Sqrt(tr.own); own > 20e-6 {
+		t.Errorf("noise that is over is still taken for %v s", own)
+	}
+	tr = run(100, func(i int) time.Duration { return toDuration(16 * 1e-6 * float64(i*i) / 2) }) // 1 ppm in 16 s
+	if w := math.Sqrt(tr.intensity); w < 2e-8 {
+		t.Errorf("wander %v after an oscillator that wandered", w)
+	}
+}
+
+// TestTracker_OneOutlier: a single wrong sample does not blind us to the ones after it.
+func TestTracker_OneOutlier(t *testing.T) {
+	tn := newTuning(loose())
+	p := newPath(1, ms, 10*us)
+	first := p.at(0)
+	tr := newTracker(&first, 0, &tn)
+	at := ntp.Local(0)
+	for i := range 80 {
+		at = at.Add(16 * sec)
+		m := p.at(at)
+		if i == 40 || i == 42 {
+			m.TrueGap += 500 * ms * time.Duration(41-i)
+		}
+		tr.absorb(&m, &tn)
+	}
+	if own := math.Sqrt(tr.own); own > 50e-6 {
+		t.Errorf("40 samples after two outliers the noise is taken for %v s", own)
+	}
+	if x := tr.s.above(0); math.Abs(x) > 50e-6 {
+		t.Errorf("off by %v s", x)
+	}
+}
