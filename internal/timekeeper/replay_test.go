@@ -103,7 +103,11 @@ func TestTurn_Replay(t *testing.T) {
 			b.c.refusal = nil
 			b.c.local += permissionRetry
 		}
-		turn(b.reply(20*time.Millisecond + time.Duration(i%3)*10*time.Microsecond))
+		offset := 20*time.Millisecond + time.Duration(i%3)*10*time.Microsecond
+		if i >= 40 {
+			offset -= 5 * time.Second // something to correct while it is refused
+		}
+		turn(b.reply(offset))
 	}
 	all := strings.Join(effects, "\n")
 	for _, met := range []string{"Jumped offset", "stepped the clock", "could not be corrected", "can be corrected again"} {
