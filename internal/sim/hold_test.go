@@ -174,8 +174,8 @@ func TestUnauthenticatedStepsPerDay(t *testing.T) {
 	}
 }
 
-// TestUnset_NeverServed: a clock at 1970 is not served on whatever stratum, and the first consensus sets it. Once it is
-// unset again, because somebody set it so, it is set again in the same way.
+// TestUnset_NeverServed: a clock at 1970 is not served on whatever stratum, and the first consensus sets it. When somebody
+// sets it so again, it is not served either, until he takes it back.
 func TestUnset_NeverServed(t *testing.T) {
 	start := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	build := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
@@ -205,8 +205,13 @@ func TestUnset_NeverServed(t *testing.T) {
 		}
 		c.Jump(epoch)
 		w.RunFor(time.Minute)
-		if r := c.Report(); r.State != system.Synchronized || c.Offset().Abs() > ms || r.Spent.Sum != 0 {
-			t.Errorf("set to 1970 by somebody: state %v, offset %v, refusal %q, spent %v", r.State, c.Offset(), r.Refusal.Text, r.Spent)
+		if r := c.Report(); c.Refused != "" || r.State != system.Refused || !r.Unset || c.published.Synchronized {
+			t.Errorf("set to 1970 by somebody: ended with %q, state %v, unset %v, serves %+v", c.Refused, r.State, r.Unset, *c.published)
+		}
+		c.Jump(-epoch)
+		w.RunFor(time.Minute)
+		if r := c.Report(); r.State != system.Synchronized || r.Unset || c.Offset().Abs() > ms {
+			t.Errorf("and back: state %v, offset %v, refusal %q", r.State, c.Offset(), r.Refusal.Text)
 		}
 	})
 	for name, row := range map[string]struct {
@@ -242,6 +247,25 @@ func TestUnset_NeverServed(t *testing.T) {
 			t.Errorf("serves %+v", *c.published)
 		}
 	})
+}
+
+// TestUnset_AfterARestart: a clock that was never set is set although the start-up allowance of the boot is used; one that
+// is only before the saved time may have been pulled there, and is not.
+func TestUnset_AfterARestart(t *testing.T) {
+	start := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for offset, want := range map[time.Duration]system.State{
+		time.Unix(0, 0).Sub(start): system.Synchronized, -36 * time.Hour: system.Refused, -4 * 24 * time.Hour: system.Refused,
+		-60 * 24 * time.Hour: system.Synchronized,
+	} {
+		w := Scenario{Seed: 49, Servers: 3, Agree: 3, Start: start, ClientOffset: offset, System: func(p *system.Params) {
+			p.Pivot = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+			p.Built, p.LastRight, p.StartupSpent = p.Pivot, start.Add(-time.Hour), true
+		}}.Build()
+		w.RunFor(10 * time.Minute)
+		if r := w.Clients[0].Report(); r.State != want || r.Spent.Sum != 0 {
+			t.Errorf("%v: state %v, want %v; spent %v, %s", offset, r.State, want, r.Spent, r.Refusal.Text)
+		}
+	}
 }
 
 // TestUnset_NoWayRoundTheLimits: once sources have set the clock, pulling it below the saved time does not make the

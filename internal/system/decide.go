@@ -92,7 +92,7 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 	}
 	s.disc.Follow(&s.decision)
 	s.phase, s.fallback, s.refusal = phase{kind: following}, Unsynchronized, Refusal{}
-	s.set = true
+	s.set, s.followed = true, true
 	s.estimate, s.holds = s.decision.Estimate, true
 	s.at.local = now.Mono.Add(localAfter)
 	if s.leap.update(s.leapVote(), now.Clock, s.params.Pivot) {
@@ -115,7 +115,7 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 // steer passes the discipline's wish on; false means that a limit forbids it.
 func (s *System) steer(now Now, fx *Effects) bool {
 	w := &s.decision.Steer
-	asked := wish{at: now.Mono, authenticated: s.authenticated(), unset: s.unsetForward(now.Clock)}
+	asked := wish{at: now.Mono, authenticated: s.authenticated(), unset: s.neverSet(now.Clock)}
 	if s.params.Observe {
 		s.limits.accepted(false, asked)
 		return true

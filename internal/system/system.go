@@ -110,7 +110,8 @@ type System struct {
 	unserved unserved
 	refusal  Refusal // why phase is refused
 	refusals [limitCount]uint64
-	set      bool // a consensus was followed since the start and since others changed the clock
+	followed bool // a consensus was followed since the start
+	set      bool // the same, and nobody else has changed the clock since
 	unsetNow bool // the clock shows a time that is past
 	view     ntp.View
 	clock    ntp.LedgerEntry // newest change of the clock

@@ -7,18 +7,26 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
+// neverSetMargin is far more than sources or a careless operator step a clock back by, and far less than what a machine
+// without a battery is behind.
+const neverSetMargin = 30 * 24 * time.Hour
+
 // unset reports whether the clock is known to be wrong because it shows a time that is past: before the program was
 // built, or, until sources or an operator have set it, before the last time that this host was right. Such a clock is
-// never served, whatever the local stratum says, and a step forward from there is a first step
-// (docs/rules/clock.md#unset-clock). The second half ends with the first consensus, because those who told the saved time
-// may have lied, and nobody must be able to bring the wide limit of a first step back by pulling the clock below it.
+// never served, whatever the local stratum says (docs/rules/clock.md#unset-clock). The second half ends with the first
+// consensus, because those who told the saved time may have lied.
 func (s *System) unset(clock ntp.Timestamp) bool {
 	t := clock.Time(s.params.Pivot)
 	return t.Before(s.params.Built) || !s.set && t.Before(s.params.LastRight)
 }
 
-// unsetForward reports whether a step forward may be as large as a first one because the clock is unset.
-func (s *System) unsetForward(clock ntp.Timestamp) bool { return !s.set && s.unset(clock) }
+// neverSet reports whether nobody has set the clock since the machine was switched on, so that a step forward is a first
+// one although the allowance of this boot is used: the clock is long before the build, and this run has followed no
+// consensus. The saved time does not count here, nor the last days before the build: who can step the clock back a little and
+// then provoke a restart would get there.
+func (s *System) neverSet(clock ntp.Timestamp) bool {
+	return !s.followed && clock.Time(s.params.Pivot).Before(s.params.Built.Add(-neverSetMargin))
+}
 
 // look notes whether the clock is unset, and tells it when it changes.
 func (s *System) look(now Now, fx *Effects) {

@@ -39,6 +39,9 @@ initial-poll-interval = 0
 minimum-agreeing-sources = 1
 `
 
+// exitConfig is the client's, with what the reference suite does after a step beyond a limit.
+const exitConfig = clientConfig + "panic-action = \"exit\"\n"
+
 const serverConfig = `
 [observability]
 log-format = "console"
@@ -163,8 +166,11 @@ func snapshot() *observe.Snapshot {
 }
 
 // follow starts the client's daemon and has it stopped with the scenario.
-func (t *trial) follow() *program {
-	p, err := start(clientConfig)
+func (t *trial) follow() *program { return t.run(clientConfig) }
+
+// run starts the daemon; it is stopped at the end of the trial.
+func (t *trial) run(config string) *program {
+	p, err := start(config)
 	t.must(err, "start ntp-daemon")
 	t.atEnd(func() {
 		if !p.ended() {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,8 +22,10 @@ const (
 )
 
 // synchronised brings up a daemon that follows the server.
-func (t *trial) synchronised() *program {
-	p := t.follow()
+func (t *trial) synchronised() *program { return t.settle(t.follow()) }
+
+// settle waits until a daemon follows its source.
+func (t *trial) settle(p *program) *program {
 	took, offset, ok := settled(monotonic(), 60*time.Second)
 	ok = ok && until(20*time.Second, func() bool { s := snapshot(); return s != nil && s.Suite.Synchronized })
 	t.need(ok, "ready", "offset %v after %v", offset, took)
@@ -127,23 +131,42 @@ func foreignStep(t *trial, p *program, name string, d time.Duration, inFlight bo
 	return mark, begin
 }
 
-// panicSteps is the second half of row K05: beyond the panic threshold the daemon ends and says why, and a restart
-// does not launder the step (row K02).
+// panicSteps is the second half of row K05: beyond the panic threshold the daemon holds, or ends if it is to, and says
+// why, and a restart does not launder the step (row K02).
 func panicSteps(t *trial) {
 	t.atEnd(func() { t.guard("correct", correct) })
+	heldStep(t)
 	for _, d := range []time.Duration{1e5 * time.Second, -1e5 * time.Second, 1e8 * time.Second, -1e8 * time.Second} {
 		name := "K05_step" + signed(d)
-		p := t.synchronised()
+		p := t.settle(t.run(exitConfig))
 		_, begin := foreignStep(t, p, name, d, false)
 		code := p.exit(30 * time.Second)
 		t.number(name+"_exit", (monotonic() - begin).Seconds(), "s")
 		checkRefusal(t, name+"_exit_70", p, code, -d, "single-step-panic-threshold")
 		if d == -1e5*time.Second { // the way back is forward, which the limit of the start would allow
-			again := t.follow()
+			again := t.run(exitConfig)
 			checkRefusal(t, "K02_restart"+signed(d), again, again.exit(30*time.Second), -d, "single-step-panic-threshold")
 		}
 		t.must(correct(), "correct the clock")
 	}
+}
+
+// heldStep is what happens by default: the clock is left alone and not served, and when an operator takes the step back the
+// daemon goes on.
+func heldStep(t *trial) {
+	const d = 1e5 * time.Second
+	p := t.synchronised()
+	foreignStep(t, p, "K05_held", d, false)
+	held := until(30*time.Second, func() bool { s := snapshot(); return s != nil && s.Suite.RefusedBy == "single-step-panic-threshold" })
+	time.Sleep(2 * time.Second) // what it would do now
+	s := snapshot()
+	offset, _, err := measure()
+	t.must(err, "measure")
+	t.check(held && !p.ended() && s != nil && !s.Suite.Synchronized && (offset+d).Abs() < time.Second, "K05_held_clock_untouched", "held %v, offset %v", held, offset)
+	t.must(correct(), "correct the clock")
+	back := until(30*time.Second, func() bool { s := snapshot(); return s != nil && s.Suite.Synchronized && s.Suite.Refusal == "" })
+	t.check(back, "K05_held_goes_on", "still refused")
+	p.stop(unix.SIGTERM)
 }
 
 // tooFarAtStart is the second half of row K03: a clock that is two days ahead at the start is not taken back.
@@ -152,7 +175,7 @@ func tooFarAtStart(t *trial) {
 	t.atEnd(func() { t.guard("correct", correct) })
 	t.must(os.RemoveAll(stateDir), "forget the state")
 	t.must(stepBy(d), "set clock")
-	p := t.follow()
+	p := t.run(exitConfig)
 	checkRefusal(t, "K03_start"+signed(d), p, p.exit(30*time.Second), -d, "startup-step-panic-threshold")
 }
 
