@@ -34,6 +34,7 @@ func TestCommandLine(t *testing.T) {
 		{"help", []string{"--help"}, 0, "Usage: ntp-daemon"},
 		{"version", []string{"-v"}, 0, "ntp-daemon 0."},
 		{"unknown option", []string{"--konfig"}, 64, "unknown option --konfig"},
+		{"a file without -c", []string{"base.toml"}, 64, `unexpected argument "base.toml"`},
 		{"bad level", []string{"-l", "loud"}, 64, `log level "loud"`},
 		{"missing file", []string{"-c", "/nonexistent/ntp.toml"}, 78, "/nonexistent/ntp.toml"},
 	} {

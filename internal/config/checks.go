@@ -87,7 +87,7 @@ func Checks() []Check {
 		CheckRoot:            {"root", AboutMachine, Told, Told, 0, 1, "one root of such a file cannot be used", "the other roots count"},
 		CheckFileMode:        {"file-mode", AboutMachine, Told, Told, 0, 1, "a file with secrets can be read or changed by others, or the configuration changed", "as written"},
 		CheckListenAbsent:    {"listen-absent", AboutMachine, Down, Ends, 69, 1, "no interface has the address", "the others; it listens when the address comes"},
-		CheckSocketFolder:    {"socket-folder", AboutMachine, Down, Down, 0, 1, "the folder of the observation socket is absent", "without the socket, until it can be had"},
+		CheckSocketFolder:    {"socket-folder", AboutMachine, Down, Down, 0, 1, "the folder of the observation socket is absent, and so is the one that holds it", "without the socket, until it can be had"},
 		CheckLogFile:         {"log-file", AboutMachine, Down, Ends, 78, 1, "the log file cannot be written", "the log goes to standard output, until the file can be written"},
 		CheckUsage:           {"usage", AboutStart, Ends, Ends, 64, 0, "the command line is wrong", ""},
 		CheckListenTaken:     {"listen-taken", AboutStart, Ends, Ends, 69, 0, "another program has the address and port", ""},

@@ -142,27 +142,26 @@ func examineLog(path string) func(*Machine, func(CheckID, string, string)) {
 	}
 }
 
-// examineSocket looks at the folder of a socket. Below /run it is for a unit to make when the program starts.
+// examineSocket looks at the folder of a socket, which is made if only that is missing.
 func examineSocket(path string) func(*Machine, func(CheckID, string, string)) {
 	return func(_ *Machine, found func(CheckID, string, string)) {
 		folder := filepath.Dir(path)
 		what := folderFault(folder)
-		switch {
-		case what == "":
-		case strings.HasPrefix(folder, "/run/"), strings.HasPrefix(folder, "/var/run/"):
-			found(CheckSocketFolder, what+"; the unit makes it when the program starts, without one it has to be made", "")
-		default:
+		if what != "" && (!strings.HasSuffix(what, absent) || folderFault(filepath.Dir(folder)) != "") {
 			found(CheckSocketFolder, what, "make the folder")
 		}
 	}
 }
+
+// absent ends what folderFault says of a folder that could be made.
+const absent = " is absent"
 
 // folderFault is what keeps a file from being made in a folder; empty when this user cannot tell.
 func folderFault(path string) string {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "the folder " + path + " is absent"
+		return "the folder " + path + absent
 	case err == nil && !st.IsDir():
 		return path + " is not a folder"
 	}

@@ -20,30 +20,11 @@ const description = `Exit codes: 0 yes or done, 1 no (not synchronised in time, 
 // Main runs one command line, args[0] being the program's name, and returns the exit code.
 func Main(ctx context.Context, args []string, e Env) int {
 	root := app(&e)
-	err := root.Run(ctx, splitShortOptions(args))
+	err := root.Run(ctx, commandFirst(splitShortOptions(args), root))
 	if err != nil && err.Error() != "" {
 		fmt.Fprintf(e.Err, "ntp-ctl: %v\n", err)
 	}
 	return codeOf(err)
-}
-
-// shortWithValue are the short options that take a value.
-const shortWithValue = "cfnstV"
-
-// splitShortOptions parts -cPATH, -n3 and the like, which users of ntpd-rs write and the library does not know.
-func splitShortOptions(args []string) []string {
-	var out []string
-	for i, a := range args {
-		if a == "--" {
-			return append(out, args[i:]...)
-		}
-		if len(a) > 2 && a[0] == '-' && strings.IndexByte(shortWithValue, a[1]) >= 0 {
-			out = append(out, a[:2], a[2:])
-		} else {
-			out = append(out, a)
-		}
-	}
-	return out
 }
 
 // app is the tree of commands.

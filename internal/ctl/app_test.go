@@ -45,6 +45,43 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// Options may stand before the command or behind it.
+func TestCommandLine_OptionsBeforeTheCommand(t *testing.T) {
+	c := newConsole(t)
+	path := observed(t, func() *observe.Snapshot { return busy() })
+	conf := writeFile(t, t.TempDir(), "ntp.toml", "[observability]\nobservation-path = \""+path+"\"\n")
+	c.run("status", "-c", conf, "-f", "prometheus")
+	want := c.out.String()
+	if !strings.Contains(want, "ntp_uptime_seconds") {
+		t.Fatalf("%q", want)
+	}
+	for _, args := range [][]string{
+		{"-c", conf, "-f", "prometheus", "status"}, {"-f", "prometheus", "status", "-c", conf}, {"-fprometheus", "-c" + conf, "status"},
+		{"--format=prometheus", "--config=" + conf, "status"}, {"--format", "prometheus", "-s", path, "status"}, {"-c", conf, "status", "--format=prometheus"},
+	} {
+		if code := c.run(args...); code != 0 || c.out.String() != want {
+			t.Errorf("%v: exit %d, %q, %q", args, code, c.out.String(), c.err.String())
+		}
+	}
+	bad := "../config/testdata/bad/F01-unknown-key.toml"
+	for _, tt := range []struct {
+		args []string
+		code int
+		err  string
+	}{
+		{[]string{"--offline", "-c", bad, "validate"}, 78, "unknown key"},
+		{[]string{"-y", "-c", bad, "status"}, 64, "-y"},          // an option of another command
+		{[]string{"--konfig", "status"}, 64, "konfig"},           // of none
+		{[]string{"-f", "prometheus"}, 64, "-f"},                 // no command
+		{[]string{"-f", "prometheus", "statsu"}, 64, "statsu"},   // no such command
+		{[]string{"-c", conf, "status", "extra"}, 64, `"extra"`}, // a word too many
+		{[]string{"-c", conf, "--", "status", "extra"}, 64, ""},  // nothing behind -- is an option
+		{[]string{"validate", "ntp.toml"}, 64, `"ntp.toml"`},     // a file without -c
+	} {
+		c.expect(t, c.run(tt.args...), tt.code, "", tt.err)
+	}
+}
+
 // Every command has a help text that names its options, and describes itself.
 func TestHelp_Complete(t *testing.T) {
 	c := newConsole(t)

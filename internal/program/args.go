@@ -2,6 +2,7 @@ package program
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,20 +15,25 @@ type Option struct {
 }
 
 // parseArgs fills the options from args (without the program name) by the rules that users of ntpd-rs know: `--key value`,
-// `--key=value`, `-k value`, `-kvalue`, bundled booleans, `--` ends the options, a repeated option keeps its last value, a
-// bare `-` and positional arguments are ignored. Unlike there, the error says what is wrong: one line that names the argument.
+// `--key=value`, `-k value`, `-kvalue`, bundled booleans, `--` ends the options, a repeated option keeps its last value.
+// Unlike there, a word that is no option is an error, because `ntp-daemon FILE` would run something else than FILE. The
+// error is one line that names the argument.
 func parseArgs(args []string, opts []Option) error {
 	for i := 0; i < len(args); i++ {
 		a := args[i]
 		var used int
 		var err error
 		switch {
-		case a == "--":
+		case a == "--" && i+1 == len(args):
 			return nil
+		case a == "--":
+			return unexpected(args[i+1], opts)
 		case strings.HasPrefix(a, "--"):
 			used, err = longOption(a[2:], args[i+1:], opts)
 		case strings.HasPrefix(a, "-") && len(a) > 1:
 			used, err = shortOptions(a[1:], args[i+1:], opts)
+		default:
+			err = unexpected(a, opts)
 		}
 		if err != nil {
 			return err
@@ -35,6 +41,15 @@ func parseArgs(args []string, opts []Option) error {
 		i += used
 	}
 	return nil
+}
+
+// unexpected is the error for a word that is no option.
+func unexpected(word string, opts []Option) error {
+	remedy := ""
+	if slices.ContainsFunc(opts, func(o Option) bool { return o.Short == 'c' }) {
+		remedy = "; a configuration is named with -c"
+	}
+	return fmt.Errorf("unexpected argument %q%s", withoutControls(word), remedy)
 }
 
 func longOption(arg string, rest []string, opts []Option) (used int, err error) {
