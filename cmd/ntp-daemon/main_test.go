@@ -139,17 +139,35 @@ func TestKS20_Certificates(t *testing.T) {
 	keys := filepath.Join(suite.Root(), "test-keys")
 	garbage := filepath.Join(t.TempDir(), "garbage.pem")
 	suite.WriteFile(t, garbage, "no PEM")
+	encrypted := filepath.Join(t.TempDir(), "encrypted.pem")
+	suite.WriteFile(t, encrypted, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
 	for _, tt := range []struct{ name, chain, key, want string }{
+		{"encrypted key", keys + "/end.fullchain.pem", encrypted, "the private key is encrypted"},
 		{"missing chain", "/nonexistent/c.pem", keys + "/end.key", "/nonexistent/c.pem"},
 		{"missing key", keys + "/end.fullchain.pem", "/nonexistent/k.pem", "/nonexistent/k.pem"},
 		{"garbage key", keys + "/end.fullchain.pem", garbage, garbage},
 		{"other's key", keys + "/testca.pem", keys + "/end.key", "does not match"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, _ := suite.Daemon(t, fmt.Sprintf("[[nts-ke-server]]\nlisten = \"127.0.0.1:%d\"\ncertificate-chain-path = %q\n"+
+			p, dir := suite.Daemon(t, island(t)+fmt.Sprintf("[[nts-ke-server]]\nlisten = \"127.0.0.1:%d\"\ncertificate-chain-path = %q\n"+
 				"private-key-path = %q\n", suite.FreePort(t), tt.chain, tt.key))
-			if code := p.Exit(); code != 78 || !strings.Contains(p.Log(), tt.want) {
-				t.Fatalf("exit %d, %q; want 78 and %q", code, p.Log(), tt.want)
+			s := p.WaitSnapshot(dir+"/s", "snapshot", started)
+			down := 0
+			for _, part := range s.Suite.Parts {
+				if !part.Up {
+					down++
+					if !strings.Contains(part.Reason, tt.want) {
+						t.Errorf("%+v, want %q", part, tt.want)
+					}
+				}
+			}
+			if down != 1 || !strings.Contains(p.Log(), tt.want) {
+				t.Errorf("%d parts are down, log %q", down, p.Log())
+			}
+			cmd := exec.Command(suite.Program(t, "ntp-ctl"), "validate", "-c", dir+"/ntp.toml")
+			said, _ := cmd.CombinedOutput()
+			if code := cmd.ProcessState.ExitCode(); code != 78 || !strings.Contains(string(said), tt.want) {
+				t.Errorf("validate: exit %d, %q", code, said)
 			}
 		})
 	}

@@ -29,7 +29,7 @@ func splitShortOptions(args []string) []string {
 // commandFirst moves options that stand before the command behind it, as users of ntpd-rs write them; the library takes
 // only its own there. -h, -v and -c stay, which mean the same in front of every command. Without a command nothing moves.
 func commandFirst(args []string, root *cli.Command) []string {
-	valued, own := map[string]bool{}, map[string]bool{"h": true, "help": true}
+	valued, own := map[string]bool{}, map[string]bool{"h": true, "help": true} // valued has every other option
 	for _, f := range root.Flags {
 		for _, n := range f.Names() {
 			own[n] = true
@@ -37,10 +37,9 @@ func commandFirst(args []string, root *cli.Command) []string {
 	}
 	for _, c := range append(root.Commands, root) {
 		for _, f := range c.Flags {
-			if _, isBool := f.(*cli.BoolFlag); !isBool {
-				for _, n := range f.Names() {
-					valued[n] = true
-				}
+			_, isBool := f.(*cli.BoolFlag)
+			for _, n := range f.Names() {
+				valued[n] = !isBool
 			}
 		}
 	}
@@ -48,11 +47,14 @@ func commandFirst(args []string, root *cli.Command) []string {
 	for rest := args[1:]; len(rest) > 0; {
 		if rest[0] == "--" || len(rest[0]) < 2 || rest[0][0] != '-' {
 			if root.Command(rest[0]) == nil {
-				moved = nil // a word that is no command is the mistake to tell
+				moved = nil // the word that is no command is the mistake to tell
 			}
 			return slices.Concat(front, rest[:1], moved, rest[1:])
 		}
 		name, _, glued := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
+		if _, known := valued[name]; !known && !own[name] {
+			return args // the library tells it
+		}
 		n := 1
 		if valued[name] && !glued && len(rest) > 1 {
 			n = 2
