@@ -46,7 +46,7 @@ func NewGate(places int) *Gate {
 		places = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	return &Gate{start: time.Now(), line: line{
-		places: places, fresh: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()},
+		places: places, groups: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()},
 	}}
 }
 
@@ -205,8 +205,12 @@ func (c *GatedConn) Done(finished bool) {
 	}
 }
 
-// enter waits for a place.
+// enter waits for a place. Once the signature is made none is needed: what is left is a fraction of it, nobody gets
+// there without having had a place, and the peer that has answered need not wait for other signatures.
 func (c *GatedConn) enter() error {
+	if c.signed {
+		return nil
+	}
 	var gone <-chan struct{}
 	if c.peer != nil {
 		gone = c.peer.Gone()
@@ -214,12 +218,12 @@ func (c *GatedConn) enter() error {
 			c.prefix = c.peer.Prefix()
 		}
 	}
-	t := &ticket{prefix: c.prefix, signed: c.signed, begun: c.began, ready: make(chan struct{})}
+	t := &ticket{prefix: c.prefix, begun: c.began, ready: make(chan struct{})}
 	if !c.gate.enter(t, gone, c.closed) {
 		return net.ErrClosed
 	}
 	c.holds = true
-	if !c.signed && c.peer != nil && !c.peer.Present() {
+	if c.peer != nil && !c.peer.Present() {
 		if !c.began {
 			c.gate.note(c.prefix, (*standing).cancel)
 		}

@@ -2,6 +2,7 @@ package ke
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ntp-daemon/internal/testca"
 )
 
 // record of a ClientHello with a body of n bytes.
@@ -206,4 +209,52 @@ func TestIsHello(t *testing.T) {
 			t.Errorf("%x: %v", wrong, err)
 		}
 	}
+}
+
+// TestGate_SignatureIsNoticed: from the signature on, and not before it, a handshake needs no place, even if the client had
+// to be asked for another key share first.
+func TestGate_SignatureIsNoticed(t *testing.T) {
+	ca := testca.New(t)
+	leaf := ca.Leaf("time.test")
+	for _, curves := range [][]tls.CurveID{{tls.X25519}, {tls.CurveP521, tls.X25519}} {
+		ours, theirs := net.Pipe()
+		gated := NewGate(1).Conn(ours)
+		conf := ServerTLS(func() *tls.Certificate { return &leaf }, nil)
+		conf.CurvePreferences = []tls.CurveID{tls.X25519} // P-521 is asked to come again
+		reads := []bool{}
+		server := tls.Server(&spy{gated, func() { reads = append(reads, gated.signed) }}, conf)
+		ask := conf.GetCertificate
+		conf.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			own := *hello
+			own.Conn = gated // what crypto/tls has without the spy
+			return ask(&own)
+		}
+		go func() {
+			c := ClientTLS("time.test", ca.Pool(), nil)
+			c.CurvePreferences = curves
+			_ = tls.Client(theirs, c).Handshake()
+		}()
+		if err := server.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		if gated.holds {
+			t.Errorf("%v: a place is held", curves)
+		}
+		gated.Done(true)
+		_ = ours.Close()
+		if n := len(reads); n < 2 || reads[0] || !reads[n-1] {
+			t.Errorf("%v: signed before each read: %v", curves, reads)
+		}
+	}
+}
+
+// spy calls before each read.
+type spy struct {
+	net.Conn
+	before func()
+}
+
+func (s *spy) Read(b []byte) (int, error) {
+	s.before()
+	return s.Conn.Read(b)
 }

@@ -6,30 +6,23 @@ import (
 	"time"
 )
 
-// line decides who computes next. It has no clock, lock or goroutine: Gate lends it those. Those who need a place
-// are of two kinds:
-//
-//	signed  the server's signature is made and the peer answered it: a little work, then it is done; first come, first served
-//	fresh   a ClientHello: key agreement and signature, which is the work that a flood makes us do
-//
-// Signed goes before fresh. Among fresh the prefix with the best standing goes first, then the one with the fewest
-// in line, then the newest arrival, and within a prefix the newest too: it has the most time left, while those who
-// wait for long are gone, or will be before their answer comes. Whoever is served last in first out under overload is
-// served in time; first in first out, all would be served late, which is to say that nobody is.
+// line decides whose ClientHello is worked on next: key agreement and signature, which is what a flood makes us do. It
+// has no clock, lock or goroutine: Gate lends it those. The prefix with the best standing goes first, then the one with
+// the fewest in line, then the newest arrival, and within a prefix the newest too: it has the most time left, while those
+// who wait for long are gone, or will be before their answer comes. Last in first out under overload, those who are
+// served are served in time; first in first out, all would be served late, which is to say that nobody is.
 type line struct {
 	places int // how many may compute at one time, at least 1
 	busy   int
 	known  standings
-	signed list.List // of *ticket
-	fresh  map[netip.Prefix]*list.List
-	size   int // fresh ones in line
+	groups map[netip.Prefix]*list.List // of *ticket, the newest last
+	size   int
 	turn   uint64
 }
 
 // ticket is one who needs a place.
 type ticket struct {
 	prefix netip.Prefix
-	signed bool          // else fresh
 	begun  bool          // had a place before, so its prefix is charged already
 	ready  chan struct{} // closed by Gate when the place is there
 
@@ -46,14 +39,10 @@ func (l *line) join(t *ticket, now time.Duration) (has bool) {
 	}
 	l.turn++
 	t.turn = l.turn
-	if t.signed {
-		t.place = l.signed.PushBack(t)
-		return false
-	}
-	group := l.fresh[t.prefix]
+	group := l.groups[t.prefix]
 	if group == nil {
 		group = list.New()
-		l.fresh[t.prefix] = group
+		l.groups[t.prefix] = group
 	}
 	t.place = group.PushBack(t)
 	l.size++
@@ -72,23 +61,14 @@ func (l *line) quit(t *ticket) bool {
 	if t.place == nil {
 		return false
 	}
-	if t.signed {
-		l.signed.Remove(t.place)
-	} else {
-		l.drop(t)
-	}
-	t.place = nil
-	return true
-}
-
-// drop takes a fresh one out of its group.
-func (l *line) drop(t *ticket) {
-	group := l.fresh[t.prefix]
+	group := l.groups[t.prefix]
 	group.Remove(t.place)
+	t.place = nil
 	l.size--
 	if group.Len() == 0 {
-		delete(l.fresh, t.prefix)
+		delete(l.groups, t.prefix)
 	}
+	return true
 }
 
 // leave gives a place back and hands it on: to the ticket returned, nil if nobody needs it.
@@ -105,14 +85,11 @@ func (l *line) leave(now time.Duration) *ticket {
 
 // next is who goes first.
 func (l *line) next(now time.Duration) *ticket {
-	if e := l.signed.Front(); e != nil {
-		return e.Value.(*ticket)
-	}
 	var best *ticket
 	var worth int32
 	var crowd int
 	// The order of a map plays no part: of two groups one is better, as turn is different.
-	for prefix, group := range l.fresh {
+	for prefix, group := range l.groups {
 		t, w, n := group.Back().Value.(*ticket), l.known.of(prefix, now).value(), group.Len()
 		if best == nil || w > worth || w == worth && (n < crowd || n == crowd && t.turn > best.turn) {
 			best, worth, crowd = t, w, n

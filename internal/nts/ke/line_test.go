@@ -12,7 +12,7 @@ import (
 )
 
 func newLine(places int) *line {
-	return &line{places: places, fresh: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()}}
+	return &line{places: places, groups: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()}}
 }
 
 // prefixes are n different ones that share no row of the line's table.
@@ -33,13 +33,12 @@ func (l *line) prefixes(n int) []netip.Prefix {
 func TestLine_Order(t *testing.T) {
 	for _, row := range []struct {
 		name  string
-		queue string // who joins, one letter for a prefix, "!" before it for a signed one
+		queue string // who joins, one letter for a prefix
 		known func(l *line, p []netip.Prefix)
 		order string // who is served
 	}{
 		{"newest first within a prefix and across", "aab", nil, "baa"},
 		{"fewest in line first", "baaa", nil, "baaa"},
-		{"signed goes before fresh, first come first", "ab!c!d", nil, "cdba"},
 		{"one that was worked for in vain is last", "ba", func(l *line, p []netip.Prefix) {
 			l.known.of(p[0], 0).begin()
 			l.known.of(p[0], 0).end(false)
@@ -61,12 +60,8 @@ func TestLine_Order(t *testing.T) {
 				t.Fatal("a free place was not given")
 			}
 			names := map[*ticket]byte{}
-			for i := 0; i < len(row.queue); i++ {
+			for i := range row.queue {
 				x := &ticket{ready: make(chan struct{})}
-				if row.queue[i] == '!' {
-					x.signed = true
-					i++
-				}
 				x.prefix = p[1+row.queue[i]-'a']
 				names[x] = row.queue[i]
 				if l.join(x, 0) {
@@ -77,7 +72,7 @@ func TestLine_Order(t *testing.T) {
 			for next := l.leave(0); next != nil; next = l.leave(0) {
 				got = append(got, names[next])
 			}
-			if string(got) != row.order || l.busy != 0 || l.size != 0 || len(l.fresh) != 0 {
+			if string(got) != row.order || l.busy != 0 || l.size != 0 || len(l.groups) != 0 {
 				t.Errorf("served %s, want %s; %d busy, %d in line", got, row.order, l.busy, l.size)
 			}
 		})
@@ -103,7 +98,7 @@ func TestLine_Holds(t *testing.T) {
 			now := time.Duration(act) * time.Second
 			switch {
 			case act < 50:
-				last = &ticket{prefix: prefixes[act%4], signed: act%5 == 0}
+				last = &ticket{prefix: prefixes[act%4]}
 				waiting[last] = true
 				if l.join(last, now) {
 					served(last)

@@ -2,10 +2,16 @@ package member
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -107,6 +113,25 @@ func TestP16_SupportHidesTheToken(t *testing.T) {
 					t.Errorf("%s of %T: %s", verb, v, text)
 				}
 			}
+		}
+	}
+}
+
+// TestP06_KeyStrength: what a time source's public key must have at least (docs/rules/pool.md#time-source-keys).
+func TestP06_KeyStrength(t *testing.T) {
+	rsaKey := func(bits int) any { return &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), uint(bits-1)), E: 65537} }
+	for _, row := range []struct {
+		name string
+		key  any
+		good bool
+	}{
+		{"RSA 1024", rsaKey(1024), false}, {"RSA 2047", rsaKey(2047), false}, {"RSA 2048", rsaKey(2048), true},
+		{"P-224", &ecdsa.PublicKey{Curve: elliptic.P224()}, false}, {"P-256", &ecdsa.PublicKey{Curve: elliptic.P256()}, true},
+		{"P-521", &ecdsa.PublicKey{Curve: elliptic.P521()}, true}, {"Ed25519", ed25519.PublicKey{}, true},
+	} {
+		err := checkKey(tls.ConnectionState{PeerCertificates: []*x509.Certificate{{PublicKey: row.key}}})
+		if (err == nil) != row.good || err != nil && !errors.Is(err, errWeakKey) {
+			t.Errorf("%s: %v", row.name, err)
 		}
 	}
 }
