@@ -237,6 +237,11 @@ func TestP13_KeepAlive(t *testing.T) {
 			return c.Exports == 0 && c.Of(KeptExpired) == 1 && c.Of(FixedServed) == 66 && c.Kept == 0
 		})
 	})
+	t.Run("P13 idle limit", func(t *testing.T) {
+		if d := startServer(t, nil).srv.cfg.IdleTimeout; d != 5*time.Minute {
+			t.Errorf("%v by default", d)
+		}
+	})
 	t.Run("P13 cap and one more", func(t *testing.T) {
 		s := startServer(t, func(x *testServer, c *ServerConfig) { withToken(x, c); c.LongLived, c.MaxConnections = 2, 3 })
 		first, _ := s.keepOpen()

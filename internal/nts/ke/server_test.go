@@ -526,7 +526,13 @@ func TestKS22_PeerTextIsEscaped(t *testing.T) {
 	if _, err := s.tryDial(func(c *tls.Config) { c.NextProtos = []string{evil} }); err == nil {
 		t.Error("accepted")
 	}
-	s.wait("failed", func(c Counters) bool { return c.Of(HandshakeFailed) == 1 })
+	conn, err := s.tryDial(func(c *tls.Config) { c.ServerName, c.InsecureSkipVerify = evil, true })
+	if err != nil {
+		t.Fatalf("SNI: %v", err)
+	}
+	_, _ = conn.Write(wire(t, hexEOM)) // a bad request, of which the log tells
+	_, _ = io.ReadAll(conn)
+	s.wait("both", func(c Counters) bool { return c.Of(HandshakeFailed) == 1 && c.Of(BadRequest) == 1 })
 	for line := range strings.Lines(s.log.String()) {
 		var fields map[string]string
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/hex"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -125,6 +126,21 @@ func TestKC10_Cookies(t *testing.T) {
 	f := Framer{Limits: ResponseLimits}
 	if _, fault = f.Scan(answer(many...)); fault != TooLong {
 		t.Errorf("5000 cookies of 104 bytes: %v", fault)
+	}
+	// What is kept of the longest answer that is taken is bounded, too: by what one session can use.
+	for _, size := range []int{0, 1, 4, 104, 348, 65535} {
+		sizes := make([]int, ResponseLimits.Bytes/(size+4)-1)
+		for i := range sizes {
+			sizes[i] = size
+		}
+		message := answer(sizes...)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _ = ParseResponse(message, offered)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10 {
+			t.Errorf("%d cookies of %d bytes: %d bytes allocated", len(sizes), size, n)
+		}
 	}
 }
 
