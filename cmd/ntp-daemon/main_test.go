@@ -173,9 +173,9 @@ func TestKS20_Certificates(t *testing.T) {
 	}
 }
 
-// TestL12_ObservationFolderMissing: one missing folder, as after a boot, is made; where more is missing, one line names
+// TestL12_X03_ObservationFolderMissing: one missing folder, as after a boot, is made; where more is missing, one line names
 // socket and remedy, and the daemon serves without.
-func TestL12_ObservationFolderMissing(t *testing.T) {
+func TestL12_X03_ObservationFolderMissing(t *testing.T) {
 	p, dir := suite.Daemon(t, strings.Replace(island(t), "{dir}/s", "{dir}/run/s", 1))
 	p.WaitSnapshot(dir+"/run/s", "snapshot", started)
 	port := suite.FreePort(t)
