@@ -147,6 +147,33 @@ func TestWorker_FollowsViewAndAccess(t *testing.T) {
 	}
 }
 
+// TestS17_DualStack: on a socket for both families a client of IPv4 is judged by the prefixes of IPv4, however they are
+// spelled, and by no prefix of IPv6.
+func TestS17_DualStack(t *testing.T) {
+	sockets, err := udp.Listen(udp.ListenConfig{Address: netip.MustParseAddrPort("[::]:0"), Clock: udp.Clock{Now: hostClock}})
+	if err != nil {
+		t.Skipf("no IPv6: %v", err)
+	}
+	s := serve(t, server.Config{}, func(w *worker) {
+		_ = w.socket.Close()
+		w.socket = sockets[0]
+	})
+	v4 := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sockets[0].LocalAddr().Port())
+	for prefix, denied := range map[string]bool{
+		"127.0.0.0/8": true, "127.0.0.1/32": true, "::ffff:127.0.0.0/104": true, "126.0.0.0/8": false, "127.0.0.0/32": false,
+		"::/0": false, "::1/128": false, "0.0.0.0/1": true, "128.0.0.0/1": false,
+	} {
+		lists, err := server.NewAccess(server.Rule{Prefixes: []netip.Prefix{netip.MustParsePrefix(prefix)}, Action: server.Deny}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.access.Store(lists)
+		if r, err := query(v4, beevik.QueryOptions{}); err != nil || r.IsKissOfDeath() != denied {
+			t.Errorf("%s: %+v, %v", prefix, r, err)
+		}
+	}
+}
+
 func TestL09_PanicLosesOnePacket(t *testing.T) {
 	bad := true
 	s := serve(t, server.Config{}, func(w *worker) {
