@@ -25,7 +25,7 @@ const module = "ntp-daemon"
 var floors = map[string]int{
 	"ntp": 0, "secret": 0, "printable": 0, "logtarget": 0, "nts/aead": 0, "nts/record": 0,
 	"nts": 1, "source": 1, "server": 1, "algorithm": 1, "system": 1, "timekeeper": 1, "pool": 1,
-	"clock": 2, "udp": 2, "accept": 2, "nts/ke": 2, "nts/member": 2, "resolve": 2, "durable": 2, "pki": 2, "observe": 2, "logging": 2, "privdrop": 2, "rlimit": 2,
+	"clock": 2, "udp": 2, "accept": 2, "nts/ke": 2, "nts/member": 2, "resolve": 2, "durable": 2, "pki": 2, "observe": 2, "logging": 2, "privdrop": 2, "rlimit": 2, "netwatch": 2,
 	"config": 3, "program": 3, "metrics": 3, "locate": 3, "assoc": 3, "daemon": 3, "poolke": 3, "ctl": 3, "exporter": 3, "version": 0,
 }
 

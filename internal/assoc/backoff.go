@@ -69,6 +69,13 @@ func (b *backoff) failUnreachable(now time.Time, most time.Duration, u float64) 
 	return wait
 }
 
+// hurry lets the next attempt start now. The count of failures stays.
+func (b *backoff) hurry(now time.Time) {
+	if b.at.After(now) {
+		b.at = now
+	}
+}
+
 // succeed forgets the failures. For key exchanges that is an accepted reply to a request sealed with the new keys,
 // not the end of the exchange (KC15).
 func (b *backoff) succeed() { b.n, b.at = 0, time.Time{} }

@@ -17,15 +17,29 @@ type blocklist struct {
 type blockedAddr struct {
 	addr  netip.AddrPort
 	until time.Time
+	meant bool // the server does not want us, or is not to be believed: no change of the network changes that
 }
 
 // add enters an address until the given time, or prolongs it.
 func (b *blocklist) add(a netip.AddrPort, until time.Time) {
 	b.list = slices.DeleteFunc(b.list, func(e blockedAddr) bool { return e.addr == a })
-	b.list = append(b.list, blockedAddr{a, until})
+	b.list = append(b.list, blockedAddr{addr: a, until: until})
 	if len(b.list) > maxBlocked {
 		b.list = slices.Delete(b.list, 0, len(b.list)-maxBlocked)
 	}
+}
+
+// keep marks an address as one that forgive leaves.
+func (b *blocklist) keep(a netip.AddrPort) {
+	for i := range b.list {
+		b.list[i].meant = b.list[i].meant || b.list[i].addr == a
+	}
+}
+
+// forgive takes out the addresses that were only silent, and reports whether no other one is left.
+func (b *blocklist) forgive() bool {
+	b.list = slices.DeleteFunc(b.list, func(e blockedAddr) bool { return !e.meant })
+	return len(b.list) == 0
 }
 
 // has reports whether an address is on the list.

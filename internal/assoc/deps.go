@@ -50,6 +50,7 @@ type Deps struct {
 	Statuses *Statuses        // shared like Claims; nil: nobody looks
 	Time     func() time.Time // what the clock shows, for certificate validity; nil: time.Now
 
+	Network   *Network   // shared like Claims; nil: nobody tells of changes
 	Bootstrap *Bootstrap // shared like Claims; nil: the clock is believed from the start
 }
 

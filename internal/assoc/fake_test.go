@@ -407,6 +407,7 @@ type testbed struct {
 	inbox    chan Message
 	claims   *Claims
 	statuses *Statuses
+	changes  *Network
 	nextID   ntp.SourceID
 	idMu     sync.Mutex
 	cancel   context.CancelFunc
@@ -427,7 +428,7 @@ func bubble(t *testing.T, test func(t *testing.T, r *testbed)) {
 			recorder: &recorder{advice: map[ntp.SourceID]chan<- ntp.Advice{}},
 			log:      &logRecorder{},
 			inbox:    make(chan Message, 4),
-			claims:   NewClaims(), statuses: NewStatuses(),
+			claims:   NewClaims(), statuses: NewStatuses(), changes: NewNetwork(),
 		}
 		r.ctx, r.cancel = context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -485,7 +486,7 @@ func (r *testbed) deps() Deps {
 	return Deps{
 		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Own: nobody, Dial: r.net.dial, Rand: newSeeded(1),
 		Log: zerolog.New(r.log), Inbox: r.inbox, Claims: r.claims, Statuses: r.statuses,
-		Time: r.time, Bootstrap: r.bootstrap,
+		Time: r.time, Bootstrap: r.bootstrap, Network: r.changes,
 		NextID: func() ntp.SourceID {
 			r.idMu.Lock()
 			defer r.idMu.Unlock()

@@ -38,6 +38,7 @@ type member struct {
 	replacement *member // started in its place, not proven yet; nil: none
 
 	swap chan *nts.Session
+	poll chan struct{} // asks for a poll if the source is silent
 	stop context.CancelFunc
 	done chan struct{} // closed when the task has ended
 }
@@ -49,12 +50,12 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	m := &member{
-		id: s.d.NextID(), addr: addr, name: name, keys: backoff{schedule: keyExchangeSchedule}, swap: make(chan *nts.Session, 1), stop: cancel, done: make(chan struct{}),
+		id: s.d.NextID(), addr: addr, name: name, keys: backoff{schedule: keyExchangeSchedule}, swap: make(chan *nts.Session, 1), poll: make(chan struct{}, 1), stop: cancel, done: make(chan struct{}),
 	}
 	log := logging.Target(s.d.Log, logtarget.System)
 	log.Info().Stringer("source_id", m.id).Stringer("addr", addr).Str("spawner", s.label()).Msg("new source")
 	t := &task{
-		d: s.d, id: m.id, addr: addr, tell: s.reports, swap: m.swap, quiet: s.quiet,
+		d: s.d, id: m.id, addr: addr, tell: s.reports, swap: m.swap, poll: m.poll, quiet: s.quiet,
 		log:      log.With().Stringer("source_id", m.id).Stringer("addr", addr).Logger(),
 		advice:   make(chan ntp.Advice, adviceDepth),
 		report:   report{id: m.id},

@@ -151,13 +151,16 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 	defer stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	settled := s.d.Bootstrap.done()
+	settled, network := s.d.Bootstrap.done(), s.d.Network.next()
 	for ctx.Err() == nil {
 		timer.Reset(s.plan(ctx, time.Now()))
 		select {
 		case <-ctx.Done():
 		case <-settled:
 			settled = nil // once is enough: plan looks itself
+		case <-network:
+			network = s.d.Network.next()
+			s.hurry(time.Now())
 		case r := <-s.reports:
 			s.heard(ctx, time.Now(), r)
 		case f := <-s.results:
@@ -177,6 +180,22 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 		}
 	}
 	return err
+}
+
+// hurry ends the waits after failures, because the network has changed: searches may start at once, addresses that proved
+// dead are tried again, and sources that are silent are polled. What a server asked for stays in force.
+func (s *supervisor) hurry(now time.Time) {
+	s.servers.hurry(now)
+	if s.blocked.forgive() {
+		s.growAt = time.Time{}
+	}
+	for _, m := range s.members {
+		m.keys.hurry(now)
+		select {
+		case m.poll <- struct{}{}:
+		default: // it has not seen the last one yet
+		}
+	}
 }
 
 // plan starts the searches that are wanted and due, and returns how long to wait for the next one.
@@ -346,6 +365,7 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 	}
 	s.discard(ctx, now, m, hold, need.String())
 	single := !s.src.Mode.Plural()
+	s.blocked.keep(m.addr)
 	if single {
 		s.growAt = now.Add(hold)
 	}

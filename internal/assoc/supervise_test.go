@@ -846,6 +846,70 @@ func TestNTS_BackAfterHours(t *testing.T) {
 	})
 }
 
+// TestNetworkChange: hours without a way to anybody are over when a route comes up. Sources that are silent are polled and
+// searches start at once; a source that works is left alone, and so is a server that wants none of us.
+func TestNetworkChange(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		s, deny := newSecureHost(5), newSecureHost(6)
+		r.names.set("plain.example", "192.0.2.1")
+		r.names.set("pool.example", "192.0.2.3", "192.0.2.4")
+		r.names.set("fine.example", "192.0.2.7")
+		r.net.set("192.0.2.7:123", plainHost)
+		r.names.set("s.example.", "192.0.2.2")
+		r.names.set("deny.example.", "192.0.2.9")
+		r.net.set("192.0.2.9:123", deny.denyHost)
+		down := true
+		r.ke.set(func(_ int, c ke.ClientConfig) (ke.Result, error) {
+			if c.Address == "deny.example" {
+				return ke.Result{Session: deny.session(), Server: "deny.example", ServerGiven: true, Port: 123}, nil
+			}
+			if down {
+				return ke.Result{}, errors.New("connection refused")
+			}
+			return ke.Result{Session: s.session(), Server: "s.example", ServerGiven: true, Port: 123}, nil
+		})
+		for _, src := range []config.Source{
+			{Mode: source.ModeServer, Host: "plain.example", Port: 123},
+			{Mode: source.ModeNTS, Host: "ke.example", Port: 4460},
+			{Mode: source.ModeNTS, Host: "deny.example", Port: 4460},
+			{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 1},
+			{Mode: source.ModeServer, Host: "fine.example", Port: 123},
+		} {
+			r.supervise(t, src)
+		}
+		pass(3 * time.Hour)
+		denied, fine := len(r.net.requests("192.0.2.9:123")), len(r.net.requests("192.0.2.7:123"))
+		down = false
+		r.net.set("192.0.2.1:123", plainHost)
+		r.net.set("192.0.2.2:123", s.host)
+		r.net.set("192.0.2.3:123", plainHost)
+		r.net.set("192.0.2.4:123", plainHost)
+		r.changes.Changed()
+		pass(6 * time.Second)
+		got := map[string]bool{}
+		for id := range r.nextID + 1 {
+			if st, running := r.statuses.Get(id); running && st.Reach&1 != 0 {
+				for _, a := range of[system.Added](r.recorder) {
+					if a.ID == id {
+						got[a.Name] = true
+					}
+				}
+			}
+		}
+		for _, name := range []string{"plain.example:123", "ke.example:4460", "pool.example:123", "fine.example:123"} {
+			if !got[name] {
+				t.Errorf("%s is not measured 6 s after the network came up", name)
+			}
+		}
+		if n := len(r.net.requests("192.0.2.9:123")); n != denied {
+			t.Error("a server that denied us was asked")
+		}
+		if n := len(r.net.requests("192.0.2.7:123")); n > fine+1 {
+			t.Errorf("a source that works was polled %d times", n-fine)
+		}
+	})
+}
+
 func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *testbed) {
 		list := r.poolOf(2)

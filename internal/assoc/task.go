@@ -33,6 +33,7 @@ type task struct {
 	src    *source.Source
 	advice chan ntp.Advice
 	swap   chan *nts.Session // latest wins; written by the supervisor
+	poll   <-chan struct{}   // the supervisor asks for a poll if the source is silent
 	tell   chan<- report     // to the supervisor
 	quiet  *logging.Limiter  // the supervisor's, for our own bugs
 	buf    []byte
@@ -73,6 +74,10 @@ func (t *task) run(ctx context.Context) {
 			return
 		case a := <-t.advice:
 			t.src.Advise(time.Now(), a)
+		case <-t.poll:
+			if st := t.src.Status(); st.Unanswered > 0 {
+				t.src.PollSoon(time.Now())
+			}
 		case s := <-t.swap:
 			t.src.SwapSession(s)
 			t.src.PollSoon(time.Now())

@@ -45,7 +45,8 @@ func splitAddress(s string) (host string, port uint16, what, remedy string) {
 	host, digits := s, ""
 	if strings.Count(s, ":") > 1 {
 		if a, err := netip.ParseAddr(s); err == nil {
-			return a.String(), 0, "", ""
+			what, remedy = checkHost(a.String())
+			return a.String(), 0, what, remedy
 		}
 		end := strings.LastIndex(s, "]:")
 		if !strings.HasPrefix(s, "[") || end < 0 && !strings.HasSuffix(s, "]") {
@@ -82,9 +83,12 @@ func splitAddress(s string) (host string, port uint16, what, remedy string) {
 	return host, port, "", ""
 }
 
-// checkHost refuses what no name server and no certificate can hold.
+// checkHost refuses what no name server and no certificate can hold, and an address that leads nowhere.
 func checkHost(h string) (what, remedy string) {
-	if _, err := netip.ParseAddr(h); err == nil {
+	if a, err := netip.ParseAddr(h); err == nil {
+		if a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "" {
+			return " is a link-local address without its interface", fmt.Sprintf(`write it as "%s%%eth0"`, a)
+		}
 		return "", ""
 	}
 	name := strings.TrimSuffix(h, ".")

@@ -15,7 +15,7 @@ func TestSplitAddress(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", ":", ":123", "a:", "a:0", "a:65536", "[::1", "[::1]:", "[a]:1", "a b", "a\x1b"} {
+	for _, in := range []string{"", ":", ":123", "a:", "a:0", "a:65536", "[::1", "[::1]:", "[a]:1", "a b", "a\x1b", "fe80::a", "[fe80::a]", "[fe80::a]:123"} {
 		if host, _, err := SplitAddress(in); err == nil {
 			t.Errorf("%q is %q", in, host)
 		}

@@ -15,6 +15,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
+	"ntp-daemon/internal/netwatch"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/observe"
@@ -45,6 +46,7 @@ type Daemon struct {
 	unlock   func()
 	claims   *assoc.Claims
 	statuses *assoc.Statuses
+	network  *assoc.Network
 	boot     *assoc.Bootstrap
 	notify   *notifier
 	truth    func() *observe.VirtualTruth // only with a virtual clock
@@ -59,7 +61,7 @@ type Daemon struct {
 // New opens the clock, the state directory, the sockets, certificates and keys of cfg. On error nothing stays open
 // and the clock is as it was.
 func New(cfg *config.Config, deps Deps) (*Daemon, error) {
-	d := &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims(), statuses: assoc.NewStatuses()}
+	d := &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims(), statuses: assoc.NewStatuses(), network: assoc.NewNetwork()}
 	d.notify = newNotifier(&d.deps)
 	// What can fail without touching anything comes first, the clock last.
 	for _, open := range []func() error{d.openState, d.openServers, d.openObserver, d.openTimekeeper} {
@@ -182,6 +184,13 @@ func (d *Daemon) startWatchers(g *group, jumped chan<- struct{}) {
 		if err != nil && ctx.Err() == nil {
 			// Without the watcher steps are still noticed at the next turn, only later.
 			target(d.log, logtarget.System).Warn().Err(err).Msg("steps by other programs are noticed late")
+		}
+		return nil
+	})
+	g.start("network watcher", func(ctx context.Context) error {
+		if err := netwatch.Watch(ctx, d.network.Changed); err != nil && ctx.Err() == nil {
+			// Without the watcher sources that are silent are polled every minute or so.
+			target(d.log, logtarget.System).Debug().Err(err).Msg("changes of the network are noticed late")
 		}
 		return nil
 	})

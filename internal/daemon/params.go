@@ -50,7 +50,7 @@ func (d *Daemon) assocDeps() assoc.Deps {
 	return assoc.Deps{
 		Clock: d.tk.clock, Map: d.tk.clock.Map,
 		Resolve: d.deps.Resolve, Exchange: d.deps.Exchange, Dial: d.deps.Dial, Rand: d.deps.Rand,
-		Log: d.log, Inbox: d.tk.inbox, Claims: d.claims, Statuses: d.statuses, Time: d.wall, Bootstrap: d.boot,
+		Log: d.log, Inbox: d.tk.inbox, Claims: d.claims, Statuses: d.statuses, Time: d.wall, Bootstrap: d.boot, Network: d.network,
 		NextID: func() ntp.SourceID { return ntp.SourceID(d.nextID.Add(1)) },
 	}
 }
