@@ -93,7 +93,7 @@ func Checks() []Check {
 		CheckListenTaken:     {"listen-taken", AboutStart, Ends, Ends, 69, 0, "another program has the address and port", ""},
 		CheckPermission:      {"permission", AboutStart, Ends, Ends, 77, 0, "this user may not set the clock or use a port", ""},
 		CheckSystem:          {"system", AboutStart, Ends, Ends, 71, 0, "a resource limit is too low, or the system refuses something else", ""},
-		CheckStep:            {"step", AboutStart, Ends, None, 70, 0, "a step is beyond its limit", ""},
+		CheckStep:            {"step", AboutStart, Ends, None, 70, 0, "a step is beyond its limit and panic-action is exit", ""},
 		CheckBug:             {"bug", AboutStart, Ends, Ends, 70, 0, "a mistake of ours", ""},
 	}
 }
