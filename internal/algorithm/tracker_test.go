@@ -258,8 +258,8 @@ func TestTracker_OneOutlier(t *testing.T) {
 	for i := range 80 {
 		at = at.Add(16 * sec)
 		m := p.at(at)
-		if i == 40 || i == 42 {
-			m.TrueGap += 500 * ms * time.Duration(41-i)
+		if i == 40 || i == 41 {
+			m.TrueGap += 500 * ms * time.Duration(81-2*i)
 		}
 		tr.absorb(&m, &tn)
 	}

@@ -403,3 +403,16 @@ func TestVerdict_Names(t *testing.T) {
 		}
 	}
 }
+
+// TestImpossible_OwnStep: a reply that came before its request tells of a step of our own clock; the timekeeper drops it by its
+// epoch, the server is not blamed.
+func TestImpossible_OwnStep(t *testing.T) {
+	w := plain(Config{})
+	_, q := w.poll(t)
+	h := w.reply(q)
+	w.now = w.now.Add(10 * time.Millisecond)
+	o := w.Receive(w.now, h.AppendTo(nil), server, ntp.Stamp{Time: w.at().Add(-time.Minute)})
+	if o.Verdict != Accepted || o.Measurement.Epoch != 7 {
+		t.Errorf("%v", o.Verdict)
+	}
+}
