@@ -86,13 +86,13 @@ func notSynchronised(s *observe.Snapshot) string {
 	if s.Suite.Refusal != "" {
 		return "the daemon refuses to steer: " + clean(s.Suite.Refusal)
 	}
+	text := "the daemon is " + clean(s.Suite.State)
 	if s.Suite.ClockUnset {
-		return "the clock is unset: it shows a time that is past, and no majority of the sources has set it yet"
+		text = "the clock is unset, it shows a time that is past; " + text
 	}
 	if len(s.Sources) == 0 {
-		return "the daemon is " + clean(s.Suite.State) + " and has no source yet"
+		return text + " and has no source yet"
 	}
-	text := "the daemon is " + clean(s.Suite.State)
 	for i := range s.Sources {
 		r := &s.Sources[i]
 		reason := r.Role

@@ -70,11 +70,14 @@ func TestWaitSync_ReasonsOnTimeout(t *testing.T) {
 	lost.Sources = busy().Sources[:3]
 	refused := starting()
 	refused.Suite.Refusal = "a step of 2000 s exceeds the limit"
+	unset := starting()
+	unset.Suite.ClockUnset = true
 	for _, tt := range []struct {
 		name string
 		s    *observe.Snapshot
 		want string
 	}{
+		{"unset", unset, "the clock is unset, it shows a time that is past; the daemon is unsynchronised and has no source yet"},
 		{"unsynchronised", starting(), "the daemon is unsynchronised and has no source yet"},
 		{"sources", lost, "source pool.example.org:123: falseticker (outside the consensus); source pool.example.org:123: excluded (no answer yet)"},
 		{"refused", refused, "refuses to steer: a step of 2000 s"},

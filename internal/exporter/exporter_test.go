@@ -140,6 +140,8 @@ func TestReady(t *testing.T) {
 			s.Synchronized, s.State, s.Refusal = false, "refused", "a step of 2000 s exceeds the limit"
 		}, 503,
 			readiness{State: "refused", Reason: "a step of 2000 s exceeds the limit"}},
+		{"unset", func(s *observe.Suite) { s.Synchronized, s.State, s.ClockUnset = false, "unsynchronised", true }, 503,
+			readiness{State: "unsynchronised", Reason: "the clock is unset"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			addr, _ := start(t, func() *observe.Snapshot { s := snapshot(); tt.edit(&s.Suite); return s })
