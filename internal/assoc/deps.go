@@ -50,6 +50,9 @@ type Deps struct {
 	Statuses *Statuses        // shared like Claims; nil: nobody looks
 	Time     func() time.Time // what the clock shows, for certificate validity; nil: time.Now
 
+	// Gone is closed when nobody reads Inbox any more; nil: a supervisor that ends does not wait for its reader.
+	Gone <-chan struct{}
+
 	Network   *Network   // shared like Claims; nil: nobody tells of changes
 	Bootstrap *Bootstrap // shared like Claims; nil: the clock is believed from the start
 }

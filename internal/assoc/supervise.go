@@ -174,10 +174,7 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 	s.tasks.Wait()
 	for _, m := range s.members {
 		s.d.Claims.release(m.addr)
-		select { // a reader that outlives us may care; one that does not must not hold us up
-		case s.d.Inbox <- Message{Event: system.Removed{ID: m.id, Reason: "stopped"}}:
-		default:
-		}
+		s.farewell(Message{Event: system.Removed{ID: m.id, Reason: "stopped"}})
 	}
 	return err
 }
@@ -195,6 +192,22 @@ func (s *supervisor) hurry(now time.Time) {
 		case m.poll <- struct{}{}:
 		default: // it has not seen the last one yet
 		}
+	}
+}
+
+// farewell tells that a source is gone. A reader that outlives us, as at a reload, must hear it; one that does not must not
+// hold us up.
+func (s *supervisor) farewell(msg Message) {
+	if s.d.Gone != nil {
+		select {
+		case s.d.Inbox <- msg:
+		case <-s.d.Gone:
+		}
+		return
+	}
+	select {
+	case s.d.Inbox <- msg:
+	default:
 	}
 }
 

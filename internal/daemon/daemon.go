@@ -32,8 +32,9 @@ type Daemon struct {
 	log     zerolog.Logger
 	started time.Time
 
-	levelFixed bool          // by the command line: a reload leaves the log level alone
-	logFile    *logging.File // opened anew by a reload; nil without log-path
+	// By the command line: a reload leaves the log level, or the clock's control, alone.
+	levelFixed, observeOnly bool
+	logFile                 *logging.File // opened anew by a reload; nil without log-path
 
 	steers   bool
 	tk       *keeper
@@ -96,12 +97,9 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 		g.start(p.Name, p.Run)
 	}
 	d.startWatchers(g, jumped)
-	for i, src := range d.cfg.Sources {
-		g.start("source "+src.Host, func(ctx context.Context) error {
-			return assoc.Supervise(ctx, src, i+1, d.assocDeps())
-		})
-	}
-	g.start("reload", func(ctx context.Context) error { return d.reloadLoop(ctx, hup) })
+	sources := &sources{d: d}
+	sources.set(d.cfg.Sources)
+	g.start("reload", func(ctx context.Context) error { return newReloader(d, sources).run(ctx, hup) })
 	d.notify.ready() // before whatever else the service manager hears
 	g.start("service manager", d.notify.run)
 	return g.wait()

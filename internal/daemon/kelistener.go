@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -55,7 +58,8 @@ func (d *Daemon) newKE(c config.KEServer) *keListener {
 
 // open reads the certificate and listens.
 func (k *keListener) open(now time.Time) error {
-	swap, err := k.prepare(*k.cfg.Load(), now)
+	c := k.cfg.Load()
+	cert, err := k.load(c, now)
 	if err != nil {
 		return err
 	}
@@ -63,7 +67,7 @@ func (k *keListener) open(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("NTS key exchange: %w", err)
 	}
-	swap()
+	k.use(c, cert)
 	k.ln = ln
 	return nil
 }
@@ -77,19 +81,42 @@ func longLived(n int) int {
 	return n
 }
 
-// prepare reads the certificate and returns what puts it, and who may ask, into use; on error everything stays as it
-// was (row KS19).
-func (k *keListener) prepare(c config.KEServer, now time.Time) (swap func(), err error) {
+// load reads the certificate of c.
+func (k *keListener) load(c *config.KEServer, now time.Time) (*tls.Certificate, error) {
 	cert, err := program.LoadCertificate(c.CertificateChainPath, c.PrivateKeyPath, now)
 	if err != nil {
 		return nil, fmt.Errorf("nts-ke-server %s: %w", c.Listen, err)
 	}
-	return func() {
-		k.cfg.Store(&c)
-		k.cert.Store(cert)
-		k.leaves.Store(&c.PoolCertificates)
-		k.tokens.Store(&c.PoolTokens)
-	}, nil
+	return cert, nil
+}
+
+// use puts a certificate, and who may ask, into use.
+func (k *keListener) use(c *config.KEServer, cert *tls.Certificate) {
+	k.cfg.Store(c)
+	k.cert.Store(cert)
+	k.leaves.Store(&c.PoolCertificates)
+	k.tokens.Store(&c.PoolTokens)
+}
+
+// renew reads what a reload takes over and returns what puts it into use, and what of it differs; on error everything stays
+// as it was (row KS19). A listener that is down without a certificate has nothing that could stay: it gets the new
+// table and tries again, whatever is wrong.
+func (k *keListener) renew(c config.KEServer, now time.Time) (swap func(), changed []string, err error) {
+	was, had := k.cfg.Load(), k.cert.Load()
+	cert, err := k.load(&c, now)
+	switch {
+	case err != nil && had == nil:
+		return func() { k.cfg.Store(&c) }, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	if had == nil || !slices.EqualFunc(had.Certificate, cert.Certificate, bytes.Equal) {
+		changed = append(changed, "certificate of nts-ke-server "+c.Listen.String())
+	}
+	if !reflect.DeepEqual(was.PoolTokens, c.PoolTokens) || !reflect.DeepEqual(was.PoolCertificates, c.PoolCertificates) {
+		changed = append(changed, "pools of nts-ke-server "+c.Listen.String())
+	}
+	return func() { k.use(&c, cert) }, changed, nil
 }
 
 func (k *keListener) serve(ctx context.Context) error {

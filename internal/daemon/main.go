@@ -54,7 +54,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	d.levelFixed, d.logFile = haveLevel, file
+	d.levelFixed, d.observeOnly, d.logFile = haveLevel, o.NoClockControl, file
 	dropPrivileges(log, d.steers)
 	return d.Run(ctx, hup)
 }

@@ -17,10 +17,8 @@ func systemParams(cfg *config.Config, stored *drift) system.Params {
 	p := cfg.Synchronization.Params
 	p.StartupSpent, p.Spent = stored.StartupSpent, stored.Spent
 	p.Built, p.LastRight = version.Built(), stored.Saved
-	p.NoSources = len(cfg.Sources) == 0
-	for _, src := range cfg.Sources {
-		p.Expected += src.Count
-	}
+	p.Expected = expected(cfg.Sources)
+	p.NoSources = p.Expected == 0
 	p.Serves = len(cfg.Servers) > 0
 	p.Pivot = version.Built()
 	return p
@@ -45,12 +43,21 @@ func limitLostClock(p *system.Params, shows time.Time) bool {
 	return true
 }
 
+// expected is how many sources the tables promise.
+func expected(tables []config.Source) (n int) {
+	for i := range tables {
+		n += tables[i].Count
+	}
+	return n
+}
+
 // assocDeps is the outside world of the supervisors.
 func (d *Daemon) assocDeps() assoc.Deps {
 	return assoc.Deps{
 		Clock: d.tk.clock, Map: d.tk.clock.Map,
 		Resolve: d.deps.Resolve, Exchange: d.deps.Exchange, Dial: d.deps.Dial, Rand: d.deps.Rand,
 		Log: d.log, Inbox: d.tk.inbox, Claims: d.claims, Statuses: d.statuses, Time: d.wall, Bootstrap: d.boot, Network: d.network,
+		Gone:   d.group.ctx.Done(),
 		NextID: func() ntp.SourceID { return ntp.SourceID(d.nextID.Add(1)) },
 	}
 }

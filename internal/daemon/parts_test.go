@@ -48,6 +48,12 @@ func (l *logLines) String() string {
 // reports its error.
 func run(t *testing.T, text string, befall ...func()) (d *Daemon, log *logLines, stop func() error) {
 	t.Helper()
+	return runReloaded(t, text, nil, befall...)
+}
+
+// runReloaded is run with a signal that asks for a reload.
+func runReloaded(t *testing.T, text string, hup <-chan os.Signal, befall ...func()) (d *Daemon, log *logLines, stop func() error) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "ntp.toml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -66,7 +72,7 @@ func run(t *testing.T, text string, befall ...func()) (d *Daemon, log *logLines,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx, nil) }()
+	go func() { done <- d.Run(ctx, hup) }()
 	stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() { _ = stop() })
 	return d, log, stop
@@ -193,7 +199,7 @@ func TestKeyExchange_BadCertificateCostsItsListener(t *testing.T) {
 				t.Error("it listens")
 			}
 			certificate(t, ca, dir, time.Now().Add(30*24*time.Hour))
-			d.reload()
+			reload(t, d)
 			eventually(t, "the key exchange", func() bool { return partOf(t, d, "key exchange").Up })
 			c, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", at), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost", NextProtos: []string{"ntske/1"}})
 			if err != nil {

@@ -53,6 +53,9 @@ type Tick struct{}
 // ledger entry comes through Applied, before this event.
 type ForeignStep struct{}
 
+// Expected says how many sources the configuration promises from now on: it was read again.
+type Expected struct{ Sources int }
+
 // Addresses are the host's own addresses, for loop detection; each event replaces the last.
 type Addresses struct{ List []netip.Addr }
 
@@ -62,6 +65,7 @@ func (Measured) event()    {}
 func (Status) event()      {}
 func (Tick) event()        {}
 func (ForeignStep) event() {}
+func (Expected) event()    {}
 func (Addresses) event()   {}
 
 // Level is the weight of a Notice.

@@ -173,7 +173,7 @@ func (s *System) Handle(now Now, ev Event) Effects {
 // and a slew that is under way needs no renewal.
 func (s *System) changes(now Now, ev Event) bool {
 	switch ev.(type) {
-	case Tick, Removed, ForeignStep:
+	case Tick, Removed, ForeignStep, Expected:
 		return true
 	}
 	return !now.Mono.Before(s.at.tick)
@@ -197,6 +197,8 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 		return s.measure(now, &e.Measurement, fx)
 	case ForeignStep:
 		s.foreign(now, fx)
+	case Expected:
+		s.params.Expected, s.params.NoSources = e.Sources, e.Sources == 0
 	case Addresses:
 		s.own = newOwnAddresses(e.List)
 	}
