@@ -2,8 +2,11 @@ package docs_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -69,5 +72,21 @@ func TestDaemonPage_Checks(t *testing.T) {
 	}
 	if have != want {
 		t.Errorf("%s does not list the checks as they are; run UPDATE_GOLDEN=1 go test ./docs -run Checks\n%s", path, want)
+	}
+}
+
+// TestExitCodes: each program's page lists the codes that the table of checks has for it, and 0.
+func TestExitCodes(t *testing.T) {
+	for page, effect := range map[string]func(*config.Check) config.Effect{
+		"ntp-daemon.8":  func(c *config.Check) config.Effect { return c.Daemon },
+		"nts-pool-ke.8": func(c *config.Check) config.Effect { return c.Pool },
+	} {
+		codes := map[string]bool{"0": true}
+		for _, c := range config.Checks() {
+			if effect(&c) == config.Ends {
+				codes[strconv.Itoa(c.Exit)] = true
+			}
+		}
+		readPage(t, page).has(t, "EXIT STATUS", slices.Sorted(maps.Keys(codes)), true)
 	}
 }

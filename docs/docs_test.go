@@ -193,17 +193,13 @@ func options(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// TestProgramPages checks options and exit codes of the programs that start through internal/program.
+// TestProgramPages checks options and exit codes of the programs that start through internal/program; the codes of the
+// daemons are in TestExitCodes.
 func TestProgramPages(t *testing.T) {
-	for _, c := range []struct{ program, codes string }{
-		{"ntp-daemon", "internal/daemon"},
-		{"nts-pool-ke", "internal/poolke"},
-		{"ntp-metrics-exporter", "internal/exporter"},
-	} {
-		p := readPage(t, c.program+".8")
-		p.has(t, "OPTIONS", options(t, "cmd/"+c.program), true)
-		p.has(t, "EXIT STATUS", exitCodes(t, c.codes, shared), true)
+	for _, program := range []string{"ntp-daemon", "nts-pool-ke", "ntp-metrics-exporter"} {
+		readPage(t, program+".8").has(t, "OPTIONS", options(t, "cmd/"+program), true)
 	}
+	readPage(t, "ntp-metrics-exporter.8").has(t, "EXIT STATUS", exitCodes(t, "internal/exporter", shared), true)
 	// 71 comes from the entry that is linked in front of the Go runtime (internal/rlimit).
 	readPage(t, "ntp-ctl.8").has(t, "EXIT STATUS", append(exitCodes(t, "internal/ctl"), "71"), true)
 }

@@ -32,7 +32,6 @@ func main() {
 		Name: "ntp-metrics-exporter", Usage: usage,
 		Options: []program.Option{{Short: 'c', Long: "config", Value: &path}},
 		Work:    func(ctx context.Context, hup <-chan os.Signal) error { return exporter.Main(ctx, path, hup) },
-		Exit:    exporter.ExitCode,
 	}
 	os.Exit(p.Run(os.Args[1:]))
 }

@@ -40,6 +40,7 @@ func main() {
 		},
 		Threads: runtime.NumCPU() + threads,
 		Work:    func(ctx context.Context, hup <-chan os.Signal) error { return poolke.Main(ctx, o, hup, nil) },
+		Exit:    poolke.ExitCode,
 	}
 	os.Exit(p.Run(os.Args[1:]))
 }

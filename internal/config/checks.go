@@ -65,6 +65,7 @@ const (
 	CheckListenTaken                    // an address that another program has
 	CheckPermission                     // the clock, a port below 1024
 	CheckSystem                         // resource limits and whatever else the system refuses
+	CheckPoolRun                        // whatever else stops nts-pool-ke, by the code of the first of its kind
 	CheckStep                           // a step beyond the limits, with panic-action = "exit"
 	CheckBug                            // our own mistake
 )
@@ -86,13 +87,14 @@ func Checks() []Check {
 		CheckAuthority:       {"authority", AboutMachine, Down, Down, 0, 78, "a file of trusted roots cannot be used", "the others; key exchanges that need it fail with that reason"},
 		CheckRoot:            {"root", AboutMachine, Told, Told, 0, 1, "one root of such a file cannot be used", "the other roots count"},
 		CheckFileMode:        {"file-mode", AboutMachine, Told, Told, 0, 1, "a file with secrets can be read or changed by others, or the configuration changed", "as written"},
-		CheckListenAbsent:    {"listen-absent", AboutMachine, Down, Ends, 69, 1, "no interface has the address", "the others; it listens when the address comes"},
+		CheckListenAbsent:    {"listen-absent", AboutMachine, Down, Ends, 70, 1, "no interface has the address", "the others; it listens when the address comes"},
 		CheckSocketFolder:    {"socket-folder", AboutMachine, Down, Down, 0, 1, "the folder of the observation socket is absent, and so is the one that holds it", "without the socket, until it can be had"},
 		CheckLogFile:         {"log-file", AboutMachine, Down, Ends, 78, 1, "the log file cannot be written", "the log goes to standard output, until the file can be written"},
 		CheckUsage:           {"usage", AboutStart, Ends, Ends, 64, 0, "the command line is wrong", ""},
-		CheckListenTaken:     {"listen-taken", AboutStart, Ends, Ends, 69, 0, "another program has the address and port", ""},
-		CheckPermission:      {"permission", AboutStart, Ends, Ends, 77, 0, "this user may not set the clock or use a port", ""},
+		CheckListenTaken:     {"listen-taken", AboutStart, Ends, None, 69, 0, "another program has the address and port", ""},
+		CheckPermission:      {"permission", AboutStart, Ends, None, 77, 0, "this user may not set the clock or use a port", ""},
 		CheckSystem:          {"system", AboutStart, Ends, Ends, 71, 0, "a resource limit is too low, or the system refuses something else", ""},
+		CheckPoolRun:         {"pool-run", AboutStart, None, Ends, 70, 0, "the pool cannot listen, its address being taken or not permitted, or cannot go on", ""},
 		CheckStep:            {"step", AboutStart, Ends, None, 70, 0, "a step is beyond its limit and panic-action is exit", ""},
 		CheckBug:             {"bug", AboutStart, Ends, Ends, 70, 0, "a mistake of ours", ""},
 	}

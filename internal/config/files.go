@@ -64,6 +64,20 @@ func (l *loader) checkMode(path string) {
 	}
 }
 
+// noteTokens mentions once that others can read the configuration, which holds tokens.
+func (l *loader) noteTokens(key string, at int) {
+	if l.tokensNoted || !l.files {
+		return
+	}
+	l.tokensNoted = true
+	file := l.file
+	l.examine(key, at, func(_ *Machine, found func(CheckID, string, string)) {
+		if st, err := os.Stat(file); err == nil && st.Mode().Perm()&worldRead != 0 {
+			found(CheckFileMode, "everybody can read this file and its tokens; chmod o-r "+file, "")
+		}
+	})
+}
+
 // named reads a file that a key names; nil when it cannot, which it reports.
 func (l *loader) named(t *table, key string, at *node, path string) []byte {
 	if !l.files || path == "" {

@@ -15,13 +15,20 @@ type listener struct {
 	at      int // where it is written
 }
 
-// listens notes an address that a table listens on, and refuses one that another table of the file has: of two servers one
+// listens is claims for an address of this program, which is looked for on this machine.
+func (l *loader) listens(t *table, key, network string, a netip.AddrPort) {
+	if l.claims(t, key, network, a) {
+		t.examine(key, examineListen(a))
+	}
+}
+
+// claims notes an address that a table listens on, and refuses one that another table of the file has: of two servers one
 // would get no packet, and of two listeners the second does not start. A TCP listener on all addresses has those of the
 // others, too; servers on UDP are told apart by the kernel, the closest address first.
-func (l *loader) listens(t *table, key, network string, a netip.AddrPort) {
+func (l *loader) claims(t *table, key, network string, a netip.AddrPort) bool {
 	n := t.node.children[key]
 	if !a.IsValid() || n == nil {
-		return
+		return false
 	}
 	for _, o := range l.listeners {
 		if o.network != network || !overlap(o.address, a, network == "tcp") {
@@ -36,10 +43,10 @@ func (l *loader) listens(t *table, key, network string, a netip.AddrPort) {
 			}
 		}
 		t.fail(key, n, what, "remove one of them or change its port")
-		return
+		return false
 	}
 	l.listeners = append(l.listeners, listener{network, a, n.val})
-	t.examine(key, examineListen(a))
+	return true
 }
 
 // overlap reports whether two sockets cannot both be had. All of IPv6 is all of IPv4, too.

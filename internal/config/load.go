@@ -102,6 +102,7 @@ type loader struct {
 	file          string
 	files         bool // whether files that keys name are read
 	atDefaultPath bool
+	tokensNoted   bool // who can read the tokens in the file is to be examined
 	doc           *document
 	problems      []placed
 	more          int // problems beyond mostProblems

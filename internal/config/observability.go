@@ -77,6 +77,7 @@ func (t *table) observabilityKeys(o *Observability) {
 	t.permissions("observation-permissions", &o.ObservationPermissions)
 	t.file("log-path-metrics-exporter", "/var/log/ntp-metrics-exporter.log", &o.ExporterLogPath)
 	t.listen("metrics-exporter-listen", "127.0.0.1:9975", &o.MetricsExporterListen)
+	t.l.claims(t, "metrics-exporter-listen", "tcp", o.MetricsExporterListen)
 }
 
 // observability reads [observability] (docs/rules/configuration.md#observability).

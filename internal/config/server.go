@@ -282,6 +282,9 @@ func (t *table) tokens(key string) []secret.Bytes {
 		}
 		list = append(list, secret.Bytes(item.text))
 	}
+	if len(list) > 0 {
+		t.l.noteTokens(t.name(key), t.node.children[key].val)
+	}
 	return list
 }
 

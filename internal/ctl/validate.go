@@ -26,26 +26,28 @@ func validateCommand(e *Env) *cli.Command {
 }
 
 // check loads a configuration as the daemon would, and looks at this machine unless only the text counts.
-func check(path string, offline bool, m config.Machine) ([]config.Warning, error) {
+func check(path string, offline bool, m config.Machine) (warnings []config.Warning, isPool bool, err error) {
 	load, loadPool := config.Load, config.LoadPool
 	if offline {
 		load, loadPool = config.LoadText, config.LoadPoolText
 	}
-	cfg, warnings, err := load(path)
+	var cfg *config.Config
+	cfg, warnings, err = load(path)
 	examine := (&config.Pool{}).Examine
 	if cfg != nil {
 		examine = cfg.Examine
 	}
 	if path != "" && config.IsPool(err) {
+		isPool = true
 		var pool *config.Pool
 		if pool, warnings, err = loadPool(path); pool != nil {
 			examine = pool.Examine
 		}
 	}
 	if offline {
-		return warnings, err
+		return warnings, isPool, err
 	}
-	return append(warnings, examine(m)...), err
+	return append(warnings, examine(m)...), isPool, err
 }
 
 // validate prints everything that is to be said about a configuration: one line each on standard error. The error
@@ -55,16 +57,22 @@ func validate(e *Env, path string, offline bool) error {
 	if offline {
 		verdict = "Config looks good, as far as its text goes: files that it names, and this machine, were not looked at"
 	}
-	warnings, err := check(path, offline, program.Machine(time.Now()))
+	warnings, isPool, err := check(path, offline, program.Machine(time.Now()))
 	code := 0
 	for _, w := range warnings {
 		row := w.Check.Check()
+		effect := row.Daemon
+		if isPool {
+			effect = row.Pool
+		}
 		switch {
 		case w.Info:
 			fmt.Fprintf(e.Err, "note: %v\n", w)
 			continue
-		case row.Daemon == config.Down:
+		case effect == config.Down:
 			fmt.Fprintf(e.Err, "%s: %v (runs: %s)\n", row.Name, w, row.Then)
+		case effect == config.Ends:
+			fmt.Fprintf(e.Err, "%s: %v (the program ends with %d)\n", row.Name, w, row.Exit)
 		default:
 			fmt.Fprintf(e.Err, "warning: %v\n", w)
 		}

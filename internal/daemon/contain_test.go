@@ -12,6 +12,7 @@ import (
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/source"
 )
 
@@ -48,8 +49,8 @@ func TestL09_PanicInASource(t *testing.T) {
 		g.start("other", func(ctx context.Context) error { <-ctx.Done(); others = true; return nil })
 		g.start("source "+src.Host, func(ctx context.Context) error { return assoc.Supervise(ctx, src, 1, d) })
 		err := g.wait()
-		if err == nil || err.Error() != tt.want || ExitCode(err) != 70 || !others {
-			t.Errorf("%s: exit code %d, %v", tt.story, ExitCode(err), err)
+		if err == nil || err.Error() != tt.want || program.ExitCode(err, ExitCode) != 70 || !others {
+			t.Errorf("%s: exit code %d, %v", tt.story, program.ExitCode(err, ExitCode), err)
 		}
 	}
 }
@@ -64,7 +65,7 @@ func TestL09_PanicOfTheStateKeeper(t *testing.T) {
 	g := newGroup(t.Context(), zerolog.Nop())
 	g.start("other", func(ctx context.Context) error { <-ctx.Done(); return nil })
 	go g.guard(context.WithoutCancel(t.Context()), "state keeper", func(context.Context) error { panic("injected") })
-	if err := g.wait(); ExitCode(err) != 70 || !strings.Contains(err.Error(), "state keeper") {
+	if err := g.wait(); program.ExitCode(err, ExitCode) != 70 || !strings.Contains(err.Error(), "state keeper") {
 		t.Errorf("%v", err)
 	}
 }

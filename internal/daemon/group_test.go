@@ -20,7 +20,7 @@ func TestL09_PanicEndsInOrder(t *testing.T) {
 	g.start("other", func(ctx context.Context) error { <-ctx.Done(); others = true; return nil })
 	g.start("timekeeper", func(context.Context) error { panic("injected") })
 	err := g.wait()
-	if ExitCode(err) != program.ExitSoftware || !strings.Contains(err.Error(), "timekeeper") || !others {
+	if program.ExitCode(err, ExitCode) != program.ExitSoftware || !strings.Contains(err.Error(), "timekeeper") || !others {
 		t.Errorf("%v", err)
 	}
 	if !strings.Contains(log.String(), "group_test.go") {
@@ -34,7 +34,7 @@ func TestGroup_FirstCauseWins(t *testing.T) {
 	g := newGroup(ctx, zerolog.Nop())
 	g.start("timekeeper", func(context.Context) error { return &timekeeper.RefusedError{Reason: "step"} })
 	g.start("other", func(ctx context.Context) error { <-ctx.Done(); cancel(); return nil })
-	if err := g.wait(); ExitCode(err) != program.ExitSoftware || !errors.As(err, new(*timekeeper.RefusedError)) {
+	if err := g.wait(); program.ExitCode(err, ExitCode) != program.ExitSoftware || !errors.As(err, new(*timekeeper.RefusedError)) {
 		t.Errorf("%v", err)
 	}
 	g = newGroup(ctx, zerolog.Nop())

@@ -267,7 +267,7 @@ func TestListener_TakenEndsTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(cfg, Deps{Log: zerolog.Nop(), Rand: rand.Reader, OpenClock: openClock}); ExitCode(err) != program.ExitUnavailable {
-		t.Errorf("exit code %d: %v", ExitCode(err), err)
+	if _, err := New(cfg, Deps{Log: zerolog.Nop(), Rand: rand.Reader, OpenClock: openClock}); program.ExitCode(err, ExitCode) != program.ExitUnavailable {
+		t.Errorf("exit code %d: %v", program.ExitCode(err, ExitCode), err)
 	}
 }

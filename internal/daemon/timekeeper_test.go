@@ -124,7 +124,7 @@ func TestK02_RefusalIsReported(t *testing.T) {
 		_, err = r.turn(time.Now(), m)
 		time.Sleep(2 * time.Millisecond)
 	}
-	if !errors.As(err, new(*timekeeper.RefusedError)) || ExitCode(err) != program.ExitSoftware {
+	if !errors.As(err, new(*timekeeper.RefusedError)) || program.ExitCode(err, ExitCode) != program.ExitSoftware {
 		t.Fatalf("%v", err)
 	}
 	if rep := r.report.Load(); rep.Refusal.Text == "" || rep.State != system.Refused || r.view.Load().Synchronized {

@@ -83,17 +83,6 @@ func rotate(ctx context.Context, hup <-chan os.Signal, file *logging.File, log z
 	}
 }
 
-// ExitCode is our part of program.ExitCode: what is neither usage nor configuration.
-func ExitCode(err error) int {
-	switch {
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return program.ExitPermission
-	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return program.ExitUnavailable
-	}
-	return program.ExitSoftware
-}
-
 // listen binds the address. One that this host does not have yet, as early in a boot, is waited for; the result
 // is nil if ctx ended meanwhile.
 func listen(ctx context.Context, at netip.AddrPort, log zerolog.Logger) (net.Listener, error) {

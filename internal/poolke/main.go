@@ -20,6 +20,10 @@ type Options struct {
 	LogLevel   string // empty: the configuration's
 }
 
+// ExitCode is our part of program.ExitCode: whatever ends a pool that was told rightly what to do is 70, as with the first
+// program of this name (docs/rules/compatibility.md).
+func ExitCode(error) int { return program.ExitSoftware }
+
 // Main loads the configuration, sets up the log and serves until ctx ends; hup asks for a reload. out
 // is where the log goes unless the configuration names a file; nil is the standard output.
 func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) error {

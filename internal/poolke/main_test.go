@@ -94,7 +94,7 @@ func TestMain_ExitCodes(t *testing.T) {
 			defer cancel()
 			var out bytes.Buffer
 			err := Main(ctx, tt.opts(t), nil, &out)
-			if code := program.ExitCode(err, nil); code != tt.code || err == nil || !strings.Contains(err.Error(), tt.text) {
+			if code := program.ExitCode(err, ExitCode); code != tt.code || err == nil || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("exit code %d, %v; want %d with %q", code, err, tt.code, tt.text)
 			}
 		})

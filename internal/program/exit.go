@@ -2,6 +2,7 @@ package program
 
 import (
 	"errors"
+	"syscall"
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/rlimit"
@@ -32,8 +33,9 @@ func (e *ConfigError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// ExitCode maps the error of a program to the code that a service manager understands. The program's own mapping is
-// asked for what is neither usage nor configuration nor a resource limit; nil: all that is ExitSoftware.
+// ExitCode maps the error of a program to the code that a service manager understands (config.Checks). The program's own
+// mapping is asked for what is neither usage nor configuration nor a resource limit; it returns 0 for what is none of its
+// kind, and may be nil.
 func ExitCode(err error, own func(error) int) int {
 	var (
 		usage    *UsageError
@@ -51,8 +53,19 @@ func ExitCode(err error, own func(error) int) int {
 		return ExitConfig
 	case errors.As(err, &short):
 		return ExitOS
-	case own != nil:
-		return own(err)
+	}
+	if own != nil {
+		if code := own(err); code != 0 {
+			return code
+		}
+	}
+	switch {
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return ExitPermission
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return ExitUnavailable
+	case errors.As(err, new(syscall.Errno)):
+		return ExitOS
 	}
 	return ExitSoftware
 }

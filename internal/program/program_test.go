@@ -29,6 +29,10 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("load: %w", &config.NotBuilt{}), ExitConfig, ExitConfig},
 		{&ConfigError{fs.ErrPermission}, ExitConfig, ExitConfig},
 		{fs.ErrPermission, ExitSoftware, ExitOS},
+		{fmt.Errorf("listen: %w", syscall.EACCES), ExitPermission, ExitOS},
+		{fmt.Errorf("listen: %w", syscall.EADDRINUSE), ExitUnavailable, ExitOS},
+		{fmt.Errorf("listen: %w", syscall.EADDRNOTAVAIL), ExitUnavailable, ExitOS},
+		{fmt.Errorf("listen: %w", syscall.EMFILE), ExitOS, ExitOS},
 	} {
 		if plain, owns := ExitCode(tt.err, nil), ExitCode(tt.err, own); plain != tt.plain || owns != tt.owns {
 			t.Errorf("%v: %d and %d, want %d and %d", tt.err, plain, owns, tt.plain, tt.owns)
