@@ -44,6 +44,16 @@ func (c *Conn) Prefix() netip.Prefix {
 // Gone is closed when the loop took the connection away, to make room or to stop.
 func (c *Conn) Gone() <-chan struct{} { return c.gone }
 
+// Evicted reports whether it did.
+func (c *Conn) Evicted() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
+}
+
 // Present reports whether the peer can still take an answer and send more: it neither closed, nor ended its stream,
 // nor reset the connection. Nothing is read. Where the system cannot tell, everybody is present.
 func (c *Conn) Present() bool { return present(c.Conn) }

@@ -15,6 +15,7 @@ const (
 	NoProtocol                     // empty Next Protocol record: no time source has one of the user's
 	NoAlgorithm                    // empty AEAD record: no time source has one of the user's
 	TLSFailed                      // handshake failed or was not finished in time
+	CrowdedOut                     // made room for others during TLS, or left before its turn to compute came
 	NoALPN                         // handshake without ntske/1: closed without a byte
 	Incomplete                     // the request never became complete: closed without record
 	BadRequest                     // error 1
@@ -30,7 +31,7 @@ const (
 
 // outcomeNames are the labels.
 var outcomeNames = [outcomes]string{
-	Served: "served", NoProtocol: "no_protocol", NoAlgorithm: "no_algorithm", TLSFailed: "tls_failed", NoALPN: "no_alpn",
+	Served: "served", NoProtocol: "no_protocol", NoAlgorithm: "no_algorithm", TLSFailed: "tls_failed", CrowdedOut: "crowded_out", NoALPN: "no_alpn",
 	Incomplete: "incomplete_request", BadRequest: "bad_request", UnknownCritical: "unknown_critical",
 	NoServer: "no_server", ServerFailed: "server_failed", TimedOut: "timed_out", UserGone: "user_gone",
 	ProxyRefused: "proxy_refused", OverLimit: "over_limit",

@@ -174,6 +174,9 @@ func (s *userSession) handshake(ctx context.Context) (Outcome, error) {
 	finished := false
 	defer func() { s.gated.Done(finished) }() // after a panic as well: a place that is lost is lost for every user
 	if err := s.conn.HandshakeContext(ctx); err != nil {
+		if errors.Is(err, ke.ErrLeft) || s.user.Evicted() {
+			return CrowdedOut, fmt.Errorf("TLS handshake: %w", err)
+		}
 		return TLSFailed, fmt.Errorf("TLS handshake: %w", err)
 	}
 	if err := ke.CheckALPN(s.conn.ConnectionState()); err != nil {

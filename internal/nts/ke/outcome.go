@@ -19,6 +19,7 @@ const (
 	FixedServed                     // cookies for a pool's user
 	HandshakeFailed                 // TLS: version, ALPN, certificate, garbage, closed
 	HandshakeTimeout                // TLS not finished in time
+	CrowdedOut                      // made room for others during TLS, or left before its turn to compute came
 	NoALPN                          // TLS fine, but no ntske/1 and no listed certificate
 	ClosedEarly                     // the peer closed or reset before a whole request
 	TimedOut                        // no whole request in time: code 1
@@ -36,7 +37,7 @@ const (
 
 var outcomeNames = [outcomes]string{
 	Served: "served", NoProtocol: "no_protocol", NoAlgorithm: "no_algorithm", SupportServed: "support_served",
-	FixedServed: "fixed_key_served", HandshakeFailed: "handshake_failed", HandshakeTimeout: "handshake_timeout",
+	FixedServed: "fixed_key_served", HandshakeFailed: "handshake_failed", HandshakeTimeout: "handshake_timeout", CrowdedOut: "crowded_out",
 	NoALPN: "no_alpn", ClosedEarly: "closed_early", TimedOut: "timed_out", TooLarge: "too_large",
 	BadRequest: "bad_request", UnknownCritical: "unknown_critical", Unprivileged: "unprivileged",
 	PlainOnKept: "plain_on_kept", Internal: "internal", WriteFailed: "write_failed", KeptClosed: "kept_closed",

@@ -3,6 +3,7 @@ package ke
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -170,7 +171,10 @@ func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome,
 	defer func() { gated.Done(finished) }()
 	conn := tls.Server(gated, s.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case errors.Is(err, ErrLeft), c.Evicted():
+			return nil, CrowdedOut, err
+		case ctx.Err() != nil:
 			return nil, HandshakeTimeout, err
 		}
 		return nil, HandshakeFailed, err
