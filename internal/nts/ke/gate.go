@@ -35,8 +35,9 @@ var (
 // computed is worth it: a place is asked for when the ClientHello is there as a whole, and given up at once if the peer has
 // left meanwhile (docs/rules/key-exchange.md#turns). Safe for concurrent use.
 type Gate struct {
-	mu    sync.Mutex // guards line
+	mu    sync.Mutex // guards line and armed
 	line  line
+	armed bool // wake is going to be called
 	start time.Time
 }
 
@@ -67,11 +68,9 @@ func (g *Gate) Conn(c net.Conn) *GatedConn {
 // enter waits for a place; false if it was given up because a channel was closed.
 func (g *Gate) enter(t *ticket, gone, closed <-chan struct{}) bool {
 	g.mu.Lock()
-	has := g.line.join(t, time.Since(g.start))
+	g.line.join(t)
+	g.serve()
 	g.mu.Unlock()
-	if has {
-		return true
-	}
 	select {
 	case <-t.ready:
 		return true
@@ -85,13 +84,36 @@ func (g *Gate) enter(t *ticket, gone, closed <-chan struct{}) bool {
 }
 
 // leave gives a place back.
-func (g *Gate) leave() {
+func (g *Gate) leave(t *ticket) {
 	g.mu.Lock()
-	next := g.line.leave(time.Since(g.start))
-	g.mu.Unlock()
-	if next != nil {
-		close(next.ready)
+	defer g.mu.Unlock()
+	g.line.leave(t, time.Since(g.start))
+	g.serve()
+}
+
+// serve hands out the places that are free, and sees to it that it is called again when the line wants that. The
+// caller has the lock.
+func (g *Gate) serve() {
+	for {
+		t, wait := g.line.serve(time.Since(g.start))
+		switch {
+		case t != nil:
+			close(t.ready)
+			continue
+		case wait > 0 && !g.armed:
+			g.armed = true
+			time.AfterFunc(wait, g.wake)
+		}
+		return
 	}
+}
+
+// wake serves after a pause.
+func (g *Gate) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.armed = false
+	g.serve()
 }
 
 // note changes the standing of a prefix.
@@ -109,11 +131,11 @@ type GatedConn struct {
 	hello  bytes.Buffer // what is left of the first record
 	prefix netip.Prefix // that began is noted under
 
-	gated  bool // until Done
-	holds  bool // a place
-	heard  bool // the first record is complete
-	began  bool // a place was had, so the end will be noted
-	signed bool // the server's signature is made, or about to be
+	gated  bool    // until Done
+	ticket *ticket // of the place that it holds; nil if it holds none
+	heard  bool    // the first record is complete
+	began  bool    // a place was had, so the end will be noted
+	signed bool    // the server's signature is made, or about to be
 
 	once   sync.Once
 	closed chan struct{}
@@ -222,7 +244,7 @@ func (c *GatedConn) enter() error {
 	if !c.gate.enter(t, gone, c.closed) {
 		return net.ErrClosed
 	}
-	c.holds = true
+	c.ticket = t
 	if c.peer != nil && !c.peer.Present() {
 		if !c.began {
 			c.gate.note(c.prefix, (*standing).cancel)
@@ -235,8 +257,8 @@ func (c *GatedConn) enter() error {
 }
 
 func (c *GatedConn) leave() {
-	if c.holds {
-		c.holds = false
-		c.gate.leave()
+	if t := c.ticket; t != nil {
+		c.ticket = nil
+		c.gate.leave(t)
 	}
 }

@@ -163,6 +163,26 @@ func TestGate_Standing(t *testing.T) {
 	})
 }
 
+// TestGate_PauseEnds: one in debt is served after the pause, although nothing else happens at the gate.
+func TestGate_PauseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		began := time.Now()
+		for i := range 3 {
+			c, _, peer := visit(g, "192.0.2.1")
+			if err := <-arrive(c, peer); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond) // the work
+			c.Done(false)
+			_ = c.Close()
+			if i == 2 && time.Since(began) != 120*time.Millisecond { // the first had no debt, so only the second is followed by a pause
+				t.Errorf("three in vain took %v", time.Since(began))
+			}
+		}
+	})
+}
+
 // TestStandings_Forget: half of it in each minute, in the end all, good or bad.
 func TestStandings_Forget(t *testing.T) {
 	var s standings
@@ -237,7 +257,7 @@ func TestGate_SignatureIsNoticed(t *testing.T) {
 		if err := server.Handshake(); err != nil {
 			t.Fatal(err)
 		}
-		if gated.holds {
+		if gated.ticket != nil {
 			t.Errorf("%v: a place is held", curves)
 		}
 		gated.Done(true)

@@ -6,11 +6,23 @@ import (
 	"time"
 )
 
+const (
+	// inDebt is the standing below which a prefix is served with what is left over: one handshake in vain within a
+	// minute, or eight under way.
+	inDebt = -fullCredit / 2
+	// vainShare is the part of the time, one in so many, that may go into handshakes for those in debt, so that a flood
+	// costs us a tenth of what we can do although nobody else is in line. Who shares a prefix with it is served by that.
+	vainShare = 10
+	// longestPause bounds a pause after a handshake that took its time because the machine was busy.
+	longestPause = time.Second
+)
+
 // line decides whose ClientHello is worked on next: key agreement and signature, which is what a flood makes us do. It
 // has no clock, lock or goroutine: Gate lends it those. The prefix with the best standing goes first, then the one with
 // the fewest in line, then the newest arrival, and within a prefix the newest too: it has the most time left, while those
 // who wait for long are gone, or will be before their answer comes. Last in first out under overload, those who are
-// served are served in time; first in first out, all would be served late, which is to say that nobody is.
+// served are served in time; first in first out, all would be served late, which is to say that nobody is. Prefixes in
+// debt get a tenth of the time at most.
 type line struct {
 	places int // how many may compute at one time, at least 1
 	busy   int
@@ -18,6 +30,7 @@ type line struct {
 	groups map[netip.Prefix]*list.List // of *ticket, the newest last
 	size   int
 	turn   uint64
+	pause  time.Duration // until then nobody in debt is served
 }
 
 // ticket is one who needs a place.
@@ -26,17 +39,14 @@ type ticket struct {
 	begun  bool          // had a place before, so its prefix is charged already
 	ready  chan struct{} // closed by Gate when the place is there
 
+	since time.Duration // when the place was taken
+	vain  bool          // it was in debt then
 	turn  uint64
 	place *list.Element // in line; nil if not
 }
 
-// join takes a place, or a position in the line.
-func (l *line) join(t *ticket, now time.Duration) (has bool) {
-	if l.busy < l.places {
-		l.busy++
-		l.begin(t, now)
-		return true
-	}
+// join takes a position in the line; serve tells whose turn it is.
+func (l *line) join(t *ticket) {
 	l.turn++
 	t.turn = l.turn
 	group := l.groups[t.prefix]
@@ -46,14 +56,6 @@ func (l *line) join(t *ticket, now time.Duration) (has bool) {
 	}
 	t.place = group.PushBack(t)
 	l.size++
-	return false
-}
-
-// begin enters a handshake into the books of its prefix.
-func (l *line) begin(t *ticket, now time.Duration) {
-	if !t.begun {
-		l.known.of(t.prefix, now).begin()
-	}
 }
 
 // quit leaves the line; false if it is not there any more, because it has a place.
@@ -71,22 +73,35 @@ func (l *line) quit(t *ticket) bool {
 	return true
 }
 
-// leave gives a place back and hands it on: to the ticket returned, nil if nobody needs it.
-func (l *line) leave(now time.Duration) *ticket {
-	next := l.next(now)
-	if next == nil {
-		l.busy--
-		return nil
+// leave gives a place back.
+func (l *line) leave(t *ticket, now time.Duration) {
+	l.busy--
+	if t.vain {
+		l.pause = now + min((vainShare-1)*(now-t.since), longestPause)
 	}
-	l.quit(next)
-	l.begin(next, now)
-	return next
 }
 
-// next is who goes first.
-func (l *line) next(now time.Duration) *ticket {
-	var best *ticket
-	var worth int32
+// serve gives a free place to whose turn it is, nil if there is none of either. A wait above zero says when to ask
+// again although no place was given back.
+func (l *line) serve(now time.Duration) (t *ticket, wait time.Duration) {
+	if l.busy >= l.places || l.size == 0 {
+		return nil, 0
+	}
+	t, worth := l.next(now)
+	if t.vain = worth <= inDebt; t.vain && now < l.pause {
+		return nil, l.pause - now
+	}
+	l.quit(t)
+	l.busy++
+	t.since = now
+	if !t.begun {
+		l.known.of(t.prefix, now).begin()
+	}
+	return t, 0
+}
+
+// next is who goes first of those in line, and what its prefix is worth.
+func (l *line) next(now time.Duration) (best *ticket, worth int32) {
 	var crowd int
 	// The order of a map plays no part: of two groups one is better, as turn is different.
 	for prefix, group := range l.groups {
@@ -95,5 +110,5 @@ func (l *line) next(now time.Duration) *ticket {
 			best, worth, crowd = t, w, n
 		}
 	}
-	return best
+	return best, worth
 }

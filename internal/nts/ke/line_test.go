@@ -56,26 +56,73 @@ func TestLine_Order(t *testing.T) {
 			if row.known != nil {
 				row.known(l, p[1:])
 			}
-			if !l.join(&ticket{prefix: p[0]}, 0) {
+			first := &ticket{prefix: p[0]}
+			l.join(first)
+			if got, _ := l.serve(0); got != first {
 				t.Fatal("a free place was not given")
 			}
 			names := map[*ticket]byte{}
 			for i := range row.queue {
-				x := &ticket{ready: make(chan struct{})}
-				x.prefix = p[1+row.queue[i]-'a']
+				x := &ticket{prefix: p[1+row.queue[i]-'a']}
 				names[x] = row.queue[i]
-				if l.join(x, 0) {
+				l.join(x)
+				if got, _ := l.serve(0); got != nil {
 					t.Fatal("a place too many")
 				}
 			}
-			var got []byte
-			for next := l.leave(0); next != nil; next = l.leave(0) {
-				got = append(got, names[next])
+			var order []byte
+			now := time.Duration(0)
+			for at := first; at != nil; {
+				l.leave(at, now)
+				wait := time.Duration(0)
+				if at, wait = l.serve(now); wait > 0 {
+					now += wait
+					at, _ = l.serve(now)
+				}
+				if at != nil {
+					order = append(order, names[at])
+				}
 			}
-			if string(got) != row.order || l.busy != 0 || l.size != 0 || len(l.groups) != 0 {
-				t.Errorf("served %s, want %s; %d busy, %d in line", got, row.order, l.busy, l.size)
+			if string(order) != row.order || l.busy != 0 || l.size != 0 || len(l.groups) != 0 {
+				t.Errorf("served %s, want %s; %d busy, %d in line", order, row.order, l.busy, l.size)
 			}
 		})
+	}
+}
+
+// TestLine_DebtGetsATenth: those in debt get a tenth of the time although nobody else wants it, and whoever is not comes
+// at once.
+func TestLine_DebtGetsATenth(t *testing.T) {
+	const cost = 19 * time.Millisecond
+	l := newLine(1)
+	p := l.prefixes(2)
+	l.known.of(p[0], 0).begin()
+	l.known.of(p[0], 0).end(false)
+	now, worked := time.Duration(0), time.Duration(0)
+	for now < 30*time.Second {
+		x := &ticket{prefix: p[0]}
+		l.join(x)
+		got, wait := l.serve(now)
+		if got == nil {
+			other := &ticket{prefix: p[1]}
+			l.join(other)
+			if next, _ := l.serve(now); next != other {
+				t.Fatal("one without debt had to wait for the pause of others")
+			}
+			l.leave(other, now)
+			l.known.of(p[1], now).end(true)
+			now += wait
+			if got, _ = l.serve(now); got != x {
+				t.Fatalf("not served after %v", wait)
+			}
+		}
+		now += cost
+		worked += cost
+		l.leave(x, now)
+		l.known.of(p[0], now).end(false)
+	}
+	if share := worked.Seconds() / now.Seconds(); share < 0.09 || share > 0.11 {
+		t.Errorf("%.3f of the time", share)
 	}
 }
 
@@ -85,37 +132,45 @@ func TestLine_Holds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := newLine(rapid.IntRange(1, 3).Draw(t, "places"))
 		prefixes := l.prefixes(4)
-		waiting, working := map[*ticket]bool{}, 0
-		served := func(x *ticket) {
-			if !waiting[x] {
-				t.Fatal("served without waiting")
+		waiting, working := map[*ticket]bool{}, []*ticket{}
+		var now time.Duration
+		serve := func() {
+			for {
+				x, wait := l.serve(now)
+				if x == nil {
+					if wait > 0 {
+						now += wait // nobody has credit or debt here, but many are under way
+						continue
+					}
+					return
+				}
+				if !waiting[x] {
+					t.Fatal("served without waiting")
+				}
+				delete(waiting, x)
+				working = append(working, x)
 			}
-			delete(waiting, x)
-			working++
 		}
 		var last *ticket
 		for _, act := range rapid.SliceOfN(rapid.IntRange(0, 99), 1, 200).Draw(t, "acts") {
-			now := time.Duration(act) * time.Second
+			now += time.Duration(act) * time.Second
 			switch {
 			case act < 50:
 				last = &ticket{prefix: prefixes[act%4]}
 				waiting[last] = true
-				if l.join(last, now) {
-					served(last)
-				}
-			case act < 80 && working > 0:
-				working--
-				if next := l.leave(now); next != nil {
-					served(next)
-				}
+				l.join(last)
+			case act < 80 && len(working) > 0:
+				l.leave(working[0], now)
+				working = working[1:]
 			case last != nil:
 				if l.quit(last) != waiting[last] {
 					t.Fatal("quit does not know who waits")
 				}
 				delete(waiting, last)
 			}
-			if l.busy != working || working > l.places || working < l.places && len(waiting) > 0 {
-				t.Fatalf("%d busy, %d working of %d, %d waiting", l.busy, working, l.places, len(waiting))
+			serve()
+			if n := len(working); l.busy != n || n > l.places || n < l.places && len(waiting) > 0 {
+				t.Fatalf("%d busy, %d working of %d, %d waiting", l.busy, n, l.places, len(waiting))
 			}
 		}
 	})
@@ -170,12 +225,16 @@ func (f *flood) run(attackers, users int, every, length time.Duration) {
 	var current *one
 	var busyUntil, nextUser time.Duration
 	var failing []*one // those worked for in vain, whose connections end when the patience does
+	serve := func(now time.Duration) {
+		if next, _ := f.line.serve(now); next != nil {
+			current, busyUntil = all[next], now+f.cost
+		}
+	}
 	join := func(prefix netip.Prefix, honest bool, now time.Duration) *one {
 		o := &one{t: &ticket{prefix: prefix}, honest: honest, since: now}
 		all[o.t] = o
-		if f.line.join(o.t, now) {
-			current, busyUntil = o, now+f.cost
-		}
+		f.line.join(o.t)
+		serve(now)
 		return o
 	}
 	for now := time.Duration(0); now < length; now += time.Millisecond {
@@ -193,10 +252,12 @@ func (f *flood) run(attackers, users int, every, length time.Duration) {
 				failing = append(failing, current)
 			}
 			delete(all, current.t)
-			next := f.line.leave(now)
-			if current = nil; next != nil {
-				current, busyUntil = all[next], now+f.cost
-			}
+			f.line.leave(current.t, now)
+			current = nil
+			serve(now)
+		}
+		if current == nil && now >= f.line.pause {
+			serve(now)
 		}
 		crowd = append(crowd, join(prefixes[int(now/time.Millisecond)%attackers], false, now))
 		if len(crowd) > f.open {
