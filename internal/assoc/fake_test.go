@@ -451,6 +451,9 @@ func bubble(t *testing.T, test func(t *testing.T, r *testbed)) {
 		if len(r.statuses.of) != 0 {
 			t.Errorf("associations still shown: %v", r.statuses.of)
 		}
+		if m := r.statuses.Missing(); m != nil {
+			t.Errorf("missing sources still shown: %v", m)
+		}
 	})
 }
 

@@ -166,6 +166,9 @@ func (s *supervisor) searchFailed(now time.Time, f *found) {
 	default:
 		wait = clock.fail(now, u)
 	}
+	if !f.purpose.goal.keys() {
+		s.why = f.step + " failed: " + f.err.Error()
+	}
 	level := zerolog.DebugLevel
 	if !repeated {
 		level = zerolog.WarnLevel
@@ -207,7 +210,7 @@ func hasErrno(err error, list ...syscall.Errno) bool {
 // shortage makes the search for more sources wait: the answer was fine and held nothing new.
 func (s *supervisor) shortage(now time.Time, why string) {
 	wait := withJitter(shortageHold, uniform(s.d.Rand))
-	s.growAt = now.Add(wait)
+	s.growAt, s.why = now.Add(wait), why
 	have := 0
 	for _, m := range s.members {
 		if m.need != source.NeedReplace {

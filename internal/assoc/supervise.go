@@ -87,6 +87,7 @@ type supervisor struct {
 	growAt    time.Time // no search for more or other servers before
 	searching [lanes]bool
 
+	why        string    // what the last search for servers came to, for whoever looks
 	failedStep string    // step of the last failure that was logged loudly
 	failedTold time.Time // and when
 	warned     string    // refused addresses as last logged
@@ -109,11 +110,11 @@ func Supervise(ctx context.Context, src config.Source, spawner int, d Deps) erro
 	s := &supervisor{
 		src: src, spawner: spawner, d: d.withDefaults(), reports: make(chan report), results: make(chan found, lanes), broken: make(chan error, 1),
 		quiet:   logging.NewLimiter(panicQuiet),
-		servers: backoff{schedule: lookupSchedule},
+		servers: backoff{schedule: lookupSchedule}, why: "name look-up is under way",
 	}
 	s.log = logging.Target(d.Log, logtarget.Spawn).With().Str("spawner", s.label()).Str("source", src.Name()).Logger()
 	if src.Mode.NTS() {
-		s.servers.schedule = keyExchangeSchedule
+		s.servers.schedule, s.why = keyExchangeSchedule, "key exchange is under way"
 	}
 	return s.run(ctx)
 }
@@ -152,8 +153,10 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	settled, network := s.d.Bootstrap.done(), s.d.Network.next()
+	defer s.d.Statuses.miss(s.spawner, Missing{})
 	for ctx.Err() == nil {
 		timer.Reset(s.plan(ctx, time.Now()))
+		s.showMissing(time.Now())
 		select {
 		case <-ctx.Done():
 		case <-settled:
@@ -262,16 +265,12 @@ func (s *supervisor) wanted() (list []purpose) {
 	if m := s.unconfirmed(); m != nil {
 		list = append(list, purpose{confirm, m.id})
 	}
-	standing := 0
 	for _, m := range s.members {
-		if !s.isReplacement(m) {
-			standing++
-		}
 		if m.need == source.NeedKeyExchange && m.replacement == nil {
 			list = append(list, purpose{rekey, m.id})
 		}
 	}
-	if standing < s.count() {
+	if s.standing() < s.count() {
 		list = append(list, purpose{goal: fill})
 	}
 	for _, m := range s.members {
@@ -280,6 +279,23 @@ func (s *supervisor) wanted() (list []purpose) {
 		}
 	}
 	return list
+}
+
+// standing counts the members that are not there for another one.
+func (s *supervisor) standing() (n int) {
+	for _, m := range s.members {
+		if !s.isReplacement(m) {
+			n++
+		}
+	}
+	return n
+}
+
+// showMissing tells readers which sources have no address, and why.
+func (s *supervisor) showMissing(now time.Time) {
+	s.d.Statuses.miss(s.spawner, Missing{
+		Name: s.src.Name(), NTS: s.src.Mode.NTS(), Count: s.count() - s.standing(), Reason: s.why, Since: now,
+	})
 }
 
 // backoff is the clock of the searches of that purpose.
@@ -382,6 +398,7 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 	if single {
 		s.growAt = now.Add(hold)
 	}
+	s.why = m.addr.String() + ": " + need.String() + ", left alone for hours"
 	if need == source.NeedReject {
 		s.log.Warn().Stringer("addr", m.addr).Stringer("retry_in", hold.Round(time.Second)).Msg("source rejected: " + need.String())
 	} else if single {

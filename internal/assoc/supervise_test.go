@@ -92,6 +92,40 @@ func TestC29_NameThatDoesNotExist(t *testing.T) {
 	})
 }
 
+// TestMissing_SourcesWithoutAddress: what is configured and has no address is shown with its reason, until it has one.
+func TestMissing_SourcesWithoutAddress(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		r.names.set("pool.example", "192.0.2.1")
+		r.net.set("192.0.2.1:123", plainHost)
+		for i, src := range []config.Source{
+			{Mode: source.ModeServer, Host: "gone.example", Port: 123},
+			{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 3},
+			{Mode: source.ModeNTS, Host: "ke.example", Port: 4460},
+		} {
+			r.wg.Go(func() {
+				if err := Supervise(r.ctx, withPolls(src), i+1, r.deps()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		began := time.Now()
+		pass(90 * time.Second)
+		want := []Missing{
+			{Name: "gone.example:123", Count: 1, Reason: "name look-up failed: no such host", Since: began},
+			{Name: "pool.example:123", Count: 2, Reason: "pool has no further servers", Since: began},
+			{Name: "ke.example:4460", NTS: true, Count: 1, Reason: "key exchange failed: key exchange with ke.example:4460: at 192.0.2.250:4460: connection refused", Since: began},
+		}
+		if got := r.statuses.Missing(); !slices.Equal(got, want) {
+			t.Errorf("missing %+v\nwant    %+v", got, want)
+		}
+		r.names.set("gone.example", "192.0.2.2")
+		pass(3 * time.Minute)
+		if got := r.statuses.Missing(); !slices.Equal(got, want[1:]) {
+			t.Errorf("missing %+v", got)
+		}
+	})
+}
+
 // TestL05_SilentNameServer: as long as the daemon has no source at all, look-ups that no name server answers go on every
 // ten seconds or so, whatever the mode, and a name that comes back after ten minutes is in use within half a minute.
 func TestL05_SilentNameServer(t *testing.T) {

@@ -163,7 +163,7 @@ func markOf(role string) int {
 }
 
 func sourceBlock(s *observe.Snapshot, p painter) string {
-	if len(s.Sources) == 0 {
+	if len(s.Sources) == 0 && len(s.Suite.Missing) == 0 {
 		return "\n" + p.paint("Sources:", bold) + " none\n"
 	}
 	now := ntp.Timestamp(s.Program.Now.Timestamp)
@@ -180,6 +180,10 @@ func sourceBlock(s *observe.Snapshot, p painter) string {
 	for i := range sorted {
 		used[markOf(sorted[i].Role)] = true
 		rows = append(rows, sourceRow(&sorted[i], now))
+	}
+	for i := range s.Suite.Missing {
+		used[markOf(observe.RoleExcluded)] = true
+		rows = append(rows, missingRow(&s.Suite.Missing[i]))
 	}
 	text := "\n" + p.paint("Sources:", bold) + "\n" + table(rows, " ", p)
 	var legend []string
@@ -217,6 +221,28 @@ func sourceRow(r *observe.Source, now ntp.Timestamp) []cell {
 		return append(row, left(status).in(good))
 	}
 	return append(row, left(status).in(m.style))
+}
+
+// missingRow is the row of sources without an address.
+func missingRow(m *observe.MissingSource) []cell {
+	mark := marks[markOf(observe.RoleExcluded)]
+	row := []cell{left(mark.mark).in(mark.style), left(clean(m.Name)), left("-"), left("no")}
+	if m.NTS {
+		row[3] = left("yes").in(good)
+	}
+	for range 8 {
+		row = append(row, right("-"))
+	}
+	return append(row, left(missingText(m)).in(mark.style))
+}
+
+// missingText says how many are missing, and why.
+func missingText(m *observe.MissingSource) string {
+	text := "no address"
+	if m.Count > 1 {
+		text = fmt.Sprintf("%d without address", m.Count)
+	}
+	return text + " for " + span(time.Duration(m.Seconds*1e9)) + ": " + clean(m.Reason)
 }
 
 func serverBlock(s *observe.Snapshot, p painter) string {

@@ -36,6 +36,10 @@ func busy() *observe.Snapshot {
 			RootDispersion: 0.0021, EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 2,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 0}, KeySetAge: 3600,
 			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 2, CertificateNotAfter: 1795600000 + 5*86400, Connections: observe.Connections{Accepted: 5, Full: 1, Open: 3}}},
+			Missing: []observe.MissingSource{
+				{Name: "gone.example.org:4460", NTS: true, Count: 1, Reason: "key exchange failed: certificate has\x1b expired", Seconds: 17},
+				{Name: "pool.example.org:123", Count: 2, Reason: "pool has no further servers", Seconds: 7200},
+			},
 			Parts: []observe.Part{{Name: "the NTP server on [::]:123", Up: true},
 				{Name: "the NTS key exchange on 192.0.2.9:4460", Reason: "certificate expired on 2026-01-01; renew\x1b it", Down: 17},
 				{Name: "the NTP server on 192.0.2.9:123", Reason: "no interface has the listen address"}},

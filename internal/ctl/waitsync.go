@@ -90,8 +90,15 @@ func notSynchronised(s *observe.Snapshot) string {
 	if s.Suite.ClockUnset {
 		text = "the clock is unset, it shows a time that is past; " + text
 	}
-	if len(s.Sources) == 0 {
+	if len(s.Sources) == 0 && len(s.Suite.Missing) == 0 {
 		return text + " and has no source yet"
+	}
+	for i := range s.Suite.Missing {
+		if i == 3 {
+			text += fmt.Sprintf("; and %d more names without", len(s.Suite.Missing)-i)
+			break
+		}
+		text += fmt.Sprintf("; source %s: %s", clean(s.Suite.Missing[i].Name), missingText(&s.Suite.Missing[i]))
 	}
 	for i := range s.Sources {
 		r := &s.Sources[i]

@@ -143,6 +143,12 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		s.KeySetStored, s.KeySetProblem = d.keys.state()
 		s.KeySetAge = math.Max(0, time.Since(time.Unix(at, 0)).Seconds())
 	}
+	s.Missing = []observe.MissingSource{}
+	for _, m := range d.statuses.Missing() {
+		s.Missing = append(s.Missing, observe.MissingSource{
+			Name: m.Name, NTS: m.NTS, Count: m.Count, Reason: m.Reason, Seconds: time.Since(m.Since).Seconds(),
+		})
+	}
 	if d.truth != nil {
 		s.VirtualTruth = d.truth()
 	}

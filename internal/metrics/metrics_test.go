@@ -44,6 +44,7 @@ func busy() *observe.Snapshot {
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 1}, Verdicts: map[string]uint64{"answered": 17, "bad length": 3},
 			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 8, KeyExports: 9, CertificateNotAfter: 1803816000,
 				Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7}}},
+			Missing: []observe.MissingSource{{Name: "gone.example:123", Count: 2, Reason: "no such host"}},
 			Parts: []observe.Part{{Name: "the NTP server on [::]:123", Up: true},
 				{Name: "the NTS key exchange on [::]:4460", Reason: "certificate expired", Down: 17}},
 			ConsensusLost: 13, LoopsDetected: 14, WrongEpoch: 15, InLeap: 16,

@@ -71,6 +71,12 @@ var own = []family{
 				emit(float64(r.CertificateNotAfter), at)
 			}
 		})},
+	{"ntp_daemon_missing_sources", "Sources that are configured and have no address: the name is not known, or the key exchange fails.", gauge, none,
+		func(s *observe.Snapshot, emit emitter) {
+			for i := range s.Suite.Missing {
+				emit(float64(s.Suite.Missing[i].Count), label{"name", s.Suite.Missing[i].Name})
+			}
+		}},
 	{"ntp_daemon_part_up", "Whether a listener or socket is up; one that is down is tried again.", gauge, none,
 		func(s *observe.Snapshot, emit emitter) {
 			for i := range s.Suite.Parts {

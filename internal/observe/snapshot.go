@@ -108,6 +108,15 @@ type Part struct {
 	Down   float64 `json:"down_seconds"` // since when
 }
 
+// MissingSource is what one [[source]] block wants and has no address for: a name that is not known, keys that are not had.
+type MissingSource struct {
+	Name    string  `json:"name"`
+	NTS     bool    `json:"nts"`
+	Count   int     `json:"count"`   // at least 1
+	Reason  string  `json:"reason"`  // what the last search came to
+	Seconds float64 `json:"seconds"` // since the first of them was looked for
+}
+
 // Suite is what ntpd-rs does not report.
 type Suite struct {
 	Synchronized   bool              `json:"synchronized"`
@@ -133,6 +142,8 @@ type Suite struct {
 
 	KeyExchangeServers []KeyExchangeServer `json:"key_exchange_servers"` // in configuration order
 	Parts              []Part              `json:"parts"`                // listeners and sockets, in configuration order
+
+	Missing []MissingSource `json:"missing_sources"` // without an address, in configuration order
 
 	Selected   int `json:"selected_sources"`  // that the clock follows now
 	Candidates int `json:"candidate_sources"` // that had a vote on it

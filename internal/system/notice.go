@@ -89,7 +89,7 @@ func ppm(rate float64) string         { return strconv.FormatFloat(rate*1e6, 'f'
 func (s *System) whyNot() string {
 	voters, need := s.decision.Candidates, max(s.params.Algorithm.MinimumAgreeing, 1)
 	if voters < need {
-		return fmt.Sprintf("%d of %d sources usable, minimum-agreeing-sources is %d", voters, len(s.sources), need)
+		return fmt.Sprintf("%d of %d sources usable, minimum-agreeing-sources is %d", voters, max(len(s.sources), s.params.Expected), need)
 	}
 	return fmt.Sprintf("the %d usable sources disagree", voters)
 }
