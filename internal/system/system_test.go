@@ -239,6 +239,16 @@ func TestK11_Late(t *testing.T) {
 	}
 }
 
+// TestNoConsensus_CountsSourcesWithoutAddress: a source that is configured and has no address is one of those that are needed.
+func TestNoConsensus_CountsSourcesWithoutAddress(t *testing.T) {
+	b := newBench(t, noon, func(p *Params) { p.Algorithm.MinimumAgreeing, p.Expected = 3, 3 })
+	b.add(1, 2)
+	b.poll(60, nil, 1, 2)
+	if n := b.told("No consensus on current time: 2 of 3 sources usable, minimum-agreeing-sources is 3"); n != 1 {
+		t.Errorf("told %d times: %+v", n, b.notices)
+	}
+}
+
 // TestNotices have the reference suite's wording, once each.
 func TestNotices(t *testing.T) {
 	b := newBench(t, noon, func(p *Params) { p.Algorithm.MinimumAgreeing = 3 })
