@@ -31,6 +31,9 @@ const keylessHold = time.Hour
 func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 	s.warnRefused(&f)
 	s.avoidFailed(now, &f)
+	if f.purpose.goal == rotate {
+		s.turn(now, f.err != nil)
+	}
 	m := s.find(f.purpose.id)
 	if f.purpose.goal != fill && m == nil {
 		return // ended meanwhile; what is wanted now is planned anew
@@ -48,7 +51,7 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 		s.searchFailed(now, &f)
 	case s.src.Mode == source.ModePool:
 		s.known, s.knownAt = f.Addrs, now
-		if !s.placeKnown(ctx, now, f.purpose) {
+		if !s.placeKnown(ctx, now, f.purpose) && f.purpose.goal != rotate {
 			s.shortage(now, "pool has no further servers")
 		}
 	case f.purpose.goal == fill:
@@ -81,6 +84,9 @@ func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
 // that answers is kept as long as its address is still right; one that does not is left for any other address.
 func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *member) {
 	same := s.sameServer(m, f) && slices.Contains(f.Addrs, m.addr)
+	if same && f.purpose.goal == rotate {
+		return
+	}
 	if same && f.purpose.goal == rekey && f.Session != nil {
 		m.renew(f)
 		return
@@ -120,7 +126,7 @@ func (s *supervisor) placeKnown(ctx context.Context, now time.Time, p purpose) b
 		if m == nil {
 			continue
 		}
-		if old := s.find(p.id); old != nil && p.goal == replace {
+		if old := s.find(p.id); old != nil && p.goal != fill {
 			old.replacement = m
 		}
 		return true

@@ -33,6 +33,11 @@ const (
 	shortageHold = 15 * time.Minute
 	// knownAge is how long the unused addresses of a look-up remain candidates.
 	knownAge = time.Hour
+	// memberLife is how long a member of a pool found by name serves until another one takes its place, if the name stands for
+	// others: one at a time, at even distances. The address of a single server is looked up again every lookAgain. So no
+	// answer of a name server, a forged one least of all, lasts for the life of the process (docs/rules/client.md#refresh).
+	memberLife = 96 * time.Hour
+	lookAgain  = 24 * time.Hour
 	// idle is a wait that only an event ends.
 	idle = 24 * time.Hour
 )
@@ -45,6 +50,7 @@ const (
 	replace             // another server for one that is unreachable
 	rekey               // fresh keys for one that works or did
 	confirm             // the same for one whose certificate was judged before the clock was set
+	rotate              // what the name stands for now, for one that was found long ago and works
 )
 
 // keys reports whether the goal is keys for a member that there is.
@@ -80,6 +86,7 @@ type supervisor struct {
 	keyless blocklist        // addresses that gave no keys, asked last for a while
 	known   []netip.AddrPort // mode pool: candidates left from the latest look-up
 	knownAt time.Time
+	turnAt  time.Time // of the next look-up for a source that works, zero before there is one
 
 	// Each kind of search has a clock and a place of its own, so that none waits for another (docs/rules/client.md#back-offs):
 	// servers are found by this back-off, the keys of a member are renewed by the member's.
@@ -228,7 +235,7 @@ func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
 				wait = min(wait, w)
 				continue
 			}
-			if lane == fill.lane() && s.placeKnown(ctx, now, p) {
+			if lane == fill.lane() && p.goal != rotate && s.placeKnown(ctx, now, p) {
 				again = true // what is wanted has changed
 				break
 			}
@@ -254,10 +261,24 @@ func (s *supervisor) dueAt(p purpose) time.Time {
 		return time.Time{} // it happens once for each source, and until then a stranger may have a say
 	case p.goal == rekey:
 		return s.find(p.id).keys.at
+	case p.goal == rotate:
+		return s.turnAt
 	case s.growAt.After(s.servers.at):
 		return s.growAt
 	}
 	return s.servers.at
+}
+
+// turn puts the next look-up for a source that works off, by the usual distance or after a failure by an hour.
+func (s *supervisor) turn(now time.Time, failed bool) {
+	wait := lookAgain
+	switch {
+	case failed:
+		wait = time.Hour
+	case s.src.Mode.Plural():
+		wait = memberLife / time.Duration(s.count())
+	}
+	s.turnAt = now.Add(withJitter(max(wait, time.Hour), uniform(s.d.Rand)))
 }
 
 // wanted lists what is missing, most urgent first: certainty, keys, then sources, then better servers.
@@ -277,6 +298,9 @@ func (s *supervisor) wanted() (list []purpose) {
 		if m.need == source.NeedReplace && m.replacement == nil {
 			list = append(list, purpose{replace, m.id})
 		}
+	}
+	if len(list) == 0 && !s.src.Mode.NTS() && !s.turnAt.IsZero() && len(s.members) > 0 && s.standing() == len(s.members) {
+		list = append(list, purpose{rotate, s.members[0].id}) // the one that has been here longest
 	}
 	return list
 }
@@ -338,6 +362,9 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 		m.keys.succeed()
 		if !m.by.goal.keys() {
 			s.servers.succeed()
+		}
+		if s.turnAt.IsZero() {
+			s.turn(now, false)
 		}
 		s.failedStep = ""
 		s.proven(ctx, now, m)

@@ -266,6 +266,65 @@ func TestC32_PoolMemberDies(t *testing.T) {
 	})
 }
 
+// TestPool_PoisonedAnswerWearsOff: servers from a forged answer of a name server, which answer well, are replaced one at a
+// time within days, and there is never a source too few meanwhile. A pool that has no others keeps what it has.
+func TestPool_PoisonedAnswerWearsOff(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		for i := range 9 {
+			r.net.set(fmt.Sprintf("192.0.2.%d:123", i+1), plainHost)
+		}
+		r.names.set("pool.example", "192.0.2.7", "192.0.2.8", "192.0.2.9")
+		r.supervise(t, config.Source{Mode: source.ModePool, Host: "pool.example", Port: 123, Count: 3, PollMin: 10, PollMax: 10, PollInitial: 10})
+		pass(10 * 24 * time.Hour)
+		if got := r.recorder.alive(); got != "192.0.2.7:123 192.0.2.8:123 192.0.2.9:123" {
+			t.Fatalf("sources %s", got)
+		}
+		if n := len(r.names.times("pool.example")); n < 5 || n > 11 {
+			t.Errorf("%d look-ups in 10 days", n)
+		}
+		r.names.set("pool.example", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
+		gone := 0
+		for range 6 * 24 {
+			pass(time.Hour)
+			removed := of[system.Removed](r.recorder)
+			if n := strings.Count(r.recorder.alive(), ":"); n < 3 || len(removed) > gone+1 {
+				t.Errorf("sources %s, %d removed in an hour", r.recorder.alive(), len(removed)-gone)
+			}
+			gone = len(removed)
+		}
+		if got := r.recorder.alive(); slices.ContainsFunc([]string{"2.7:", "2.8:", "2.9:"}, func(a string) bool { return strings.Contains(got, a) }) {
+			t.Errorf("six days later the sources are %s", got)
+		}
+	})
+}
+
+// TestServer_PoisonedAnswerWearsOff: the same for a single server. One whose name still stands for its address stays.
+func TestServer_PoisonedAnswerWearsOff(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		r.net.set("192.0.2.1:123", plainHost)
+		r.net.set("192.0.2.9:123", plainHost)
+		r.names.set("ntp.example", "192.0.2.9")
+		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123, PollMin: 10, PollMax: 10, PollInitial: 10})
+		pass(time.Hour)
+		r.names.set("ntp.example", "192.0.2.1", "192.0.2.9")
+		pass(10 * 24 * time.Hour)
+		if got := of[system.Added](r.recorder); len(got) != 1 || r.recorder.alive() != "192.0.2.9:123" {
+			t.Errorf("sources %v", got)
+		}
+		r.names.failing(errNoName)
+		pass(10 * 24 * time.Hour)
+		if got := r.recorder.alive(); got != "192.0.2.9:123" {
+			t.Errorf("the source went with the name server: %s", got)
+		}
+		r.names.failing(nil)
+		r.names.set("ntp.example", "192.0.2.1")
+		pass(32 * time.Hour)
+		if got := r.recorder.alive(); got != "192.0.2.1:123" {
+			t.Errorf("sources %s", got)
+		}
+	})
+}
+
 // A member is given up only for one that works: with the whole network gone nothing is torn down.
 func TestC31_NetworkOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, r *testbed) {
