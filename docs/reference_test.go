@@ -117,7 +117,7 @@ func full() *observe.Snapshot {
 		Servers: []observe.Server{{}},
 		Suite: observe.Suite{
 			RefusedSteps: map[string]uint64{"x": 1}, KeyExchange: map[string]uint64{"x": 1}, KeyExchangeServers: []observe.KeyExchangeServer{{CertificateNotAfter: 1}}, Verdicts: map[string]uint64{"x": 1}, KeySetAge: 1,
-			VirtualTruth: &observe.VirtualTruth{}, EstimateKnown: true, Parts: []observe.Part{{Name: "x"}},
+			VirtualTruth: &observe.VirtualTruth{}, EstimateKnown: true, Parts: []observe.Part{{Name: "x"}}, Missing: []observe.MissingSource{{Name: "x"}},
 		},
 	}
 	return s
