@@ -2,6 +2,7 @@ package locate
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -129,6 +130,49 @@ func TestFind_AsConfigured(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestFind_RootAddedMeanwhile: a chain that ends at an unknown authority is tried once more when the file of roots has changed,
+// and only then; without the file nobody is asked.
+func TestFind_RootAddedMeanwhile(t *testing.T) {
+	first, second := testca.New(t), testca.New(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	write := func(pem []byte) {
+		if err := os.WriteFile(ca, pem, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(first.PEM())
+	roots := pki.NewRoots(ca, false)
+	src := config.Source{Mode: source.ModeNTS, Host: "a.example", Port: 4460, Roots: roots}
+	asked := 0
+	f := Finder{Resolve: names{}, Exchange: func(_ context.Context, c ke.ClientConfig) (ke.Result, error) {
+		asked++
+		if _, err := second.Certificate().Verify(x509.VerifyOptions{Roots: c.Roots}); err != nil {
+			return ke.Result{}, fmt.Errorf("TLS handshake: %w", err)
+		}
+		return ke.Result{}, errRefused
+	}}
+	find := func(tries int, want error) {
+		t.Helper()
+		asked = 0
+		if _, err := f.Find(t.Context(), &src, Hints{}); asked != tries || want != nil && !errors.Is(err, want) {
+			t.Errorf("asked %d times, %v; want %d, %v", asked, err, tries, want)
+		}
+	}
+	if _, err := roots.Pool(time.Now().Add(-2 * time.Minute)); err != nil { // read two minutes ago
+		t.Fatal(err)
+	}
+	write(append(first.PEM(), second.PEM()...))
+	find(2, errRefused)
+	roots.Forget()
+	write(first.PEM())
+	find(1, nil)
+	if err := os.Remove(ca); err != nil {
+		t.Fatal(err)
+	}
+	roots.Forget()
+	find(0, os.ErrNotExist)
 }
 
 // Addresses of the family that the key exchange went over come first, each family in the order of the look-up.
