@@ -87,6 +87,11 @@ func TestPlainStatus_Golden(t *testing.T) {
 	refused := starting()
 	refused.Suite.State, refused.Suite.Refusal, refused.Suite.Clock = "refused", "a step of 2000 s exceeds the limit", "system"
 	golden(t, "status-refused.txt", plainStatus(refused, false))
+	unserved := starting()
+	unserved.Suite.Unserved = "the clock may be off by 2s; maximum-root-distance is 1.5s"
+	if text := plainStatus(unserved, false); !strings.Contains(text, "Synchronised:  no: the clock may be off by 2s; maximum-root-distance is 1.5s\n") {
+		t.Errorf("%s", text)
+	}
 	unset := starting()
 	unset.Suite.ClockUnset, unset.Suite.KeySetProblem = true, "unusable cookie key file: dated in the future"
 	golden(t, "status-unset.txt", plainStatus(unset, false))

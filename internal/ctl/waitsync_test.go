@@ -72,12 +72,15 @@ func TestWaitSync_ReasonsOnTimeout(t *testing.T) {
 	refused.Suite.Refusal = "a step of 2000 s exceeds the limit"
 	unset := starting()
 	unset.Suite.ClockUnset = true
+	unserved := starting()
+	unserved.Suite.Unserved = "the clock may be off by 2s; maximum-root-distance is 1.5s"
 	for _, tt := range []struct {
 		name string
 		s    *observe.Snapshot
 		want string
 	}{
 		{"unset", unset, "the clock is unset, it shows a time that is past; the daemon is unsynchronised and has no source yet"},
+		{"too uncertain to be served", unserved, "not synchronised: the clock may be off by 2s; maximum-root-distance is 1.5s"},
 		{"unsynchronised", starting(), "the daemon is unsynchronised and has no source yet"},
 		{"sources", lost, "source pool.example.org:123: falseticker (outside the consensus); source pool.example.org:123: excluded (no answer yet)"},
 		{"refused", refused, "refuses to steer: a step of 2000 s"},

@@ -51,8 +51,8 @@ var verdictNames = [verdicts]string{
 	"none", "accepted", "rate kiss", "deny kiss", "nts nak",
 	"no reply", "no request outstanding", "wrong address", "late", "short", "long", "wrong origin",
 	"wrong version", "wrong mode", "malformed fields", "unexpected mac", "wrong unique identifier",
-	"unauthentic", "unknown kiss code", "the server is not synchronised", "bad stratum", "bad root distance",
-	"no timestamps", "backward timestamps", "outside certificate validity", "sluggish server",
+	"unauthentic", "unknown kiss code", "the server is not synchronised", "bad stratum", "root distance of 16 s or more",
+	"no timestamps", "backward timestamps", "outside certificate validity", "request held for more than 4 s",
 	"impossible round trip",
 }
 
