@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ntp-daemon/internal/nts/record"
 )
 
 const (
@@ -64,10 +66,22 @@ func (m *Client) connect(ctx context.Context) (*conn, error) {
 		return nil, fmt.Errorf("connect to %s: %w", m, err)
 	}
 	var all error
+	var second *conn // TLS, but nobody who agrees on ntske/1
 	for i, address := range list {
 		c, err := m.connectTo(ctx, address, len(list)-i)
+		if err == nil && !c.alpn && m.expectsALPN() {
+			if second == nil {
+				second = c
+			} else {
+				c.close()
+			}
+			err = fmt.Errorf("%s: %w", m.at(address), ErrALPN)
+		}
 		m.judge(address, err == nil, time.Now())
 		if err == nil {
+			if second != nil {
+				second.close()
+			}
 			return c, nil
 		}
 		if all == nil {
@@ -82,10 +96,20 @@ func (m *Client) connect(ctx context.Context) (*conn, error) {
 			m.cfg.Failed(err)
 		}
 	}
+	if second != nil {
+		return second, nil // it may speak the certificate dialect
+	}
 	if all == nil {
 		all = fmt.Errorf("connect to %s: no address", m)
 	}
 	return nil, all
+}
+
+// expectsALPN reports whether an address without ntske/1 is the wrong one: only the certificate dialect does without.
+func (m *Client) expectsALPN() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.cfg.Tokens) > 0 && m.known.Dialect != record.Cert4000
 }
 
 // judge remembers what became of an address.

@@ -604,8 +604,8 @@ func TestMemberUnreachable(t *testing.T) {
 	}
 }
 
-// TestClient_TriesAllAddresses: an address that refuses, one that never speaks TLS and one with a certificate for another
-// name cost a share of the time, are told with what was asked, and are asked last from then on.
+// TestClient_TriesAllAddresses: an address that refuses, one that never speaks TLS, one with a certificate for another
+// name and one that has never heard of key exchange cost a share of the time, are told with what was asked, and are asked last from then on.
 func TestClient_TriesAllAddresses(t *testing.T) {
 	f := startServer(t, speaks(v5, eraCList, errorCode(0)), nil)
 	port := strconv.Itoa(int(f.addr.Port()))
@@ -629,11 +629,25 @@ func TestClient_TriesAllAddresses(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
+	web, err := tls.Listen("tcp", "127.0.0.5:"+port, &tls.Config{Certificates: []tls.Certificate{f.ca.Leaf("ts.example")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer web.Close()
+	go func() {
+		for {
+			c, err := web.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(io.Discard, c); _ = c.Close() }()
+		}
+	}()
 	var asked, told []string
 	m := f.member(t, func(c *Config) {
 		c.Addresses = nil
 		c.Lookup = func(_ context.Context, name string) (list []netip.Addr, err error) {
-			for _, a := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "::ffff:127.0.0.1"} {
+			for _, a := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "::ffff:127.0.0.1"} {
 				list = append(list, netip.MustParseAddr(a))
 			}
 			return list, nil
@@ -650,8 +664,8 @@ func TestClient_TriesAllAddresses(t *testing.T) {
 	if _, err := m.Supports(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"127.0.0.2:" + port, "127.0.0.3:" + port, "127.0.0.4:" + port, "127.0.0.1:" + port}
-	if !slices.Equal(asked, want) || len(told) != 3 {
+	want := []string{"127.0.0.2:" + port, "127.0.0.3:" + port, "127.0.0.4:" + port, "127.0.0.5:" + port, "127.0.0.1:" + port}
+	if !slices.Equal(asked, want) || len(told) != 4 {
 		t.Fatalf("asked %v, told %q", asked, told)
 	}
 	for i, text := range told {
@@ -661,7 +675,7 @@ func TestClient_TriesAllAddresses(t *testing.T) {
 	}
 	m.Close()
 	m.closed, asked = false, nil
-	if _, err := m.Supports(t.Context(), nil); err != nil || !slices.Equal(asked, want[3:]) {
+	if _, err := m.Supports(t.Context(), nil); err != nil || !slices.Equal(asked, want[4:]) {
 		t.Errorf("the next time asked %v: %v", asked, err)
 	}
 	if list, _ := m.addresses(t.Context(), time.Now().Add(addressMemory+time.Minute)); !slices.Equal(list, want) {
