@@ -2,6 +2,7 @@ package algorithm
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -125,6 +126,43 @@ func TestTold(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTold_Holds: whatever the rest say, and wherever the estimate is, the bound is true while more than half of the selected are
+// honest; and of three or more no single one moves it below or above what the others say.
+func TestTold_Holds(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	d := New(loose())
+	span := func(d time.Duration) time.Duration { return time.Duration(rng.Int64N(2*int64(d)+1)) - d }
+	for range 5000 {
+		n := 1 + rng.IntN(9)
+		truth, estimate := span(sec), state{origin: span(sec)}
+		cs := make([]candidate, n)
+		for i := range cs {
+			radius := span(300 * ms).Abs()
+			tr := &tracker{last: ntp.Measurement{RootDispersion: radius}}
+			cs[i] = candidate{t: tr, s: state{origin: truth + span(radius)}, verdict: Selected}
+			if i < (n-1)/2 { // less than half lie
+				cs[i].s.origin = truth + span(10*sec)
+			}
+		}
+		bound, _ := d.told(cs, &estimate, make([]Judgement, n))
+		if off := (truth - estimate.origin).Abs(); off > bound+2 {
+			t.Fatalf("%d sources: off by %v, told %v", n, off, bound)
+		}
+		if n < 3 {
+			continue
+		}
+		others := make([]Judgement, n-1)
+		d.told(cs[1:], &estimate, others)
+		lo, hi := time.Duration(math.MaxInt64), time.Duration(0)
+		for _, j := range others {
+			lo, hi = min(lo, j.Bound), max(hi, j.Bound)
+		}
+		if bound < lo || bound > hi {
+			t.Fatalf("%d sources: one moves the bound to %v, the others say %v to %v", n, bound, lo, hi)
+		}
 	}
 }
 
