@@ -55,7 +55,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 		return err
 	}
 	d.levelFixed, d.observeOnly, d.logFile = haveLevel, o.NoClockControl, file
-	dropPrivileges(log, d.steers)
+	dropPrivileges(log, d.steers && cfg.Synchronization.Clock == config.ClockSystem)
 	return d.Run(ctx, hup)
 }
 
@@ -78,10 +78,10 @@ func target(log zerolog.Logger, name string) *zerolog.Logger {
 	return &l
 }
 
-// dropPrivileges gives up what is not needed once sockets, files and clock are open.
-func dropPrivileges(log zerolog.Logger, steers bool) {
+// dropPrivileges gives up what is not needed once sockets, files and clock are open; setsClock: the host's clock is steered.
+func dropPrivileges(log zerolog.Logger, setsClock bool) {
 	keep := []privdrop.Capability{privdrop.NetBindService}
-	if steers {
+	if setsClock {
 		keep = append(keep, privdrop.SysTime)
 	}
 	if err := privdrop.Keep(keep...); err != nil {

@@ -17,6 +17,9 @@ import (
 // crashEnv makes this test binary the victim: a process that does nothing but rewrite the file it names.
 const crashEnv = "DURABLE_CRASH_FILE"
 
+// onceEnv makes it end after the first time.
+const onceEnv = "DURABLE_CRASH_ONCE"
+
 // crashBudget is how long the killing goes on; the deaths, some hundred, come at random moments of the write.
 const crashBudget = 2 * time.Second
 
@@ -47,6 +50,9 @@ func rewriteForEver(path string) {
 		if err := WriteFile(path, sealed(rand.Uint32())); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
+		}
+		if os.Getenv(onceEnv) != "" {
+			os.Exit(0)
 		}
 	}
 }
