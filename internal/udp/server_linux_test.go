@@ -2,6 +2,7 @@ package udp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -253,6 +254,12 @@ func TestPutSource_RoundTrip(t *testing.T) {
 		buf := copyInto(words, make([]byte, outControlWords*8))
 		n := putSource(buf, netip.MustParseAddr(row.addr), row.v6, 7)
 		c := consumeControl(buf[:n])
+		if row.v6 { // the index of the interface stands behind the address; only a link-local one needs it
+			index := binary.NativeEndian.Uint32(buf[unix.CmsgLen(0)+16:])
+			if want := map[bool]uint32{true: 7}[row.addr == "fe80::1"]; index != want {
+				t.Errorf("%v: interface %d, want %d", row, index, want)
+			}
+		}
 		if row.v6 && c.to.String() != row.addr {
 			t.Errorf("%v: read back %v", row, c.to)
 		}
@@ -266,4 +273,23 @@ func TestPutSource_RoundTrip(t *testing.T) {
 func copyInto(words []uint64, b []byte) []byte {
 	dst := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
 	return dst[:copy(dst, b)]
+}
+
+// TestKernelStamps: what the kernel's clock cannot have shown is no stamp, so that the reader's own clock reading is taken.
+func TestKernelStamps(t *testing.T) {
+	for _, row := range []struct {
+		sec, nsec int64
+		want      ntp.Timestamp
+	}{
+		{0, 0, 0}, {1, -1, 0}, {1, 1e9, 0}, {1, 1 << 62, 0}, {0, 1, ntp.FromUnix(0, 1)}, {1_800_000_000, 999_999_999, ntp.FromUnix(1_800_000_000, 999_999_999)},
+		{-1, 5, ntp.FromUnix(-1, 5)},
+	} {
+		b := binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, uint64(row.sec)), uint64(row.nsec))
+		if got := timespec64(b); got != row.want {
+			t.Errorf("%d s and %d ns: %x, want %x", row.sec, row.nsec, got, row.want)
+		}
+		if got := timespec64(b[:15]); got != 0 {
+			t.Errorf("15 bytes: %x", got)
+		}
+	}
 }

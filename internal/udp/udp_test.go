@@ -48,6 +48,21 @@ func TestExchange_Stamps(t *testing.T) {
 	}
 }
 
+// TestConn_StampIsOfTheLastDatagram: the stamp of a request is not that of the one before it, however soon it is asked for.
+func TestConn_StampIsOfTheLastDatagram(t *testing.T) {
+	s := listen(t, ListenConfig{Address: local(0)})[0]
+	c := dial(t, s.LocalAddr())
+	for range 20 {
+		before := testNow()
+		if err := c.Send([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if tx, ok := c.TxStamp(); ok && tx.Time.Sub(before) < -time.Microsecond {
+			t.Fatalf("the stamp is %v older than the datagram", before.Sub(tx.Time))
+		}
+	}
+}
+
 func TestS19_ReplyLeavesFromTheAddressAsked(t *testing.T) {
 	wildcards := []string{"0.0.0.0:0", "[::]:0"}
 	for _, wildcard := range wildcards {
