@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -51,6 +52,11 @@ func (r *reloader) reload(ctx context.Context) {
 	// First and whatever becomes of the rest: whoever renamed the log wants it under its name again.
 	program.Reopen(d.logFile, log)
 	next, warnings, err := config.Load(d.cfg.Path)
+	for _, w := range warnings {
+		if w.Check == config.CheckPoolCertificate && err == nil { // a pool that is known stays known
+			err = errors.New(w.String())
+		}
+	}
 	var swaps []func()
 	var changed []string
 	if err == nil {

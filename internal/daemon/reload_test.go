@@ -238,3 +238,29 @@ func TestReload_SaysWhatNeedsARestart(t *testing.T) {
 		}
 	}
 }
+
+// TestReload_PoolStaysKnown: a pool's certificate that cannot be read any more is a reason to refuse a reload, not to
+// forget the pool.
+func TestReload_PoolStaysKnown(t *testing.T) {
+	dir := t.TempDir()
+	ca := testca.New(t)
+	chain, key := testca.Files(t, ca.Leaf("localhost"))
+	poolCert, _ := testca.Files(t, ca.Leaf("pool.example"))
+	first, _, _ := strings.Cut(string(poolCert), "-----END CERTIFICATE-----\n")
+	leaf := []byte(first + "-----END CERTIFICATE-----\n")
+	put(t, filepath.Join(dir, "c.pem"), chain)
+	put(t, filepath.Join(dir, "k.pem"), key)
+	put(t, filepath.Join(dir, "pool.pem"), leaf)
+	path := filepath.Join(dir, "ntp.toml")
+	d := reloadable(t, path, fmt.Sprintf("[[nts-ke-server]]\nlisten = \"127.0.0.1:%d\"\ncertificate-chain-path = \"%s/c.pem\"\nprivate-key-path = \"%s/k.pem\"\n"+
+		"authorized-pool-server-certificates = [\"%s/pool.pem\"]\n", suite.FreePort(t), dir, dir, dir))
+	known := func() int { return len(*d.ke[0].leaves.Load()) }
+	if known() != 1 {
+		t.Fatalf("%d pools are known at the start", known())
+	}
+	put(t, filepath.Join(dir, "pool.pem"), leaf[:len(leaf)/2])
+	reload(t, d)
+	if known() != 1 || !logged(t, path, "reload refused, everything stays as it was") || !logged(t, path, "has no END line") {
+		t.Errorf("%d pools are known after a file was damaged", known())
+	}
+}

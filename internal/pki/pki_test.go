@@ -363,6 +363,10 @@ func TestRoots_Pinned(t *testing.T) {
 	if !NewRoots(path, false).Equal(NewRoots(path, false), noon) || NewRoots(path, false).Equal(NewRoots(path, true), noon) {
 		t.Error("Equal")
 	}
+	gone := filepath.Join(t.TempDir(), "gone.pem")
+	if !NewRoots(gone, false).Equal(NewRoots(gone, false), noon) || NewRoots(gone, false).Equal(NewRoots(gone, true), noon) || NewRoots(gone, true).Equal(NewRoots(path, true), noon) {
+		t.Error("Equal without the file")
+	}
 }
 
 func FuzzReadPEM(f *testing.F) {

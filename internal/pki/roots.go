@@ -33,14 +33,17 @@ type Roots struct {
 // NewRoots returns the roots of a file, which may be empty, and if wanted those of the system. Nothing is read yet.
 func NewRoots(file string, system bool) *Roots { return &Roots{file: file, system: system} }
 
-// Equal reports whether two believe the same authorities as of now; what cannot be read is equal to nothing.
+// Equal reports whether two believe the same authorities as of now. What cannot be read is equal to the same places only.
 func (r *Roots) Equal(o *Roots, now time.Time) bool {
 	if r == o || r == nil || o == nil {
 		return r == o
 	}
 	a, errA := r.Pool(now)
 	b, errB := o.Pool(now)
-	return errA == nil && errB == nil && a.Equal(b)
+	if errA != nil || errB != nil {
+		return errA != nil && errB != nil && r.file == o.file && r.system == o.system
+	}
+	return a.Equal(b)
 }
 
 // Pool returns the authorities as of now, or why there are none: the file cannot be read or holds nothing that can be used.
