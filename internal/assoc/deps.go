@@ -29,6 +29,8 @@ type Conn interface {
 	Receive(ctx context.Context, buf []byte) (n int, from netip.AddrPort, rx ntp.Stamp, err error)
 	// TxStamp is when the datagram left, if that is known by now.
 	TxStamp() (ntp.Stamp, bool)
+	// LocalAddr is where the requests leave from: the address of ours that the server sees, unless somebody translates it.
+	LocalAddr() netip.AddrPort
 	Close() error
 }
 

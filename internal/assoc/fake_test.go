@@ -116,6 +116,8 @@ func (c *fakeConn) Receive(ctx context.Context, buf []byte) (int, netip.AddrPort
 	}
 }
 
+func (c *fakeConn) LocalAddr() netip.AddrPort { return netip.MustParseAddrPort("198.51.100.1:40000") }
+
 func (c *fakeConn) TxStamp() (ntp.Stamp, bool) { return ntp.Stamp{}, false }
 
 func (c *fakeConn) Close() error {

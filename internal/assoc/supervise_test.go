@@ -34,7 +34,7 @@ func TestServer_MeasuresWithinEightSeconds(t *testing.T) {
 			t.Errorf("%d measurements", n)
 		}
 		m := of[system.Measured](r.recorder)[0]
-		if off := m.Offset().Abs(); off > time.Millisecond || m.Epoch != 3 || m.Delay() != 10*time.Millisecond {
+		if off := m.Offset().Abs(); off > time.Millisecond || m.Epoch != 3 || m.Delay() != 10*time.Millisecond || m.OurRefID != ntp.RefIDFromAddr(netip.MustParseAddr("198.51.100.1")) {
 			t.Errorf("offset %v, delay %v, epoch %d", off, m.Delay(), m.Epoch)
 		}
 		st := of[system.Status](r.recorder)

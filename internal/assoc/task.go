@@ -151,6 +151,7 @@ func (t *task) await(ctx, wait context.Context, conn Conn, req source.Request) {
 		switch out.Verdict {
 		case source.Accepted:
 			t.report.good, t.fault = true, ""
+			out.Measurement.OurRefID = ntp.OwnRefID(conn.LocalAddr().Addr().WithZone(""))
 			t.post(ctx, Message{Event: system.Measured{Measurement: out.Measurement}})
 			return
 		case source.KissRate, source.KissDeny, source.KissNAK:

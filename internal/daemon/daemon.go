@@ -170,7 +170,8 @@ func (d *Daemon) close() {
 	}
 }
 
-// startWatchers starts what tells the timekeeper of the world: steps by others, resumes, changed addresses.
+// startWatchers starts what tells the timekeeper of the world: steps by others, resumes; and the
+// supervisors and listeners of changes of the network.
 func (d *Daemon) startWatchers(g *group, jumped chan<- struct{}) {
 	g.start("step watcher", func(ctx context.Context) error {
 		err := clock.WatchSteps(ctx, func() {

@@ -23,7 +23,6 @@ import (
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/server"
-	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/udp"
 )
 
@@ -202,22 +201,16 @@ func (d *Daemon) seeds() (s [3]uint64, err error) {
 	return s, nil
 }
 
-// watchAddresses owns nothing but its ticker: it tells the system process the host's addresses, so that a source
-// that follows us is recognised (row C27). It stops when ctx ends.
+// watchAddresses owns nothing but its ticker: it looks whether this host has the addresses that are listened on. It stops when
+// ctx ends.
 func (d *Daemon) watchAddresses(ctx context.Context) error {
 	ticker := time.NewTicker(addressInterval)
 	defer ticker.Stop()
 	for {
-		// Loopback is left out: a daemon on this host that is asked through 127.0.0.1 is another daemon, not us.
-		own := slices.DeleteFunc(resolve.OwnAddresses(), netip.Addr.IsLoopback)
+		own := resolve.OwnAddresses()
 		for _, l := range d.servers {
 			a := l.address.Addr().Unmap()
 			l.see(d.log, l.part.Down() == nil && !a.IsUnspecified() && !a.IsLoopback() && !slices.Contains(own, a.WithZone("")))
-		}
-		select {
-		case d.tk.inbox <- message(system.Addresses{List: own}):
-		case <-ctx.Done():
-			return nil
 		}
 		select {
 		case <-ticker.C:

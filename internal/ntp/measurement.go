@@ -58,6 +58,7 @@ type Measurement struct {
 	Leap           LeapIndicator
 	RefID          RefID
 	Reference      Timestamp
+	OurRefID       RefID // what the source would show if it followed us over this path; 0: unknown, or loopback
 	Version        uint8
 	Authenticated  bool   // protected by NTS
 	Interleaved    bool   // RFC 9769

@@ -29,6 +29,15 @@ func RefIDFromAddr(a netip.Addr) RefID {
 	return RefID(binary.BigEndian.Uint32(sum[:4]))
 }
 
+// OwnRefID returns the identifier that a server shows which follows us at that address of ours; 0 for an address that
+// identifies nobody to others: several daemons on one host reach each other over loopback, each with 127.0.0.1 as its own.
+func OwnRefID(a netip.Addr) RefID {
+	if a = a.Unmap(); !a.IsValid() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
+		return 0
+	}
+	return RefIDFromAddr(a)
+}
+
 // Text returns the letters of a stratum 0 or 1 identifier; bytes that are not printable ASCII become '?',
 // so that a peer's bytes never reach a terminal raw.
 func (r RefID) Text() string {

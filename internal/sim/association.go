@@ -96,6 +96,7 @@ func (a *association) arrive(reply []byte) {
 		a.Verdicts[o.Verdict]++
 		if o.Verdict == source.Accepted {
 			a.report()
+			o.Measurement.OurRefID = ntp.OwnRefID(a.c.addr.Addr())
 			a.c.handle(system.Measured{Measurement: o.Measurement})
 		}
 		a.arm()

@@ -191,7 +191,7 @@ func (w *World) AddClient(m Machine) *Client {
 		read:      func(t int64) ntp.Timestamp { return c.clock.read(t) },
 	}
 	w.Clients = append(w.Clients, c)
-	c.handle(system.Addresses{List: []netip.Addr{c.addr.Addr(), netip.MustParseAddr("127.0.0.1")}})
+	c.handle(system.Tick{}) // the first turn, before anything is heard
 	return c
 }
 

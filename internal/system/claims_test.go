@@ -26,7 +26,6 @@ type outcome struct {
 func claimed(t *testing.T, n int, lie time.Duration, claim func(*ntp.Measurement)) outcome {
 	rng := rand.New(rand.NewPCG(5, 6))
 	b := newBench(t, time.Date(2026, 6, 30, 12, 0, 0, 0, time.UTC), func(p *Params) { p.Algorithm.MinimumAgreeing = 3 })
-	b.handle(Addresses{List: []netip.Addr{netip.MustParseAddr("198.51.100.7")}})
 	var ids []ntp.SourceID
 	for i := range n {
 		ids = append(ids, ntp.SourceID(i+1))
@@ -36,6 +35,7 @@ func claimed(t *testing.T, n int, lie time.Duration, claim func(*ntp.Measurement
 		m.RTT = 20*ms + time.Duration(rng.ExpFloat64()*300e3)
 		m.TrueGap += time.Duration(rng.NormFloat64() * 100e3)
 		m.RootDelay, m.RootDispersion, m.Stratum = 10*ms, ms, 3
+		m.OurRefID = ntp.RefIDFromAddr(netip.MustParseAddr("198.51.100.7"))
 		m.Reference = b.now().Clock.Add(-time.Minute)
 		if m.Source == 1 {
 			m.TrueGap = b.truth + lie

@@ -56,9 +56,6 @@ type ForeignStep struct{}
 // Expected says how many sources the configuration promises from now on: it was read again.
 type Expected struct{ Sources int }
 
-// Addresses are the host's own addresses, for loop detection; each event replaces the last.
-type Addresses struct{ List []netip.Addr }
-
 func (Added) event()       {}
 func (Removed) event()     {}
 func (Measured) event()    {}
@@ -66,7 +63,6 @@ func (Status) event()      {}
 func (Tick) event()        {}
 func (ForeignStep) event() {}
 func (Expected) event()    {}
-func (Addresses) event()   {}
 
 // Level is the weight of a Notice.
 type Level uint8

@@ -1,32 +1,10 @@
 package system
 
-import (
-	"net/netip"
-	"slices"
+import "ntp-daemon/internal/ntp"
 
-	"ntp-daemon/internal/ntp"
-)
-
-// ownAddresses are the reference identifiers that clients of this host would show.
-type ownAddresses []ntp.RefID
-
-// newOwnAddresses leaves out what cannot identify this host to another: loopback, unspecified and multicast
-// addresses. Several daemons on one host reach each other over loopback, each with 127.0.0.1 as "own".
-func newOwnAddresses(list []netip.Addr) ownAddresses {
-	own := make(ownAddresses, 0, len(list))
-	for _, a := range list {
-		a = a.Unmap().WithZone("")
-		if !a.IsValid() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
-			continue
-		}
-		own = append(own, ntp.RefIDFromAddr(a))
-	}
-	slices.Sort(own)
-	return slices.Compact(own)
-}
-
-// barred tells why a source must not steer us whatever its time is. A source whose reference is one of our
-// addresses follows us; one that shows our own reference, stratum and reference time is ourselves (reliability
+// barred tells why a source must not steer us whatever its time is. A source whose reference is the address
+// at which it would find us follows us: the one that our requests to it come from, since others of this host (bridges of
+// containers, the same private network on both sides of a router) are those of other hosts, too. One that shows our own reference, stratum and reference time is ourselves (reliability
 // row C27; chrony's refid check plus its "this is me" test). Both need that we serve: nobody can follow a mute
 // clock.
 func (s *System) barred(src *source) bar {
@@ -43,7 +21,7 @@ func (s *System) barred(src *source) bar {
 		return barSelf
 	}
 	if m.Stratum > 1 { // at stratum 1 the identifier is a name, not an address
-		if _, ours := slices.BinarySearch(s.own, m.RefID); ours {
+		if m.OurRefID != 0 && m.RefID == m.OurRefID {
 			return barLoop
 		}
 	}

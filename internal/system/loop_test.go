@@ -9,33 +9,29 @@ import (
 
 // TestC27_Loop: what a source may show as its reference.
 func TestC27_Loop(t *testing.T) {
-	own4, own6 := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8::1")
-	list := []netip.Addr{
-		own4, own6, netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), netip.MustParseAddr("0.0.0.0"),
-		netip.MustParseAddr("::ffff:203.0.113.9"),
-	}
+	own4, own6 := ntp.RefIDFromAddr(netip.MustParseAddr("198.51.100.1")), ntp.RefIDFromAddr(netip.MustParseAddr("2001:db8::1"))
 	for _, row := range []struct {
-		name    string
-		serves  bool
-		stratum ntp.Stratum
-		refid   ntp.RefID
-		bar     bar
+		name        string
+		serves      bool
+		stratum     ntp.Stratum
+		ours, refid ntp.RefID
+		bar         bar
 	}{
-		{"follows our IPv4 address", true, 2, ntp.RefIDFromAddr(own4), barLoop},
-		{"follows our IPv6 address", true, 3, ntp.RefIDFromAddr(own6), barLoop},
-		{"follows a mapped address", true, 3, ntp.RefIDFromAddr(netip.MustParseAddr("203.0.113.9")), barLoop},
-		{"its name at stratum 1 only looks like ours", true, 1, ntp.RefIDFromAddr(own4), barNone},
-		{"we do not serve", false, 2, ntp.RefIDFromAddr(own4), barNone},
-		{"another daemon on its own host", true, 2, ntp.RefIDFromAddr(netip.MustParseAddr("127.0.0.1")), barNone},
-		{"somebody else", true, 2, ntp.RefIDFromAddr(netip.MustParseAddr("192.0.2.77")), barNone},
-		{"stratum 16", true, 16, 0, barStratum},
-		{"stratum 0", true, 0, 0, barStratum},
+		{"follows our IPv4 address", true, 2, own4, own4, barLoop},
+		{"follows our IPv6 address", true, 3, own6, own6, barLoop},
+		{"follows who has an address that this host has on another network", true, 2, own4, own6, barNone},
+		{"our address is not known", true, 2, 0, 0, barNone},
+		{"its name at stratum 1 only looks like ours", true, 1, own4, own4, barNone},
+		{"we do not serve", false, 2, own4, own4, barNone},
+		{"another daemon on its own host", true, 2, ntp.OwnRefID(netip.MustParseAddr("127.0.0.1")), ntp.RefIDFromAddr(netip.MustParseAddr("127.0.0.1")), barNone},
+		{"somebody else", true, 2, own4, ntp.RefIDFromAddr(netip.MustParseAddr("192.0.2.77")), barNone},
+		{"stratum 16", true, 16, own4, 0, barStratum},
+		{"stratum 0", true, 0, own4, 0, barStratum},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := newBench(t, noon, func(p *Params) { p.Serves = row.serves })
-			b.handle(Addresses{list})
 			b.add(1)
-			b.poll(10, func(m *ntp.Measurement) { m.Stratum, m.RefID = row.stratum, row.refid }, 1)
+			b.poll(10, func(m *ntp.Measurement) { m.Stratum, m.RefID, m.OurRefID = row.stratum, row.refid, row.ours }, 1)
 			if got := b.sys.sources[0].bar; got != row.bar {
 				t.Fatalf("%v, want %v", got, row.bar)
 			}

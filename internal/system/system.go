@@ -98,7 +98,6 @@ type System struct {
 	disc    *algorithm.Discipline
 	limits  limits
 	sources []*source // by SourceID
-	own     ownAddresses
 
 	phase    phase
 	at       deadlines
@@ -199,8 +198,6 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 		s.foreign(now, fx)
 	case Expected:
 		s.params.Expected, s.params.NoSources = e.Sources, e.Sources == 0
-	case Addresses:
-		s.own = newOwnAddresses(e.List)
 	}
 	return false
 }
