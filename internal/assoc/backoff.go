@@ -16,9 +16,10 @@ type schedule struct {
 
 // The schedules.
 var (
-	// keyExchangeSchedule is that of RFC 8915 §4.2 (row KC15) with a lower ceiling: five days would leave a host
-	// without time for days after the server is back (docs/rules/client.md#back-offs).
-	keyExchangeSchedule = schedule{first: 10 * time.Second, factor: 1.5, ceiling: time.Hour}
+	// keyExchangeSchedule is that of RFC 8915 §4.2 (row KC15) with a lower ceiling, which is an hour with
+	// the jitter: five days would leave a host without time for days after the server is back
+	// (docs/rules/client.md#back-offs).
+	keyExchangeSchedule = schedule{first: 10 * time.Second, factor: 1.5, ceiling: 48 * time.Minute}
 	// lookupSchedule starts fast, because at boot the network is often seconds away, and passes 60 s (C29). It stays
 	// within minutes, so that an outage of the name server is not stretched by hours. While nobody is reached it does not
 	// apply (failUnreachable).

@@ -22,7 +22,7 @@ func TestKC15_Schedule(t *testing.T) {
 				t.Error("next attempt does not match the wait")
 			}
 		}
-		if max := b.fail(now, 1); max > time.Hour*5/4 {
+		if max := b.fail(now, 1); max > time.Hour {
 			t.Errorf("ceiling passed: %v", max)
 		}
 		b.succeed()
