@@ -68,7 +68,7 @@ func (g *Gate) Conn(c net.Conn) *GatedConn {
 // enter waits for a place; false if it was given up because a channel was closed.
 func (g *Gate) enter(t *ticket, gone, closed <-chan struct{}) bool {
 	g.mu.Lock()
-	g.line.join(t)
+	g.line.join(t, time.Since(g.start))
 	g.serve()
 	g.mu.Unlock()
 	select {

@@ -13,16 +13,18 @@ const (
 	// vainShare is the part of the time, one in so many, that may go into handshakes for those in debt, so that a flood
 	// costs us a tenth of what we can do although nobody else is in line. Who shares a prefix with it is served by that.
 	vainShare = 10
+	// patience is a wait after which a peer may as well be gone: a quarter of the daemon's default for an exchange.
+	patience = 250 * time.Millisecond
 	// longestPause bounds a pause after a handshake that took its time because the machine was busy.
 	longestPause = time.Second
 )
 
 // line decides whose ClientHello is worked on next: key agreement and signature, which is what a flood makes us do. It
 // has no clock, lock or goroutine: Gate lends it those. The prefix with the best standing goes first, then the one with
-// the fewest in line, then the newest arrival, and within a prefix the newest too: it has the most time left, while those
-// who wait for long are gone, or will be before their answer comes. Last in first out under overload, those who are
-// served are served in time; first in first out, all would be served late, which is to say that nobody is. Prefixes in
-// debt get a tenth of the time at most.
+// the fewest in line, then who came first, as long as the wait is short; from patience on there are more than can be
+// served, and the newest goes first, as it does within a prefix: it has the most time left, while those who wait for long
+// are gone, or will be before their answer comes. First in first out under overload, all would be served late, which
+// is to say that nobody is. Prefixes in debt get a tenth of the time at most.
 type line struct {
 	places int // how many may compute at one time, at least 1
 	busy   int
@@ -41,14 +43,15 @@ type ticket struct {
 
 	since time.Duration // when the place was taken
 	vain  bool          // it was in debt then
+	came  time.Duration
 	turn  uint64
 	place *list.Element // in line; nil if not
 }
 
 // join takes a position in the line; serve tells whose turn it is.
-func (l *line) join(t *ticket) {
+func (l *line) join(t *ticket, now time.Duration) {
 	l.turn++
-	t.turn = l.turn
+	t.turn, t.came = l.turn, now
 	group := l.groups[t.prefix]
 	if group == nil {
 		group = list.New()
@@ -106,9 +109,18 @@ func (l *line) next(now time.Duration) (best *ticket, worth int32) {
 	// The order of a map plays no part: of two groups one is better, as turn is different.
 	for prefix, group := range l.groups {
 		t, w, n := group.Back().Value.(*ticket), l.known.of(prefix, now).value(), group.Len()
-		if best == nil || w > worth || w == worth && (n < crowd || n == crowd && t.turn > best.turn) {
+		if best == nil || w > worth || w == worth && (n < crowd || n == crowd && t.before(best, now)) {
 			best, worth, crowd = t, w, n
 		}
 	}
 	return best, worth
+}
+
+// before reports whether t goes before o, all else being equal.
+func (t *ticket) before(o *ticket, now time.Duration) bool {
+	tired, oTired := now-t.came > patience, now-o.came > patience
+	if tired != oTired {
+		return oTired
+	}
+	return t.turn < o.turn != tired
 }

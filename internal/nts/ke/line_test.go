@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,7 +38,8 @@ func TestLine_Order(t *testing.T) {
 		known func(l *line, p []netip.Prefix)
 		order string // who is served
 	}{
-		{"newest first within a prefix and across", "aab", nil, "baa"},
+		{"newest first within a prefix", "aab", nil, "baa"},
+		{"first come first across prefixes", "abc", nil, "abc"},
 		{"fewest in line first", "baaa", nil, "baaa"},
 		{"one that was worked for in vain is last", "ba", func(l *line, p []netip.Prefix) {
 			l.known.of(p[0], 0).begin()
@@ -48,7 +50,7 @@ func TestLine_Order(t *testing.T) {
 			l.known.of(p[0], 0).end(true)
 		}, "ab"},
 		{"with handshakes under way after one without", "ba", func(l *line, p []netip.Prefix) { l.known.of(p[0], 0).begin() }, "ba"},
-		{"turns alternate as they are charged", "aaabbb", nil, "bababa"},
+		{"turns alternate as they are charged", "aaabbb", nil, "ababab"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			l := newLine(1)
@@ -57,7 +59,7 @@ func TestLine_Order(t *testing.T) {
 				row.known(l, p[1:])
 			}
 			first := &ticket{prefix: p[0]}
-			l.join(first)
+			l.join(first, 0)
 			if got, _ := l.serve(0); got != first {
 				t.Fatal("a free place was not given")
 			}
@@ -65,7 +67,7 @@ func TestLine_Order(t *testing.T) {
 			for i := range row.queue {
 				x := &ticket{prefix: p[1+row.queue[i]-'a']}
 				names[x] = row.queue[i]
-				l.join(x)
+				l.join(x, 0)
 				if got, _ := l.serve(0); got != nil {
 					t.Fatal("a place too many")
 				}
@@ -90,6 +92,34 @@ func TestLine_Order(t *testing.T) {
 	}
 }
 
+// TestLine_Patience: who came first goes first while the wait is short, and the newest when it is long.
+func TestLine_Patience(t *testing.T) {
+	for _, row := range []struct {
+		came  [3]time.Duration
+		order string
+	}{
+		{[3]time.Duration{900, 950, 999}, "abc"}, {[3]time.Duration{100, 200, 300}, "cba"}, {[3]time.Duration{100, 800, 900}, "bca"},
+	} {
+		l := newLine(1)
+		p := l.prefixes(4)
+		at := &ticket{prefix: p[3]}
+		l.join(at, 0)
+		_, _ = l.serve(0)
+		for i, came := range row.came {
+			l.join(&ticket{prefix: p[i]}, came*time.Millisecond)
+		}
+		var order []byte
+		for range row.came {
+			l.leave(at, time.Second)
+			at, _ = l.serve(time.Second)
+			order = append(order, byte('a'+slices.Index(p, at.prefix)))
+		}
+		if string(order) != row.order {
+			t.Errorf("%v: %s, want %s", row.came, order, row.order)
+		}
+	}
+}
+
 // TestLine_DebtGetsATenth: those in debt get a tenth of the time although nobody else wants it, and whoever is not comes
 // at once.
 func TestLine_DebtGetsATenth(t *testing.T) {
@@ -101,11 +131,11 @@ func TestLine_DebtGetsATenth(t *testing.T) {
 	now, worked := time.Duration(0), time.Duration(0)
 	for now < 30*time.Second {
 		x := &ticket{prefix: p[0]}
-		l.join(x)
+		l.join(x, now)
 		got, wait := l.serve(now)
 		if got == nil {
 			other := &ticket{prefix: p[1]}
-			l.join(other)
+			l.join(other, now)
 			if next, _ := l.serve(now); next != other {
 				t.Fatal("one without debt had to wait for the pause of others")
 			}
@@ -158,7 +188,7 @@ func TestLine_Holds(t *testing.T) {
 			case act < 50:
 				last = &ticket{prefix: prefixes[act%4]}
 				waiting[last] = true
-				l.join(last)
+				l.join(last, now)
 			case act < 80 && len(working) > 0:
 				l.leave(working[0], now)
 				working = working[1:]
@@ -233,7 +263,7 @@ func (f *flood) run(attackers, users int, every, length time.Duration) {
 	join := func(prefix netip.Prefix, honest bool, now time.Duration) *one {
 		o := &one{t: &ticket{prefix: prefix}, honest: honest, since: now}
 		all[o.t] = o
-		f.line.join(o.t)
+		f.line.join(o.t, now)
 		serve(now)
 		return o
 	}
