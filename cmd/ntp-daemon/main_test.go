@@ -49,6 +49,42 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// TestF01_F02_F05_BadConfigurations: what validation refuses does not start either: both end with 78 and the lines that the
+// samples of internal/config have beside them, each with its file and place.
+func TestF01_F02_F05_BadConfigurations(t *testing.T) {
+	for dir, program := range map[string]string{"bad": "ntp-daemon", "bad-pool": "nts-pool-ke"} {
+		samples, err := filepath.Glob("../../internal/config/testdata/" + dir + "/F0[125]*.toml")
+		if err != nil || len(samples) < 2 {
+			t.Fatalf("%v, %v", samples, err)
+		}
+		for _, path := range samples {
+			id, _, _ := strings.Cut(filepath.Base(path), "-")
+			t.Run(id+" "+filepath.Base(path), func(t *testing.T) {
+				want, err := os.ReadFile(strings.TrimSuffix(path, ".toml") + ".want")
+				if err != nil {
+					t.Fatal(err)
+				}
+				config, err := filepath.Abs(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := suite.Start(t, suite.Program(t, program), "-c", config)
+				validate := suite.Start(t, suite.Program(t, "ntp-ctl"), "validate", "-c", config)
+				for _, p := range []*suite.Proc{start, validate} {
+					if code := p.Exit(); code != 78 {
+						t.Errorf("%s: exit %d, want 78", p.Name, code)
+					}
+					for line := range strings.Lines(string(want)) {
+						if _, told, _ := strings.Cut(strings.TrimSpace(line), ".toml:"); strings.HasPrefix(line, filepath.Base(path)) && !strings.Contains(p.Log(), ".toml:"+told) {
+							t.Errorf("%s does not say %q:\n%s", p.Name, told, p.Log())
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
 func TestL03_SIGTERMEndsInOrder(t *testing.T) {
 	p, dir := suite.Daemon(t, island(t))
 	p.WaitSnapshot(dir+"/s", "snapshot", started)

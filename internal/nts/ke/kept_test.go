@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
@@ -361,4 +362,30 @@ func TestPacer(t *testing.T) {
 	if !p.next(t.Context()) || time.Since(began) < 500*time.Millisecond {
 		t.Errorf("not slowed: %v", time.Since(began))
 	}
+}
+
+// TestKS15_KeptConnectionThatIsNotRead: a pool that asks on and on and never takes an answer, until its own window and our
+// buffers are full, loses its connection when the time for a request is over; its place is free then.
+func TestKS15_KeptConnectionThatIsNotRead(t *testing.T) {
+	began := time.Now()
+	s := startServer(t, func(x *testServer, c *ServerConfig) {
+		withToken(x, c)
+		c.Timeout, c.IdleTimeout = 500*time.Millisecond, time.Minute
+	})
+	conn, _ := s.keepOpen()
+	_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	request := bytes.Repeat(wire(t, hexV11), 50)
+	for {
+		if _, err := conn.Write(request); err != nil {
+			if accept.IsTimeout(err) {
+				t.Errorf("nobody ended it: %v", err)
+			}
+			break
+		}
+	}
+	if d := time.Since(began); d > 2*requestTimeout {
+		t.Errorf("ended after %v", d)
+	}
+	s.wait("released", func(c Counters) bool { return c.Kept == 0 && c.Accept.Open == 0 && c.Of(WriteFailed) == 1 })
+	_, _ = s.keepOpen()
 }
