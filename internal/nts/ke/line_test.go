@@ -120,6 +120,24 @@ func TestLine_Patience(t *testing.T) {
 	}
 }
 
+// TestLine_NewestOfAPrefix: of one prefix the newest goes first; the older ones may as well be gone.
+func TestLine_NewestOfAPrefix(t *testing.T) {
+	l := newLine(1)
+	p := l.prefixes(1)[0]
+	at := &ticket{prefix: p}
+	l.join(at, 0)
+	_, _ = l.serve(0)
+	older, newer := &ticket{prefix: p}, &ticket{prefix: p}
+	l.join(older, 0)
+	l.join(newer, 0)
+	for _, want := range []*ticket{newer, older} {
+		l.leave(at, 0)
+		if at, _ = l.serve(0); at != want {
+			t.Fatal("the older one went first")
+		}
+	}
+}
+
 // TestLine_DebtGetsATenth: those in debt get a tenth of the time although nobody else wants it, and whoever is not comes
 // at once.
 func TestLine_DebtGetsATenth(t *testing.T) {
