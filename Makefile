@@ -8,7 +8,10 @@ COMMITDATE := $(shell git log -1 --format=%cd --date=format:%Y-%m-%d 2>/dev/null
 # Our own entry in front of the Go runtime's, where there is one: internal/rlimit names limits that are too low for it.
 ENTRY       = $(if $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E ntp-daemon/internal/rlimit.entry)
 LDFLAGS     = -s -w $(ENTRY) -X ntp-daemon/internal/version.Commit=$(COMMIT) -X ntp-daemon/internal/version.CommitDate=$(COMMITDATE)
-BUILD       = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
+# Programs that the kernel puts where it likes. They need the system's loader for that, but no library; BUILDMODE=exe makes
+# some that need neither, for a bare container.
+BUILDMODE  ?= $(if $(filter linux/amd64 linux/arm64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),pie,exe)
+BUILD       = CGO_ENABLED=0 $(GO) build -buildmode=$(BUILDMODE) -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
 COMMANDS   := ntp-daemon nts-pool-ke ntp-ctl ntp-metrics-exporter
 PROGRAMS    = $(COMMANDS:%=$(BIN)/%)
 SOURCES    := go.mod go.sum $(shell find cmd internal -type f ! -name '*_test.go' ! -path '*/testdata/*')

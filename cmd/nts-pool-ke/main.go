@@ -31,7 +31,7 @@ Exit codes: 0 stopped in order, 64 usage, 70 the pool cannot run,
 const threads = 8
 
 func main() {
-	var o poolke.Options
+	o := poolke.Options{Drop: true}
 	p := program.Program{
 		Name: "nts-pool-ke", Usage: usage,
 		Options: []program.Option{

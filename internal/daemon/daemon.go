@@ -32,6 +32,8 @@ type Daemon struct {
 	log     zerolog.Logger
 	started time.Time
 
+	logPart *program.Part // the log file that could not be opened at the start; nil: it could
+
 	// By the command line: a reload leaves the log level, or the clock's control, alone.
 	levelFixed, observeOnly bool
 	logFile                 *logging.File // opened anew by a reload; nil without log-path

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"time"
 
@@ -41,10 +40,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	if !haveLevel {
 		level = cfg.Observability.LogLevel
 	}
-	log, file, err := openLog(cfg.Observability, level)
-	if err != nil {
-		return err
-	}
+	log, file, logPart := openLog(cfg.Observability, level)
 	if file != nil {
 		defer file.Close()
 	}
@@ -54,19 +50,16 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	d.levelFixed, d.observeOnly, d.logFile = haveLevel, o.NoClockControl, file
-	dropPrivileges(log, d.steers && cfg.Synchronization.Clock == config.ClockSystem)
+	d.levelFixed, d.observeOnly, d.logFile, d.logPart = haveLevel, o.NoClockControl, file, logPart
+	program.DropPrivileges(*target(log, logtarget.System), kept(d.steers && cfg.Synchronization.Clock == config.ClockSystem), reloadedFiles(cfg)...)
 	return d.Run(ctx, hup)
 }
 
 // openLog opens the log. The level is zerolog's global one, so that a reload can change it both ways.
-func openLog(o config.Observability, level zerolog.Level) (zerolog.Logger, *logging.File, error) {
-	log, file, err := program.OpenLog(o, zerolog.TraceLevel, nil)
-	if err != nil {
-		return log, nil, fmt.Errorf("open log-path: %w", err)
-	}
+func openLog(o config.Observability, level zerolog.Level) (zerolog.Logger, *logging.File, *program.Part) {
+	log, file, part := program.OpenLogOrStdout(o, zerolog.TraceLevel, logtarget.Config)
 	zerolog.SetGlobalLevel(level)
-	return log, file, nil
+	return log, file, part
 }
 
 // message wraps an event of our own for the inbox.
@@ -78,13 +71,24 @@ func target(log zerolog.Logger, name string) *zerolog.Logger {
 	return &l
 }
 
-// dropPrivileges gives up what is not needed once sockets, files and clock are open; setsClock: the host's clock is steered.
-func dropPrivileges(log zerolog.Logger, setsClock bool) {
-	keep := []privdrop.Capability{privdrop.NetBindService}
-	if setsClock {
-		keep = append(keep, privdrop.SysTime)
+// kept are the capabilities that a daemon needs after its start: a listener that was down is opened again, and the system's
+// clock is set by who steers it.
+func kept(steers bool) []privdrop.Capability {
+	if steers {
+		return []privdrop.Capability{privdrop.NetBindService, privdrop.SysTime}
 	}
-	if err := privdrop.Keep(keep...); err != nil {
-		target(log, logtarget.System).Debug().Err(err).Msg("privileges kept")
+	return []privdrop.Capability{privdrop.NetBindService}
+}
+
+// reloadedFiles are those that a reload reads again.
+func reloadedFiles(cfg *config.Config) []string {
+	list := []string{cfg.Path}
+	for i := range cfg.KEServers {
+		c := &cfg.KEServers[i]
+		list = append(append(list, c.CertificateChainPath, c.PrivateKeyPath), c.PoolCertificatePaths...)
 	}
+	for i := range cfg.Sources {
+		list = append(list, cfg.Sources[i].Roots.File())
+	}
+	return list
 }

@@ -22,6 +22,9 @@ func (d *Daemon) parts() (list []*program.Part) {
 	if d.observe != nil {
 		list = append(list, d.observe)
 	}
+	if d.logPart != nil {
+		list = append(list, d.logPart)
+	}
 	return list
 }
 

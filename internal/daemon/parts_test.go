@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/privdrop"
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/suite"
 	"ntp-daemon/internal/system"
@@ -269,5 +271,40 @@ func TestListener_TakenEndsTheStart(t *testing.T) {
 	}
 	if _, err := New(cfg, Deps{Log: zerolog.Nop(), Rand: rand.Reader, OpenClock: openClock}); program.ExitCode(err, ExitCode) != program.ExitUnavailable {
 		t.Errorf("exit code %d: %v", program.ExitCode(err, ExitCode), err)
+	}
+}
+
+// TestKept: the right to set the clock is kept by who steers the system's clock, by nobody else.
+func TestKept(t *testing.T) {
+	if slices.Contains(kept(false), privdrop.SysTime) || !slices.Contains(kept(true), privdrop.SysTime) {
+		t.Errorf("%v, %v", kept(false), kept(true))
+	}
+}
+
+// TestLogFile_CannotBeWritten: the daemon runs without its log file and has it as soon as it can be opened.
+func TestLogFile_CannotBeWritten(t *testing.T) {
+	before := zerolog.GlobalLevel()
+	t.Cleanup(func() { zerolog.SetGlobalLevel(before) })
+	path := filepath.Join(t.TempDir(), "missing", "log")
+	log, file, part := openLog(config.Observability{LogPath: path}, zerolog.InfoLevel)
+	if part == nil || part.Down() == nil || !strings.Contains(part.Down().Reason, path) || !strings.Contains(part.Down().Reason, "check log-path") {
+		t.Fatalf("%+v", part)
+	}
+	defer file.Close()
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if shown := (&Daemon{logPart: part}).shownParts(time.Now()); len(shown) != 1 || shown[0].Up || !strings.Contains(shown[0].Name, path) {
+		t.Errorf("%+v", shown)
+	}
+	if err := part.Try(); err != nil {
+		t.Fatal(err)
+	}
+	log.Info().Msg("after")
+	if b, err := os.ReadFile(path); err != nil || !strings.Contains(string(b), "after") || !strings.Contains(string(b), "is up again") {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := os.Stdout.Stat(); err != nil {
+		t.Errorf("the standard output was closed: %v", err)
 	}
 }

@@ -50,7 +50,9 @@ func (r *reloader) reload(ctx context.Context) {
 	d := r.d
 	log := logging.Target(d.log, logtarget.Config)
 	// First and whatever becomes of the rest: whoever renamed the log wants it under its name again.
-	program.Reopen(d.logFile, log)
+	if d.logPart == nil || d.logPart.Down() == nil { // else it is tried again below
+		program.Reopen(d.logFile, log)
+	}
 	next, warnings, err := config.Load(d.cfg.Path)
 	for _, w := range warnings {
 		if w.Check == config.CheckPoolCertificate && err == nil { // a pool that is known stays known

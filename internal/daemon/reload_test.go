@@ -36,9 +36,9 @@ func reloadable(t *testing.T, path, text string) *Daemon {
 	observability := cfg.Observability // the file says nothing of this log
 	observability.LogPath = filepath.Join(filepath.Dir(path), "log")
 	before := zerolog.GlobalLevel()
-	log, file, err := openLog(observability, cfg.Observability.LogLevel)
-	if err != nil {
-		t.Fatal(err)
+	log, file, part := openLog(observability, cfg.Observability.LogLevel)
+	if part != nil {
+		t.Fatal(part.Down())
 	}
 	t.Cleanup(func() { _ = file.Close(); zerolog.SetGlobalLevel(before) })
 	d, err := New(cfg, Deps{Log: log, Rand: rand.Reader, OpenClock: openClock})

@@ -77,6 +77,10 @@ func rotate(ctx context.Context, hup <-chan os.Signal, file *logging.File, log z
 		case <-ctx.Done():
 			return
 		case <-hup:
+			if file == nil {
+				log.Info().Msg("SIGHUP has nothing to do: there is no log file, and the configuration needs a restart")
+				continue
+			}
 			program.Reopen(file, log)
 			log.Info().Msg("SIGHUP opens the log file anew; the configuration needs a restart")
 		}

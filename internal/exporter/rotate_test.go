@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"ntp-daemon/internal/suite"
 )
 
@@ -62,5 +64,19 @@ func TestMain_ReopensItsLog(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// Without a log file SIGHUP has nothing to open, and does not say that it did.
+func TestRotate_WithoutFile(t *testing.T) {
+	var log strings.Builder
+	ctx, cancel := context.WithCancel(t.Context())
+	hup, done := make(chan os.Signal), make(chan struct{})
+	go func() { defer close(done); rotate(ctx, hup, nil, zerolog.New(&log)) }()
+	hup <- syscall.SIGHUP
+	cancel()
+	<-done
+	if !strings.Contains(log.String(), "nothing to do") || strings.Contains(log.String(), "opens the log file anew") {
+		t.Error(log.String())
 	}
 }

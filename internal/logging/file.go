@@ -17,6 +17,7 @@ type File struct {
 	path string
 	mu   sync.Mutex // guards out
 	out  *rawFile
+	lent *os.File // of LaterFile: not ours to close
 }
 
 // OpenFile opens a log file for appending, and makes it if it does not exist.
@@ -26,6 +27,11 @@ func OpenFile(path string) (*File, error) {
 		return nil, err
 	}
 	return &File{path: path, out: &rawFile{f: f}}, nil
+}
+
+// LaterFile is a log file that cannot be opened now: lines go to instead, which is not closed, until Reopen succeeds.
+func LaterFile(path string, instead *os.File) *File {
+	return &File{path: path, out: &rawFile{f: instead}, lent: instead}
 }
 
 func openLog(path string, flags int) (*os.File, error) {
@@ -50,6 +56,9 @@ func (l *File) Reopen() error {
 	old := l.out
 	l.out = &rawFile{f: f}
 	l.mu.Unlock()
+	if old.f == l.lent {
+		return nil
+	}
 	_ = old.f.Close() // its lines are with the kernel since they were written
 	return nil
 }
@@ -58,6 +67,9 @@ func (l *File) Reopen() error {
 func (l *File) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.out.f == l.lent {
+		return nil
+	}
 	return l.out.f.Close()
 }
 

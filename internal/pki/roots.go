@@ -33,6 +33,14 @@ type Roots struct {
 // NewRoots returns the roots of a file, which may be empty, and if wanted those of the system. Nothing is read yet.
 func NewRoots(file string, system bool) *Roots { return &Roots{file: file, system: system} }
 
+// File is the file of the roots; empty: there is none.
+func (r *Roots) File() string {
+	if r == nil {
+		return ""
+	}
+	return r.file
+}
+
 // Equal reports whether two believe the same authorities as of now. What cannot be read is equal to the same places only.
 func (r *Roots) Equal(o *Roots, now time.Time) bool {
 	if r == o || r == nil || o == nil {

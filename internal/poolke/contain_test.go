@@ -2,6 +2,8 @@ package poolke
 
 import (
 	"crypto/tls"
+	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -58,5 +60,28 @@ func TestReloadChangesNames(t *testing.T) {
 	}
 	if r, err := w.keyExchange([]aead.Algorithm{15}); err == nil {
 		t.Errorf("the name %q is not on the list any more", r.Server)
+	}
+}
+
+// TestReload_Panic: a panic in a reload costs that reload; the list in use stays, and the next reload works.
+func TestReload_Panic(t *testing.T) {
+	w := newTestPool(t)
+	w.fake("a.example", healthy, nil)
+	hup, calls := make(chan os.Signal), 0
+	w.startWith(Deps{Reload: hup, Load: func() (Config, error) {
+		if calls++; calls == 1 {
+			panic("injected")
+		}
+		return w.cfg, nil
+	}})
+	hup <- os.Interrupt
+	hup <- os.Interrupt
+	hup <- os.Interrupt // the second one is done
+	if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
+		t.Error(err)
+	}
+	lines := w.log.lines(t)
+	if !slices.Contains(lines, "bug: reload ended by a panic") || !slices.Contains(lines, "configuration reloaded") {
+		t.Errorf("%q", lines)
 	}
 }

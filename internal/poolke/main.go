@@ -18,6 +18,7 @@ import (
 type Options struct {
 	ConfigPath string // required
 	LogLevel   string // empty: the configuration's
+	Drop       bool   // give up all capabilities when the address is open; not in a test, whose own they are
 }
 
 // ExitCode is our part of program.ExitCode: whatever ends a pool that was told rightly what to do is 70, as with the first
@@ -62,7 +63,13 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	p, err := New(conf, Deps{Log: log, Reload: hup, Load: load})
+	listening := func() {
+		if o.Drop { // nothing is opened later that needs one
+			program.DropPrivileges(logging.Target(log, logtarget.PoolKE), nil,
+				o.ConfigPath, cfg.CertificateChainPath, cfg.PrivateKeyPath)
+		}
+	}
+	p, err := New(conf, Deps{Log: log, Reload: hup, Load: load, Listening: listening})
 	if err != nil {
 		return &program.ConfigError{Err: fmt.Errorf("%s: %w", o.ConfigPath, err)}
 	}

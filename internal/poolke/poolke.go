@@ -29,6 +29,9 @@ type Deps struct {
 	Listen func(ctx context.Context, address string) (net.Listener, error)
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to time sources
 
+	// Listening is called once, when the listen address is open and before any user is served; nil: nobody waits for that.
+	Listening func()
+
 	// Reload asks for Load to be called and its result to be used for all users from then on. Both
 	// nil: no reload.
 	Reload <-chan os.Signal
@@ -84,6 +87,9 @@ func (p *Pool) Run(ctx context.Context) error {
 		Exempt: func(a netip.Addr) bool { return p.snap.Load().cfg.trusts(a) },
 	})
 	address := bound(ln, cfg.Listen)
+	if p.deps.Listening != nil {
+		p.deps.Listening()
+	}
 	p.log.Info().Msgf("listening on 'Ok(%s)'", address)
 
 	stop, cancel := context.WithCancel(ctx)

@@ -1,6 +1,8 @@
 package program
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"os"
 
@@ -41,6 +43,25 @@ func OpenLog(o config.Observability, level zerolog.Level, out io.Writer) (zerolo
 		opts.Color = *o.ANSIColors
 	}
 	return logging.New(opts), file, nil
+}
+
+// OpenLogOrStdout is OpenLog for a program that runs without its log file: one that cannot be opened is no error, its
+// lines go to the standard output, and part, else nil, opens it when that is possible.
+func OpenLogOrStdout(o config.Observability, level zerolog.Level, target string) (log zerolog.Logger, file *logging.File, part *Part) {
+	log, file, err := OpenLog(o, level, nil)
+	if err == nil {
+		return log, file, nil
+	}
+	file = logging.LaterFile(o.LogPath, os.Stdout)
+	log = logging.New(logging.Options{Level: level, Format: o.LogFormat, Out: file})
+	part = NewPart("the log file "+o.LogPath, logging.Target(log, target), func() error {
+		if err := file.Reopen(); err != nil {
+			return fmt.Errorf("%w; lines go to the standard output; check log-path and that this user may write it", err)
+		}
+		return nil
+	}, func(ctx context.Context) error { <-ctx.Done(); return nil })
+	_ = part.Try()
+	return log, file, part
 }
 
 // Reopen opens the log file under its name again, for whoever rotates logs by renaming. If that fails, the old one stays

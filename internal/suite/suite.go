@@ -53,6 +53,9 @@ func build(name string) (string, error) {
 	case EarlyLimits:
 		args = append(args, "-ldflags", rlimit.EntryFlag)
 	}
+	if !Race && runtime.GOOS == "linux" && (runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64") {
+		args = append(args, "-buildmode=pie")
+	}
 	cmd := exec.Command("go", append(args, "./cmd/"+name)...)
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), cgo)
