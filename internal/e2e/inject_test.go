@@ -256,12 +256,12 @@ func TestP05_InjectedUpstreamErrors(t *testing.T) {
 		t.Run(row.call+" "+row.errno, func(t *testing.T) {
 			t.Parallel()
 			s := newTestHost(t)
-			// No connection is kept, so every user needs a new one.
+			// No connection is kept, so every user needs a new one. The first sockets are those of the start.
 			s.up(s.start("server", strings.Replace(server("server"), "key-exchange-timeout-ms", "longlived-connections = 0\nkey-exchange-timeout-ms", 1)))
-			pool, trace := s.injected("pool", poolFront, inject(row.call, row.errno, 2, 4)...)
+			pool, trace := s.injected("pool", poolFront, inject(row.call, row.errno, 4, 4)...)
 			pool.WaitLog("listening on")
 			good, bad := 0, 0
-			for range 12 {
+			for range 16 {
 				switch _, err := s.exchange(4460, nil); {
 				case err == nil:
 					good++
