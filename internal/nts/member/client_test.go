@@ -750,3 +750,31 @@ func TestClient_KeepsAtMostAFew(t *testing.T) {
 		t.Error("Close is forgotten")
 	}
 }
+
+// TestClient_RootsOfToday: each connection is judged by the roots of that moment, a failure is told to who keeps them, and
+// without roots nobody is asked.
+func TestClient_RootsOfToday(t *testing.T) {
+	f := startServer(t, speaks(v5, eraCList, errorCode(0)), nil)
+	roots, rootsErr, told := x509.NewCertPool(), error(nil), error(nil)
+	m := f.member(t, func(c *Config) {
+		c.Roots = func() (*x509.CertPool, error) { return roots, rootsErr }
+		c.Untrusted = func(err error) { told = err }
+	})
+	if _, err := m.Supports(t.Context(), nil); err == nil || !errors.As(told, new(x509.UnknownAuthorityError)) {
+		t.Errorf("%v, told %v", err, told)
+	}
+	roots = f.ca.Pool()
+	if _, err := m.Supports(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	m = f.member(t, func(c *Config) {
+		c.Roots = func() (*x509.CertPool, error) { return nil, errors.New("ca.pem: no such file") }
+	})
+	_, before := f.seen()
+	if _, err := m.Supports(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "trusted roots for ts.example") {
+		t.Error(err)
+	}
+	if _, after := f.seen(); after != before {
+		t.Error("a time source was asked without roots")
+	}
+}
