@@ -1,12 +1,20 @@
 package poolke
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
+	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
@@ -83,5 +91,26 @@ func TestReload_Panic(t *testing.T) {
 	lines := w.log.lines(t)
 	if !slices.Contains(lines, "bug: reload ended by a panic") || !slices.Contains(lines, "configuration reloaded") {
 		t.Errorf("%q", lines)
+	}
+}
+
+// TestL09_PanicInTheReloadLoop: a panic in a goroutine that is nobody's request ends the pool in order, with an error.
+func TestL09_PanicInTheReloadLoop(t *testing.T) {
+	w := newTestPool(t)
+	w.fake("a.example", healthy, nil)
+	var calls atomic.Int64
+	p, err := New(w.cfg, Deps{Log: zerolog.Nop(), Listen: func(ctx context.Context, _ string) (net.Listener, error) {
+		return accept.Listen(ctx, "127.0.0.1:0")
+	}, Now: func() time.Time {
+		if calls.Add(1) == 1 {
+			panic("injected") // the reload loop asks first, for the certificate
+		}
+		return time.Now()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(t.Context()); !errors.Is(err, errBug) || !strings.Contains(err.Error(), "injected") {
+		t.Errorf("%v", err)
 	}
 }

@@ -3,6 +3,7 @@ package poolke
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -92,21 +93,38 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 	p.log.Info().Msgf("listening on 'Ok(%s)'", address)
 
-	stop, cancel := context.WithCancel(ctx)
+	stop, cancel := context.WithCancelCause(ctx)
 	var tasks sync.WaitGroup
-	tasks.Go(func() { p.reloadLoop(stop) })
+	tasks.Go(func() { p.guard(cancel, func() { p.reloadLoop(stop) }) })
 	if socket := (&observer{p: p, loop: loop, address: address, started: time.Now()}).socket(); socket != nil {
 		_ = socket.Try()
-		tasks.Go(func() { _ = socket.Run(stop) })
+		tasks.Go(func() { p.guard(cancel, func() { _ = socket.Run(stop) }) })
 	}
-	err = loop.Serve(ctx, ln)
-	cancel()
+	err = loop.Serve(stop, ln)
+	cancel(nil)
 	tasks.Wait()
 	p.snap.Load().close()
 	if err != nil {
 		return fmt.Errorf("serve users: %w", err)
 	}
+	if cause := context.Cause(stop); errors.Is(cause, errBug) {
+		return cause
+	}
 	return nil
+}
+
+// errBug is the end of a pool over a mistake of ours outside of any user's exchange.
+var errBug = errors.New("bug: panic")
+
+// guard runs one of the pool's own goroutines: a panic in it ends the pool in order (row L09).
+func (p *Pool) guard(end context.CancelCauseFunc, run func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.log.Error().Str("panic", fmt.Sprint(v)).Bytes("stack", debug.Stack()).Msg("bug: stopping after a panic")
+			end(fmt.Errorf("%w: %v", errBug, v))
+		}
+	}()
+	run()
 }
 
 // bound is the address as configured, with the port that the system chose if it was 0.
