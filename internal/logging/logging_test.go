@@ -346,6 +346,8 @@ func TestLimiter(t *testing.T) {
 	if len(l.kinds) != maxLimited {
 		t.Errorf("%d kinds kept", len(l.kinds))
 	}
+	want("one of the latest", fmt.Sprint(10*maxLimited-maxLimited/2), 1, false)
+	want("one long ago", "7", 0, true)
 }
 
 func TestLimiterEvent(t *testing.T) {

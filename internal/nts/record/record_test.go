@@ -59,7 +59,10 @@ func TestFramer(t *testing.T) {
 			var n int
 			var fault Fault
 			for i := 0; i <= len(b); i++ {
-				if n, fault = slow.Scan(b[:i]); fault != Truncated {
+				if n, fault = slow.Scan(b[:i]); n > i {
+					t.Errorf("a message of %d bytes in %d", n, i)
+				}
+				if fault != Truncated {
 					break
 				}
 			}
