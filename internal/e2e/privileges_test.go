@@ -6,17 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"ntp-daemon/internal/suite"
 )
 
 // TestPrivilegesAreGivenUp: a daemon that was started as root and does not steer this host's clock has one capability left, on
 // every thread and for good: that for the ports below 1024, which addresses that come later need.
 func TestPrivilegesAreGivenUp(t *testing.T) {
 	t.Parallel()
-	if suite.Race {
-		t.Skip("skipped: with the race detector the programs have cgo, and cannot give up what all threads have")
-	}
 	s := newTestHost(t)
 	s.up(s.start("world", strings.Replace(plainServer("world", ""), ":123", ":1123", 1)))
 	for name, conf := range map[string]string{
