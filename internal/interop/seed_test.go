@@ -35,3 +35,87 @@ func TestSeedScenario_Island(t *testing.T) {
 	client := host.Start(suite.Program(t, "ntp-daemon"), "-c", "configs/unsafe.nts.client.toml", "--no-clock-control")
 	client.WaitLog(`localhost:4460\) cannot be followed: the server is not synchronised`)
 }
+
+// seedFiles are the seed's own: its two daemons name one observation socket.
+var seedFiles = suite.SeedFiles{
+	Server: "internal/interop/testdata/seed/server.toml",
+	Pool:   "internal/interop/testdata/seed/pool.toml",
+	Client: "internal/interop/testdata/seed/client.toml",
+}
+
+const seedSocket = "/var/run/ntpd-rs/observe" // of both
+
+// seedHost is a host with a folder of its own as /var.
+type seedHost struct {
+	*suite.Namespace
+	dir string
+}
+
+func newSeedHost(t *testing.T) seedHost { return seedHost{suite.Internet(t), shortDir(t)} }
+
+// Start runs a program that sees the host's /var; the mount is private to it.
+func (h seedHost) Start(name string, args ...string) *suite.Proc {
+	const script = `mount --bind "$0" /var && exec "$@"`
+	p := h.Namespace.Start("sh", append([]string{"-c", script, h.dir, name}, args...)...)
+	p.Name = filepath.Base(name)
+	return p
+}
+
+// status is what `ntp-ctl status` says of the socket that both daemons name, and its exit code.
+func (h seedHost) status(t *testing.T) (text string, code int) {
+	t.Helper()
+	ctl := h.Start(suite.Program(t, "ntp-ctl"), "status", "-s", seedSocket)
+	code = ctl.Exit()
+	return ctl.Log(), code
+}
+
+// Whoever comes first has the socket, and keeps it undisturbed; the other says so, does everything else, and takes the
+// socket over when its owner has gone. The folder is made if only that is missing.
+func TestSeedFiles_OneObservationSocket(t *testing.T) {
+	for name, folder := range map[string]string{"with the folder": "run/ntpd-rs", "without the folder": "run"} {
+		t.Run(name, func(t *testing.T) {
+			host := newSeedHost(t)
+			if err := os.MkdirAll(filepath.Join(host.dir, folder), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			server, client := suite.RunSeed(t, host.Start, seedFiles, "--no-clock-control")
+			suite.InOrder(t, "client", client.Log(), `another process serves this socket.*observation socket.*is down, everything else runs`)
+			client.WaitLog(`"message":"synchronised: 1 of 1 sources agree"`)
+			if log := server.Log(); strings.Contains(log, "is down") {
+				t.Errorf("the owner of the socket was disturbed:\n%s", log)
+			}
+			for range 2 { // the first answer could have been the owner's last
+				text, code := host.status(t)
+				if code != 0 || !strings.Contains(text, "pool.ntp.org") || !strings.Contains(text, "0.0.0.0:123") {
+					t.Errorf("not the server's status, exit code %d:\n%s", code, text)
+				}
+			}
+
+			server.Stop()
+			client.WaitLog(`observation socket.* is up again`)
+			if text, code := host.status(t); code != 0 || !strings.Contains(text, "localhost:4460") {
+				t.Errorf("not the client's status, exit code %d:\n%s", code, text)
+			}
+		})
+	}
+}
+
+// A socket that nobody can have, because a file is in the place of its folder, costs both daemons the socket alone.
+func TestSeedFiles_NoFolderForTheSocket(t *testing.T) {
+	host := newSeedHost(t)
+	if err := os.Mkdir(filepath.Join(host.dir, "run"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	suite.WriteFile(t, filepath.Join(host.dir, "run/ntpd-rs"), "")
+	server, client := suite.RunSeed(t, host.Start, seedFiles, "--no-clock-control")
+	client.WaitLog(`"message":"synchronised: 1 of 1 sources agree"`)
+	for _, p := range []*suite.Proc{server, client} {
+		suite.InOrder(t, p.Name, p.Log(), `not a directory.*observation socket.*is down, everything else runs`)
+		if !p.Running() {
+			t.Errorf("%s has ended", p.Name)
+		}
+	}
+	if text, code := host.status(t); code == 0 || !strings.Contains(text, seedSocket) {
+		t.Errorf("status where there is no socket: exit code %d\n%s", code, text)
+	}
+}

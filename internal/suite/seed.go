@@ -43,21 +43,34 @@ func InOrder(t *testing.T, name, log string, exprs ...string) {
 	}
 }
 
-// SeedScenario makes the three calls of the mission with the three seed files, on one host with its own network, and
+// SeedFiles are the configuration files of the mission's three calls, as paths from the top of the repository.
+type SeedFiles struct{ Server, Pool, Client string }
+
+// SeedScenario makes the three calls of the mission with the files of configs, on one host with its own network, and
 // checks the seed's log lines in their order. args are added to both daemons' command lines.
 func SeedScenario(t *testing.T, args ...string) {
 	t.Helper()
-	host := Internet(t)
+	RunSeed(t, Internet(t).Start, SeedFiles{
+		Server: "configs/unsafe.nts.server.toml",
+		Pool:   "configs/unsafe.pool.toml",
+		Client: "configs/unsafe.nts.client.toml",
+	}, args...)
+}
+
+// RunSeed is SeedScenario with other files. start runs a program on the host, whose name server knows pool.ntp.org. The
+// two daemons go on until the test ends.
+func RunSeed(t *testing.T, start func(name string, args ...string) *Proc, files SeedFiles, args ...string) (server, client *Proc) {
+	t.Helper()
 	daemon := func(conf string) *Proc {
-		p := host.Start(Program(t, "ntp-daemon"), append([]string{"-c", conf}, args...)...)
+		p := start(Program(t, "ntp-daemon"), append([]string{"-c", conf}, args...)...)
 		p.Name = conf
 		return p
 	}
-	server := daemon("configs/unsafe.nts.server.toml")
+	server = daemon(files.Server)
 	server.WaitLog(`Offset: `)
-	pool := host.Start(Program(t, "nts-pool-ke"), "-c", "configs/unsafe.pool.toml")
+	pool := start(Program(t, "nts-pool-ke"), "-c", files.Pool)
 	pool.WaitLog(`listening on`)
-	client := daemon("configs/unsafe.nts.client.toml")
+	client = daemon(files.Client)
 	client.WaitLog(`Offset: `)
 
 	// Not a terminal and not the journal, so the lines are JSON; the words and their order are the seed's.
@@ -73,4 +86,5 @@ func SeedScenario(t *testing.T, args ...string) {
 	InOrder(t, "client", client.Log(),
 		`"source_id":"SourceId\(1\)","addr":"127\.0\.0\.1:123","spawner":"SpawnerId\(1\)".*"new source"`,
 		`Offset: -?[0-9.e-]+\+-[0-9.e-]+ms, frequency: `)
+	return server, client
 }
