@@ -63,7 +63,7 @@ func TestDaemonPage_Checks(t *testing.T) {
 	if !begins || !ends {
 		t.Fatalf("%s has no place for the checks", path)
 	}
-	want := checksPage()
+	want := wrapped(checksPage())
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(path, []byte(before+checksBegin+want+checksEnd+after), 0o644); err != nil {
 			t.Fatal(err)

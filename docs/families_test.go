@@ -73,7 +73,7 @@ func TestMetricsPage_Families(t *testing.T) {
 	if !begins || !ends {
 		t.Fatalf("%s has no place for the families", path)
 	}
-	want := familiesPage(string(metrics.Append(metrics.Append(nil, full()), fullPool())))
+	want := wrapped(familiesPage(string(metrics.Append(metrics.Append(nil, full()), fullPool()))))
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(path, []byte(before+familiesBegin+want+familiesEnd+after), 0o644); err != nil {
 			t.Fatal(err)
