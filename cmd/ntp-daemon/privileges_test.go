@@ -35,7 +35,8 @@ func TestPrivileges(t *testing.T) {
 		t.Skip("skipped: needs root, and programs without cgo")
 	}
 	foreign := t.TempDir() // a folder that its owner alone may enter, as ACME clients have
-	for _, name := range []string{"end.fullchain.pem", "end.key"} {
+	suite.WriteFile(t, filepath.Join(foreign, "tokens"), "a token of the operator\n")
+	for _, name := range []string{"end.fullchain.pem", "end.key", "testca.pem"} {
 		b, err := os.ReadFile(filepath.Join(suite.Root(), "test-keys", name))
 		if err != nil {
 			t.Fatal(err)
@@ -69,10 +70,14 @@ func TestPrivileges(t *testing.T) {
 
 	conf := filepath.Join(t.TempDir(), "pool.toml")
 	suite.WriteFile(t, conf, fmt.Sprintf("[nts-pool-ke-server]\nlisten = \"127.0.0.1:%d\"\ncertificate-authority-path = %q\n"+
-		"certificate-chain-path = %q\nprivate-key-path = %q\nkey-exchange-servers = [{ domain = \"localhost\", port = 8081 }]\n", suite.FreePort(t),
-		filepath.Join(suite.Root(), "test-keys/testca.pem"), filepath.Join(foreign, "end.fullchain.pem"), filepath.Join(foreign, "end.key")))
+		"certificate-chain-path = %q\nprivate-key-path = %q\nkey-exchange-servers = [{ domain = \"localhost\", port = 8081, token-file = %q }]\n[observability]\nlog-path = %q\n", suite.FreePort(t),
+		filepath.Join(foreign, "testca.pem"), filepath.Join(foreign, "end.fullchain.pem"), filepath.Join(foreign, "end.key"),
+		filepath.Join(foreign, "tokens"), filepath.Join(foreign, "log")))
 	p = suite.Start(t, suite.Program(t, "nts-pool-ke"), "-c", conf)
-	p.Until("what a reload cannot read", func() bool { return strings.Count(p.Log(), unreadable) == 2 })
+	p.Until("what a reload cannot read, and the log that it cannot make", func() bool {
+		log, _ := os.ReadFile(filepath.Join(foreign, "log"))
+		return strings.Count(string(log), unreadable) == 5 && strings.Contains(string(log), "make it anew")
+	})
 	if got := capabilities(t, p); got != "CapPrm 0, CapEff 0, CapBnd 0, CapAmb 0, NoNewPrivs 1" {
 		t.Errorf("pool: %s", got)
 	}

@@ -29,6 +29,7 @@ type Pool struct {
 	ProxyPeers []netip.Prefix
 
 	Servers       []pool.Backend // in the order of the file; may be empty
+	TokenFiles    []string       // that their tokens were read from
 	Observability Observability
 
 	examinations []examination

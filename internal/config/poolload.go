@@ -110,7 +110,7 @@ func (l *loader) poolServer(t *table, p *Pool) {
 	t.integer("connections-per-client", span{min: 0, max: connections.max}, &p.PerClient)
 	l.proxyProtocol(t, p)
 	for _, s := range t.each("key-exchange-servers") {
-		p.Servers = append(p.Servers, l.poolUpstream(s))
+		p.Servers = append(p.Servers, l.poolUpstream(s, p))
 	}
 	if n := t.node.children["key-exchange-servers"]; n == nil || len(n.items) == 0 {
 		l.warn(t.node.key, t.name("key-exchange-servers"), "there are no time sources, every client is refused",
@@ -150,7 +150,7 @@ func (l *loader) proxyProtocol(t *table, p *Pool) {
 }
 
 // poolUpstream reads one entry of key-exchange-servers.
-func (l *loader) poolUpstream(t *table) pool.Backend {
+func (l *loader) poolUpstream(t *table, p *Pool) pool.Backend {
 	var s pool.Backend
 	if t.text("domain", "ntp.example.org", &s.Domain) {
 		if what, remedy := checkUpstream(s.Domain); what != "" {
@@ -168,6 +168,7 @@ func (l *loader) poolUpstream(t *table) pool.Backend {
 	var path string
 	if t.file("token-file", "/etc/ntp-daemon/token", &path) {
 		s.Tokens = append(s.Tokens, l.tokenFile(t, "token-file", path)...)
+		p.TokenFiles = append(p.TokenFiles, path)
 	}
 	t.upstreamNames(&s)
 	t.upstreamAddresses(&s)

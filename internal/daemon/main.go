@@ -51,7 +51,8 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 		return err
 	}
 	d.levelFixed, d.observeOnly, d.logFile, d.logPart = haveLevel, o.NoClockControl, file, logPart
-	program.DropPrivileges(*target(log, logtarget.System), kept(d.steers && cfg.Synchronization.Clock == config.ClockSystem), reloadedFiles(cfg)...)
+	program.DropPrivileges(*target(log, logtarget.System), kept(d.steers && cfg.Synchronization.Clock == config.ClockSystem),
+		cfg.Observability.LogPath, reloadedFiles(cfg)...)
 	return d.Run(ctx, hup)
 }
 

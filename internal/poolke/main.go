@@ -65,8 +65,8 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	}
 	listening := func() {
 		if o.Drop { // nothing is opened later that needs one
-			program.DropPrivileges(logging.Target(log, logtarget.PoolKE), nil,
-				o.ConfigPath, cfg.CertificateChainPath, cfg.PrivateKeyPath)
+			program.DropPrivileges(logging.Target(log, logtarget.PoolKE), nil, cfg.Observability.LogPath,
+				append([]string{o.ConfigPath, cfg.CertificateChainPath, cfg.PrivateKeyPath, cfg.Roots.File()}, cfg.TokenFiles...)...)
 		}
 	}
 	p, err := New(conf, Deps{Log: log, Reload: hup, Load: load, Listening: listening})
