@@ -58,6 +58,10 @@ func TestUnits(t *testing.T) {
 		if watched := filepath.Base(file) == "ntp-daemon.service"; strings.Contains(string(b), "\nWatchdogSec=") != watched {
 			t.Errorf("%s: ntp-daemon sends watchdog messages, the other programs do not", file)
 		}
+		// A reload of a file that would be refused fails before the signal is sent.
+		if check, hup := strings.Index(string(b), "ntp-ctl validate"+m[2]+"; test $$? -le 1"), strings.Index(string(b), "kill -HUP"); hup >= 0 && (check < 0 || check > hup) != (m[1] == "ntp-metrics-exporter") {
+			t.Errorf("%s: a reload is not checked first, or with another file than the program has", file)
+		}
 	}
 }
 
