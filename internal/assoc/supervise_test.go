@@ -341,6 +341,10 @@ func TestC31_NetworkOutage(t *testing.T) {
 		if n := len(r.net.requests("192.0.2.1:123")) - sent; n > 40 {
 			t.Errorf("%d attempts in 10 min", n)
 		}
+		told := of[system.Status](r.recorder)
+		if last := told[len(told)-1]; last.Reachable || last.Fault != "not sent: network is unreachable" {
+			t.Errorf("told at the end of the outage: %+v", last)
+		}
 		r.net.setFail(nil)
 		measured := len(of[system.Measured](r.recorder))
 		pass(150 * time.Second)

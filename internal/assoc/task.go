@@ -2,7 +2,9 @@ package assoc
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -42,7 +44,7 @@ type task struct {
 	report      report        // for the supervisor
 	reported    report        // as last told
 	posted      system.Status // as last posted
-	fault       string        // what was wrong with the latest reply that answered a request of ours; empty if nothing
+	fault       string        // why the latest request could not be sent, or what was wrong with its reply; empty if nothing
 	sendFailing bool          // a send failure was logged and none has succeeded since
 	kissed      map[source.Verdict]time.Time
 }
@@ -211,8 +213,13 @@ func (t *task) post(ctx context.Context, m Message) {
 	}
 }
 
-// sendFailed logs the first of a row of failures loudly and the others quietly (C31).
+// sendFailed logs the first of a row of failures loudly and the others quietly (C31), and makes it the source's fault, in
+// words that do not change with the port of the attempt.
 func (t *task) sendFailed(err error) {
+	t.fault = "not sent: " + err.Error()
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		t.fault = "not sent: " + errno.Error()
+	}
 	level := zerolog.WarnLevel
 	if t.sendFailing {
 		level = zerolog.DebugLevel

@@ -65,7 +65,7 @@ func TestPart_DownAndUp(t *testing.T) {
 		w.Again()
 		synctest.Wait()
 		if w.Down() != nil || w.serving != 1 || !strings.Contains(w.log.String(), "is up again") {
-			t.Errorf("%+v, %d: %s", w.Down(), w.serving, w.log.String())
+			t.Fatalf("%+v, %d: %s", w.Down(), w.serving, w.log.String())
 		}
 		w.lost <- errors.New("lost")
 		synctest.Wait()

@@ -41,7 +41,7 @@ type Status struct {
 	ID        ntp.SourceID
 	Poll      ntp.PollExp // interval in force
 	Reachable bool        // one of the last eight polls had a good reply
-	// Fault says why the latest poll gave no measurement: no reply, or what was wrong with it. Empty if it gave one.
+	// Fault says why the latest poll gave no measurement: not sent, no reply, or what was wrong with it. Empty if it gave one.
 	Fault    string
 	Unusable bool // the association has stopped or waits for new keys. What it measured counts until it is stale
 }
