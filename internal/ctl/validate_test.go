@@ -1,10 +1,15 @@
 package ctl
 
 import (
+	"crypto"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"ntp-daemon/internal/testca"
 )
 
 // root is the folder of the module, where configurations name their files from.
@@ -135,4 +140,23 @@ func TestValidate_Offline(t *testing.T) {
 	}
 	c.expect(t, c.run("validate", "--offline", "-c", file("bad.toml", "[[server]]\nlisten = \"nowhere\"\n")), 78, "", "bad.toml")
 	c.expect(t, c.run("validate", "--offline", "-c", filepath.Join(dir, "absent.toml")), 78, "", "absent.toml")
+}
+
+// What keeps a part of the daemon down is found beforehand: an expired certificate, which clients refuse, is 78, a socket that
+// waits for its folder a warning, and each line says what runs all the same.
+func TestValidate_Machine(t *testing.T) {
+	c, dir, ca := newConsole(t), t.TempDir(), testca.New(t)
+	leaf := ca.Leaf("localhost")
+	chain, key := testca.Files(t, ca.Custom(leaf.PrivateKey.(crypto.Signer), func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour)
+	}, "localhost"))
+	ke := "[[server]]\nlisten = \"127.0.0.1:123\"\n[[nts-ke-server]]\nlisten = \"127.0.0.1:4460\"\ncertificate-chain-path = \"" +
+		writeFile(t, dir, "chain.pem", string(chain)) + "\"\nprivate-key-path = \"" + writeFile(t, dir, "key.pem", string(key)) + "\"\n"
+	c.expect(t, c.run("validate", "-c", writeFile(t, dir, "expired.toml", ke)), 78, "", "certificate expired on ")
+	if said := c.err.String(); !strings.Contains(said, "(runs: the others; that key exchange server is down)") {
+		t.Errorf("%q", said)
+	}
+	socket := "[observability]\nobservation-path = \"" + dir + "/no/such/observe\"\n"
+	c.expect(t, c.run("validate", "-c", writeFile(t, dir, "socket.toml", socket)), 1, "", "the folder "+dir+"/no/such is absent")
+	c.expect(t, c.run("validate", "--offline", "-c", writeFile(t, dir, "socket.toml", socket)), 0, "", "as far as its text goes")
 }
