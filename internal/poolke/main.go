@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
+	"strings"
 	"time"
 
 	"ntp-daemon/internal/config"
@@ -24,6 +26,20 @@ type Options struct {
 // ExitCode is our part of program.ExitCode: whatever ends a pool that was told rightly what to do is 70, as with the first
 // program of this name (docs/rules/compatibility.md).
 func ExitCode(error) int { return program.ExitSoftware }
+
+// needRestart names what differs from the start and is not taken over by a reload.
+func needRestart(was, next *config.Pool) (list []string) {
+	if was.Listen != next.Listen {
+		list = append(list, "listen")
+	}
+	if was.PerClient != next.PerClient {
+		list = append(list, "connections-per-client")
+	}
+	if !reflect.DeepEqual(was.Observability, next.Observability) {
+		list = append(list, "[observability]")
+	}
+	return list
+}
 
 // Main loads the configuration, sets up the log and serves until ctx ends; hup asks for a reload. out
 // is where the log goes unless the configuration names a file; nil is the standard output.
@@ -53,11 +69,19 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	program.Greet(logging.Target(log, logtarget.PoolKE), haveLevel && cfg.Observability.LogLevelSet, warnings)
 	load := func() (Config, error) {
 		program.Reopen(file, logging.Target(log, logtarget.PoolKE)) // whatever becomes of the rest
-		again, _, err := config.LoadPool(o.ConfigPath)
+		again, warnings, err := config.LoadPool(o.ConfigPath)
 		if err != nil {
 			return Config{}, err
 		}
-		return FromConfig(again, time.Now())
+		next, err := FromConfig(again, time.Now())
+		if err == nil {
+			program.Greet(logging.Target(log, logtarget.PoolKE), false, warnings)
+			if list := needRestart(cfg, again); len(list) > 0 {
+				logTo := logging.Target(log, logtarget.PoolKE)
+				logTo.Warn().Msg("changed, but not in use before a restart: " + strings.Join(list, "; "))
+			}
+		}
+		return next, err
 	}
 	conf, err := FromConfig(cfg, time.Now())
 	if err != nil {

@@ -101,17 +101,37 @@ func TestMain_ExitCodes(t *testing.T) {
 	}
 }
 
-// The seed's configuration runs, reloads and ends with exit code 0.
+// The seed's configuration runs, reloads, says what that changed and what needs a restart, and ends with exit code 0.
 func TestMain_Runs(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out syncBuffer
 	hup := make(chan os.Signal)
 	done := make(chan error)
-	go func() { done <- Main(ctx, Options{ConfigPath: files(t, nil), LogLevel: "debug"}, hup, &out) }()
-	eventually(t, func() bool { return strings.Contains(out.String(), "listening on 'Ok(127.0.0.1:") })
+	conf := files(t, nil)
+	go func() { done <- Main(ctx, Options{ConfigPath: conf, LogLevel: "debug"}, hup, &out) }()
+	said := func(words ...string) {
+		t.Helper()
+		for _, w := range words {
+			eventually(t, func() bool { return strings.Contains(out.String(), w) })
+		}
+	}
+	said("listening on 'Ok(127.0.0.1:")
 	hup <- os.Interrupt
-	eventually(t, func() bool { return strings.Contains(out.String(), "configuration reloaded") })
+	said("configuration reloaded", `"changed":"nothing"`)
+	if strings.Contains(out.String(), "before a restart") {
+		t.Error(out.String())
+	}
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := "[observability]\nlog-format = \"json\"\n" + strings.Replace(string(text), "port = 8081", "port = 8091", 1)
+	if err := os.WriteFile(conf, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hup <- os.Interrupt
+	said("before a restart: [observability]", `"changed":"new localhost:8091; without localhost:8081"`)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,11 +151,13 @@ func (p *Pool) reloadLoop(ctx context.Context) {
 			continue
 		case <-p.deps.Reload:
 		}
+		old := p.snap.Load()
 		if err := p.reload(); err != nil {
 			p.log.Error().Str("error", err.Error()).Msg("reload refused, the old configuration stays in use")
 			continue
 		}
-		p.log.Info().Int("servers", p.snap.Load().directory.Len()).Msg("configuration reloaded")
+		next := p.snap.Load()
+		p.log.Info().Int("servers", next.directory.Len()).Str("changed", strings.Join(next.changes(old), "; ")).Msg("configuration reloaded")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -48,6 +49,35 @@ func (p *Pool) snapshot(c Config, old *snapshot) (*snapshot, error) {
 func (s *snapshot) sameSettings(c *Config, now time.Time) bool {
 	return s.cfg.Roots.Equal(c.Roots, now) && s.cfg.Certificate.Leaf.Equal(c.Certificate.Leaf) &&
 		s.cfg.ConnectTimeout == c.ConnectTimeout && s.cfg.AnswerTimeout == c.AnswerTimeout && s.cfg.SupportTTL == c.SupportTTL
+}
+
+// changes names, for the log of a reload, what is in use now and was not in old.
+func (s *snapshot) changes(old *snapshot) (list []string) {
+	note := func(what string, changed bool) {
+		if changed {
+			list = append(list, what)
+		}
+	}
+	note("certificate", !s.cfg.Certificate.Leaf.Equal(old.cfg.Certificate.Leaf))
+	note("trusted roots", !s.cfg.Roots.Equal(old.cfg.Roots, time.Now()))
+	note("trusted load balancers", !slices.Equal(s.cfg.ProxyPeers, old.cfg.ProxyPeers))
+	note("key-exchange-timeout-ms", s.cfg.Timeout != old.cfg.Timeout)
+	// lacking are the time sources of a that b has not, as they are written.
+	lacking := func(what string, a, b *pool.Directory) {
+		for i := range a.Len() {
+			found := false
+			for j := range b.Len() {
+				found = found || same(a.At(i), b.At(j))
+			}
+			note(what+a.At(i).String(), !found)
+		}
+	}
+	lacking("new ", s.directory, old.directory)
+	lacking("without ", old.directory, s.directory)
+	if list == nil {
+		list = []string{"nothing"}
+	}
+	return list
 }
 
 // upstream takes a known one over, once, or makes a new one.
