@@ -167,6 +167,8 @@ func TestTokens_Seen(t *testing.T) {
 		{"writable file", `token-file = "` + tokens + `"`, "0123456789abcdef\n", 0o602, tokens + " is writable by everybody"},
 		{"readable configuration", `tokens = ["0123456789abcdef", "0123456789abcdef0"]`, "", 0o644, "note: PATH:5:62: nts-pool-ke-server.key-exchange-servers.tokens: everybody can read this file and its tokens; chmod o-r PATH"},
 		{"a key", `token-file = "` + tokens + `"`, "-----BEGIN PRIVATE KEY-----\n0123456789abcdef\n", 0o600, tokens + ": line 1 begins a PEM block, which is no token"},
+		{"longer than pools send", `tokens = ["` + strings.Repeat("x", 257) + `"]`, "", 0o600, "tokens: holds a token of more than 256 bytes"},
+		{"a file of such", `token-file = "` + tokens + `"`, strings.Repeat("x", 257), 0o600, tokens + ": line 1 holds a token of more than 256 bytes"},
 		{"only comments", `token-file = "` + tokens + `"`, "# none\n", 0o600, tokens + " holds no token"},
 	} {
 		entry(tt.more)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"ntp-daemon/internal/pki"
+	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
 )
 
@@ -186,8 +187,11 @@ func (l *loader) tokenFile(t *table, key, path string) []secret.Bytes {
 
 // tokenFault is checkToken, and what shows that another kind of file was named.
 func tokenFault(line string) string {
-	if strings.HasPrefix(line, "-----BEGIN ") {
+	switch {
+	case strings.HasPrefix(line, "-----BEGIN "):
 		return "begins a PEM block, which is no token"
+	case len(line) > pool.MaxTokenBytes:
+		return fmt.Sprintf("holds a token of more than %d bytes", pool.MaxTokenBytes)
 	}
 	return checkToken(line)
 }

@@ -9,6 +9,7 @@ import (
 
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/secret"
 )
 
 // poolTable is the one table of the pool's file besides [observability] (docs/rules/configuration.md#pool-file).
@@ -165,6 +166,9 @@ func (l *loader) poolUpstream(t *table, p *Pool) pool.Backend {
 	}
 	s.Port = uint16(port)
 	s.Tokens = t.tokens("tokens")
+	if slices.ContainsFunc(s.Tokens, func(b secret.Bytes) bool { return len(b) > pool.MaxTokenBytes }) {
+		t.fail("tokens", t.node.children["tokens"], fmt.Sprintf("holds a token of more than %d bytes", pool.MaxTokenBytes), "use a shorter one")
+	}
 	var path string
 	if t.file("token-file", "/etc/ntp-daemon/token", &path) {
 		s.Tokens = append(s.Tokens, l.tokenFile(t, "token-file", path)...)

@@ -19,8 +19,8 @@ const maxBackends = 65536
 // maxNamesPerBackend bounds the Server names an operator lists for one time source.
 const maxNamesPerBackend = 64
 
-// maxTokenBytes is the longest token: chrony's fork cuts record bodies at 256 (docs/rules/pool.md#token-length).
-const maxTokenBytes = 256
+// MaxTokenBytes is the longest token: chrony's fork cuts record bodies at 256 (docs/rules/pool.md#token-length).
+const MaxTokenBytes = 256
 
 // Backend is one time source as the pool's operator describes it.
 type Backend struct {
@@ -101,8 +101,8 @@ func (b *Backend) check() error {
 		}
 	}
 	for _, token := range b.Tokens {
-		if len(token) == 0 || len(token) > maxTokenBytes {
-			faults = append(faults, fmt.Errorf("token of %d bytes, want 1 to %d", len(token), maxTokenBytes))
+		if len(token) == 0 || len(token) > MaxTokenBytes {
+			faults = append(faults, fmt.Errorf("token of %d bytes, want 1 to %d", len(token), MaxTokenBytes))
 		}
 	}
 	if b.Dialect > record.Cert4000 {
