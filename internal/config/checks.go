@@ -61,6 +61,7 @@ const (
 	CheckListenAbsent                   // an address that no interface has
 	CheckSocketFolder                   // the folder of a socket
 	CheckLogFile                        // log-path
+	CheckUser                           // [process] user
 	CheckUsage                          // the command line
 	CheckListenTaken                    // an address that another program has
 	CheckPermission                     // the clock, a port below 1024
@@ -90,6 +91,7 @@ func Checks() []Check {
 		CheckListenAbsent:    {"listen-absent", AboutMachine, Down, Ends, 70, 1, "no interface has the address", "the others; it listens when the address comes"},
 		CheckSocketFolder:    {"socket-folder", AboutMachine, Down, Down, 0, 1, "the folder of the observation socket is absent, and so is the one that holds it", "without the socket, until it can be had"},
 		CheckLogFile:         {"log-file", AboutMachine, Down, Ends, 78, 1, "the log file cannot be written", "the log goes to standard output, until the file can be written"},
+		CheckUser:            {"user", AboutMachine, Ends, Ends, 78, 78, "the user of [process] does not exist", ""},
 		CheckUsage:           {"usage", AboutStart, Ends, Ends, 64, 0, "the command line is wrong", ""},
 		CheckListenTaken:     {"listen-taken", AboutStart, Ends, None, 69, 0, "another program has the address and port", ""},
 		CheckPermission:      {"permission", AboutStart, Ends, None, 77, 0, "this user may not set the clock or use a port", ""},

@@ -16,6 +16,7 @@ type Config struct {
 	KEServers       []KEServer
 	Synchronization Synchronization
 	State           State
+	Process         Process
 
 	examinations []examination
 }

@@ -228,6 +228,7 @@ func (l *loader) config(data []byte) *Config {
 		l.hardwareClock(t)
 	}
 	c.State = l.state(root.sub("state"))
+	c.Process = l.process(root.sub("process"), daemonUser)
 	if c.Keyset.StoragePath == "" && c.State.Directory != "" {
 		c.Keyset.StoragePath = filepath.Join(c.State.Directory, keysetFile)
 	}

@@ -47,7 +47,8 @@ func TestDefaults(t *testing.T) {
 		Path: "t.toml",
 		Observability: Observability{LogLevel: zerolog.InfoLevel, LogFormat: logging.Auto, ObservationPermissions: 0o666,
 			MetricsExporterListen: netip.MustParseAddrPort("127.0.0.1:9975")},
-		Keyset: Keyset{StaleKeys: 7, RotationInterval: 24 * time.Hour},
+		Keyset:  Keyset{StaleKeys: 7, RotationInterval: 24 * time.Hour},
+		Process: Process{User: "ntp-daemon"},
 		Synchronization: Synchronization{
 			Params: system.Params{
 				SingleStep:           system.StepLimit{Forward: 1000 * time.Second, Backward: 1000 * time.Second},

@@ -31,6 +31,7 @@ type Pool struct {
 	Servers       []pool.Backend // in the order of the file; may be empty
 	TokenFiles    []string       // that their tokens were read from
 	Observability Observability
+	Process       Process
 
 	examinations []examination
 }

@@ -79,6 +79,7 @@ func (l *loader) pool(data []byte) (*Pool, []Warning, error) {
 	log := root.sub("observability")
 	log.observabilityKeys(&p.Observability)
 	log.finish()
+	p.Process = l.process(root.sub("process"), poolUser)
 	if t := root.sub(poolTable); root.has(poolTable) {
 		l.poolServer(t, p)
 	} else if len(l.problems) == 0 {
@@ -87,7 +88,7 @@ func (l *loader) pool(data []byte) (*Pool, []Warning, error) {
 	for _, name := range root.node.names {
 		if what, ok := foreignTables[name]; ok {
 			root.skip(name)
-			l.problem(root.node.children[name].key, name, what, "write [nts-pool-ke-server] and [observability] only")
+			l.problem(root.node.children[name].key, name, what, "write [nts-pool-ke-server], [observability] and [process] only")
 		}
 	}
 	root.finish()

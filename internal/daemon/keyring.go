@@ -39,6 +39,7 @@ type keyring struct {
 	stale    int
 	interval time.Duration
 	rand     io.Reader
+	owners   []int // users besides root and our own whose file it may be
 	log      zerolog.Logger
 	settled  func() bool // sources have set the clock
 
@@ -78,7 +79,7 @@ func (k *keyring) read(now time.Time) (*nts.KeySet, time.Time, error) {
 	if k.path == "" {
 		return nil, time.Time{}, nil
 	}
-	b, warnings, err := durable.ReadFile(k.path, maxKeyFile)
+	b, warnings, err := durable.ReadFile(k.path, maxKeyFile, k.owners...)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, time.Time{}, nil

@@ -56,6 +56,9 @@ func (d *Daemon) openServers() error {
 			interval: d.cfg.Keyset.RotationInterval, rand: d.deps.Rand, log: d.log,
 			set: &d.keySet, rotated: &d.rotated, settled: func() bool { return d.boot.Settled() },
 		}
+		if u := program.OtherUser(d.cfg.Process); u != nil {
+			d.keys.owners = []int{u.UID}
+		}
 		if err := d.keys.load(time.Now()); err != nil {
 			return err
 		}

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -51,9 +53,34 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 		return err
 	}
 	d.levelFixed, d.observeOnly, d.logFile, d.logPart = haveLevel, o.NoClockControl, file, logPart
-	program.DropPrivileges(*target(log, logtarget.System), kept(d.steers && cfg.Synchronization.Clock == config.ClockSystem),
-		cfg.Observability.LogPath, reloadedFiles(cfg)...)
+	if err := d.dropPrivileges(); err != nil {
+		d.close()
+		return err
+	}
 	return d.Run(ctx, hup)
+}
+
+// dropPrivileges changes to the daemon's user and gives up what it does not need. The cookie keys are written anew then, so
+// that their file is that user's.
+func (d *Daemon) dropPrivileges() error {
+	p := program.Privileges{
+		Process: d.cfg.Process, Keep: kept(d.steers && d.cfg.Synchronization.Clock == config.ClockSystem),
+		Reads: reloadedFiles(d.cfg), Writes: []string{d.state.dir}, LogPath: d.cfg.Observability.LogPath,
+	}
+	if d.keys != nil && d.keys.path != "" {
+		p.Writes = append(p.Writes, filepath.Dir(d.keys.path))
+	}
+	for _, part := range d.parts() {
+		if down := part.Down(); down != nil {
+			p.Missing = errors.New("open what is down now, " + part.Name + ": " + down.Reason)
+			break
+		}
+	}
+	changed, err := p.Drop(*target(d.log, logtarget.System))
+	if changed && d.keys != nil {
+		d.keys.save()
+	}
+	return err
 }
 
 // openLog opens the log. The level is zerolog's global one, so that a reload can change it both ways.

@@ -164,6 +164,7 @@ func needRestart(was, next *config.Config) (list []string) {
 	note("[keyset]", was.Keyset, next.Keyset)
 	note("[synchronization]", was.Synchronization, next.Synchronization)
 	note("[state]", was.State, next.State)
+	note("[process]", was.Process, next.Process)
 	return list
 }
 

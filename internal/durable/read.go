@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ var (
 // ReadFile returns the content of the regular file at path, which must not exceed limit bytes. Links, pipes
 // and devices are refused, without blocking on them. The warnings say, ready for the log, that others than the
 // owner can read or write the file, or that it belongs to somebody else; the content is returned all the same.
-func ReadFile(path string, limit int64) (data []byte, warnings []string, err error) {
+func ReadFile(path string, limit int64, owners ...int) (data []byte, warnings []string, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EMLINK) { // EMLINK: FreeBSD
 		return nil, nil, fmt.Errorf("read %s: is a link: %w", path, ErrNotRegular)
@@ -43,11 +44,11 @@ func ReadFile(path string, limit int64) (data []byte, warnings []string, err err
 	if int64(len(data)) > limit {
 		return nil, nil, fmt.Errorf("read %s: more than %d bytes: %w", path, limit, ErrTooLarge)
 	}
-	return data, exposure(path, info), nil
+	return data, exposure(path, info, owners), nil
 }
 
 // exposure says who else can touch the file.
-func exposure(path string, info fs.FileInfo) (warnings []string) {
+func exposure(path string, info fs.FileInfo, owners []int) (warnings []string) {
 	perm := info.Mode().Perm()
 	switch {
 	case perm&0o022 != 0:
@@ -55,7 +56,7 @@ func exposure(path string, info fs.FileInfo) (warnings []string) {
 	case perm&0o077 != 0:
 		warnings = append(warnings, fmt.Sprintf("%s can be read by others (mode %#o): chmod 600 it", path, perm))
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() && !slices.Contains(owners, int(st.Uid)) {
 		warnings = append(warnings, fmt.Sprintf("%s belongs to user %d: chown it to the user of this program", path, st.Uid))
 	}
 	return warnings

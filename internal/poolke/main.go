@@ -87,11 +87,16 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	listening := func() {
-		if o.Drop { // nothing is opened later that needs one
-			program.DropPrivileges(logging.Target(log, logtarget.PoolKE), nil, cfg.Observability.LogPath,
-				append([]string{o.ConfigPath, cfg.CertificateChainPath, cfg.PrivateKeyPath, cfg.Roots.File()}, cfg.TokenFiles...)...)
+	listening := func(missing error) error {
+		if !o.Drop {
+			return nil
 		}
+		drop := program.Privileges{ // nothing is opened later that needs a capability
+			Process: cfg.Process, LogPath: cfg.Observability.LogPath, Missing: missing,
+			Reads: append([]string{o.ConfigPath, cfg.CertificateChainPath, cfg.PrivateKeyPath, cfg.Roots.File()}, cfg.TokenFiles...),
+		}
+		_, err := drop.Drop(logging.Target(log, logtarget.PoolKE))
+		return err
 	}
 	p, err := New(conf, Deps{Log: log, Reload: hup, Load: load, Listening: listening})
 	if err != nil {

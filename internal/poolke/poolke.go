@@ -31,8 +31,9 @@ type Deps struct {
 	Listen func(ctx context.Context, address string) (net.Listener, error)
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to time sources
 
-	// Listening is called once, when the listen address is open and before any user is served; nil: nobody waits for that.
-	Listening func()
+	// Listening is called once, when the listen address and the observation socket are open and before any user is served,
+	// with what keeps the socket down, or nil. Its error ends the pool. nil: nobody waits for that.
+	Listening func(missing error) error
 
 	// Reload asks for Load to be called and its result to be used for all users from then on. Both
 	// nil: no reload.
@@ -89,16 +90,25 @@ func (p *Pool) Run(ctx context.Context) error {
 		Exempt: func(a netip.Addr) bool { return p.snap.Load().cfg.trusts(a) },
 	})
 	address := bound(ln, cfg.Listen)
+	socket, missing := (&observer{p: p, loop: loop, address: address, started: time.Now()}).socket(), error(nil)
+	if socket != nil {
+		missing = socket.Try()
+	}
 	if p.deps.Listening != nil {
-		p.deps.Listening()
+		if err := p.deps.Listening(missing); err != nil {
+			_ = ln.Close()
+			if socket != nil {
+				socket.Close()
+			}
+			return err
+		}
 	}
 	p.log.Info().Msgf("listening on 'Ok(%s)'", address)
 
 	stop, cancel := context.WithCancelCause(ctx)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { p.guard(cancel, func() { p.reloadLoop(stop) }) })
-	if socket := (&observer{p: p, loop: loop, address: address, started: time.Now()}).socket(); socket != nil {
-		_ = socket.Try()
+	if socket != nil {
 		tasks.Go(func() { p.guard(cancel, func() { _ = socket.Run(stop) }) })
 	}
 	err = loop.Serve(stop, ln)

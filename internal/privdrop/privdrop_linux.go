@@ -16,9 +16,12 @@ const maxCapability = 63
 // Keep gives up every capability but those named, on all threads and for good: the bounding, inheritable and
 // ambient sets are emptied likewise and no_new_privs is set, so that no program started later regains any.
 // Named capabilities that the process lacks stay lacking, without error. Call it once, when privileged sockets
-// are open; ErrCgo in a binary with cgo. A process of user 0 keeps the access of that user to its own files,
-// and loses that to the files of others.
-func Keep(keep ...Capability) error {
+// are open; ErrCgo, with nothing changed, in a binary with cgo. A process of user 0 keeps the access of that user to its own
+// files, and loses that to the files of others.
+//
+// With u the process also becomes that user, with its groups only, which root alone can; nil stays the same. From then on
+// it leaves no core and that user's other processes cannot trace it.
+func Keep(u *User, keep ...Capability) error {
 	have, err := get()
 	if err != nil {
 		return err
@@ -38,9 +41,31 @@ func Keep(keep ...Capability) error {
 	if err := prctl("clear ambient capabilities", unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0); err != nil {
 		return err
 	}
+	if u != nil {
+		if err := become(u); err != nil {
+			return err
+		}
+	}
 	hdr := header()
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&want[0])), 0)
 	return explain("drop capabilities", errno)
+}
+
+// become changes user and groups on all threads. The permitted capabilities stay, and none is in effect.
+func become(u *User) error {
+	if err := prctl("keep capabilities over the change of user", unix.PR_SET_KEEPCAPS, 1, 0); err != nil {
+		return err
+	}
+	if err := syscall.Setgroups(u.Groups); err != nil {
+		return fmt.Errorf("take the groups of user %s: %w", u.Name, err)
+	}
+	if err := syscall.Setgid(u.GID); err != nil {
+		return fmt.Errorf("take the group of user %s: %w", u.Name, err)
+	}
+	if err := syscall.Setuid(u.UID); err != nil {
+		return fmt.Errorf("become user %s: %w", u.Name, err)
+	}
+	return prctl("keep no more capabilities", unix.PR_SET_KEEPCAPS, 0, 0)
 }
 
 // dropBounding removes from the bounding set what is not kept. Without CAP_SETPCAP that is not allowed, and

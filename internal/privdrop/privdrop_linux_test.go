@@ -24,13 +24,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// someUser is the user that is named in the environment; nil: none.
+func someUser() *User {
+	if os.Getenv(dropEnv) == "user" {
+		return &User{Name: "u", UID: 4711, GID: 4712, Groups: []int{4713}}
+	}
+	return nil
+}
+
 // dropAndReport keeps the two capabilities and prints what every thread has then.
 func dropAndReport() {
 	for range 4 { // threads that exist before
 		go func() { runtime.LockOSThread(); time.Sleep(time.Hour) }()
 	}
 	time.Sleep(10 * time.Millisecond)
-	if err := Keep(SysTime, NetBindService); err != nil {
+	if err := Keep(someUser(), SysTime, NetBindService); err != nil {
 		fmt.Println("error:", err, errors.Is(err, ErrCgo))
 		os.Exit(0)
 	}
@@ -55,14 +63,34 @@ func pick(status string) (values string) {
 	for _, l := range strings.Split(status, "\n") {
 		key, value, _ := strings.Cut(l, ":")
 		switch key {
-		case "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs":
-			values += " " + key + "=" + strings.TrimSpace(value)
+		case "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs":
+			values += " " + key + "=" + strings.Join(strings.Fields(value), "/")
 		}
 	}
 	return values
 }
 
 func TestKeep(t *testing.T) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testKeep(t, "same", identity(string(status)))
+}
+
+// TestKeep_User: the same capabilities stay in force, on every thread, for a process that becomes another user.
+func TestKeep_User(t *testing.T) {
+	testKeep(t, "user", "Uid=4711/4711/4711/4711 Gid=4712/4712/4712/4712 Groups=4713")
+}
+
+// identity is the part of pick that tells of user and groups.
+func identity(status string) string {
+	text, _, _ := strings.Cut(pick(status), " CapInh")
+	return strings.TrimSpace(text)
+}
+
+func testKeep(t *testing.T, who, identity string) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("skipped: dropping capabilities needs some, run as root")
 	}
@@ -71,7 +99,7 @@ func TestKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), dropEnv+"=1")
+	cmd.Env = append(os.Environ(), dropEnv+"="+who)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -87,7 +115,7 @@ func TestKeep(t *testing.T) {
 		t.Skipf("skipped the comparison: this environment lacks CAP_SYS_TIME: %s", text)
 	}
 	const kept = "0000000002000400"
-	want := "thread CapInh=0000000000000000 CapPrm=" + kept + " CapEff=" + kept + " CapBnd=" + kept + " CapAmb=0000000000000000 NoNewPrivs=1"
+	want := "thread " + identity + " CapInh=0000000000000000 CapPrm=" + kept + " CapEff=" + kept + " CapBnd=" + kept + " CapAmb=0000000000000000 NoNewPrivs=1"
 	threads := 0
 	for _, l := range strings.Split(text, "\n") {
 		if strings.HasPrefix(l, "thread") {
@@ -99,6 +127,45 @@ func TestKeep(t *testing.T) {
 	}
 	if threads < 6 || !strings.Contains(text, "SysTime true <nil>") || !strings.Contains(text, "child <nil>") {
 		t.Errorf("%d threads: %s", threads, text)
+	}
+}
+
+// TestAs: one thread sees the files as the user does, and is as before afterwards.
+func TestAs(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: root alone can look with the eyes of others")
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		err := As(&User{Name: "u", UID: 4711, GID: 4712, Groups: []int{4713}}, func() error {
+			f, err := os.Open(path)
+			if err == nil {
+				_ = f.Close()
+			}
+			return err
+		})
+		if !errors.Is(err, unix.EACCES) {
+			t.Errorf("a file of root's: %v", err)
+		}
+		if _, err := os.ReadFile(path); err != nil {
+			t.Errorf("the process has not kept its access: %v", err)
+		}
+	}
+	tasks, _ := filepath.Glob("/proc/self/task/*/status")
+	for _, task := range tasks {
+		if status, err := os.ReadFile(task); err == nil && pick(string(status)) != pick(string(before)) {
+			t.Errorf("a thread stays another user: %s", pick(string(status)))
+		}
+	}
+	if d, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err != nil || d != 1 {
+		t.Errorf("dumpable is %d, %v", d, err)
 	}
 }
 

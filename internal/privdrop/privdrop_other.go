@@ -3,4 +3,7 @@
 package privdrop
 
 // Keep refuses.
-func Keep(...Capability) error { return ErrUnsupported }
+func Keep(*User, ...Capability) error { return ErrUnsupported }
+
+// As refuses.
+func As(*User, func() error) error { return ErrUnsupported }
