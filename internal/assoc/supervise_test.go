@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -876,13 +877,13 @@ func TestNTSPool_KeysBeforeMembers(t *testing.T) {
 		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
 		pass(time.Minute)
 		r.net.set("192.0.2.1:123", nil)
-		fresh := 0 // exchanges that asked for the good one again
+		var fresh atomic.Int32 // exchanges that asked for the good one again
 		r.ke.set(func(_ int, c ke.ClientConfig) (ke.Result, error) {
 			if slices.Contains(c.Denied, "s2.example") {
 				time.Sleep(50 * time.Second)
 				return ke.Result{}, errors.New("connection refused")
 			}
-			fresh++
+			fresh.Add(1)
 			return ke.Result{Session: list[1].session(), Server: "s2.example", ServerGiven: true, Port: 123}, nil
 		})
 		pass(72 * time.Hour)
@@ -890,23 +891,23 @@ func TestNTSPool_KeysBeforeMembers(t *testing.T) {
 		for n := 1; n < len(at); n++ {
 			gaps = max(gaps, at[n].Sub(at[n-1]))
 		}
-		if fresh != 0 || gaps < 48*time.Minute || gaps > 61*time.Minute {
-			t.Errorf("%d exchanges for keys in three days, the longest gap between searches is %v, want an hour", fresh, gaps)
+		if fresh.Load() != 0 || gaps < 48*time.Minute || gaps > 61*time.Minute {
+			t.Errorf("%d exchanges for keys in three days, the longest gap between searches is %v, want an hour", fresh.Load(), gaps)
 		}
 		for n := len(r.ke.times()); len(r.ke.times()) == n; { // the keys are lost while a search is under way
 			pass(time.Second)
 		}
 		list[1].forget()
 		lost, before := time.Now(), r.recorder.measured(2)
-		for st, _ := r.statuses.Get(2); st.Need != source.NeedKeyExchange && fresh == 0 && time.Since(lost) < time.Hour; st, _ = r.statuses.Get(2) {
+		for st, _ := r.statuses.Get(2); st.Need != source.NeedKeyExchange && fresh.Load() == 0 && time.Since(lost) < time.Hour; st, _ = r.statuses.Get(2) {
 			pass(time.Second)
 		}
 		noticed := time.Now()
 		for r.recorder.measured(2) == before && time.Since(noticed) < time.Hour {
 			pass(time.Second)
 		}
-		if d := time.Since(noticed); d > 10*time.Second || fresh != 1 {
-			t.Errorf("%d exchanges; measured %v after the loss of the keys was known", fresh, d)
+		if d := time.Since(noticed); d > 10*time.Second || fresh.Load() != 1 {
+			t.Errorf("%d exchanges; measured %v after the loss of the keys was known", fresh.Load(), d)
 		}
 	})
 }

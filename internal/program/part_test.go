@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,21 +12,28 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// world is what a part finds: what stands in its way, and how often it looked.
-type world struct {
+// testPart is a part together with what stands in its way, how often it looked, and what it logged.
+type testPart struct {
+	mu       sync.Mutex
 	obstacle error
 	tries    int
 	serving  int
-	lost     chan error
 	log      strings.Builder
+	lost     chan error
 	*Part
 }
 
-func newWorld(obstacle error) *world {
-	w := &world{obstacle: obstacle, lost: make(chan error)}
-	w.Part = NewPart("the thing", zerolog.New(&w.log), func() error { w.tries++; return w.obstacle }, func(ctx context.Context) error {
-		w.serving++
-		defer func() { w.serving-- }()
+func newTestPart(obstacle error) *testPart {
+	w := &testPart{obstacle: obstacle, lost: make(chan error)}
+	open := func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.tries++
+		return w.obstacle
+	}
+	w.Part = NewPart("the thing", zerolog.New(w), open, func(ctx context.Context) error {
+		w.serves(1)
+		defer w.serves(-1)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -36,10 +44,43 @@ func newWorld(obstacle error) *world {
 	return w
 }
 
+func (w *testPart) serves(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.serving += n
+}
+
+// Write takes a line of the log.
+func (w *testPart) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(b)
+}
+
+// meet makes err what stands in the way; nil: nothing.
+func (w *testPart) meet(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.obstacle = err
+}
+
+// seen returns the tries so far, how many serve now, and the log.
+func (w *testPart) seen() (tries, serving int, log string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tries, w.serving, w.log.String()
+}
+
+// times counts a text in the log.
+func (w *testPart) times(text string) int {
+	_, _, log := w.seen()
+	return strings.Count(log, text)
+}
+
 // TestPart_DownAndUp: what is missing is tried again at growing gaps, said once for each reason, and served once it comes.
 func TestPart_DownAndUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(errors.New("no folder; make it"))
+		w := newTestPart(errors.New("no folder; make it"))
 		if w.Try() == nil || w.Down() == nil || w.Down().Reason != "no folder; make it" {
 			t.Fatalf("%+v", w.Down())
 		}
@@ -49,37 +90,38 @@ func TestPart_DownAndUp(t *testing.T) {
 		go func() { defer close(done); _ = w.Run(ctx) }()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if w.tries < 60 || w.tries > 70 { // the first minute's doubling, then one a minute
-			t.Errorf("%d tries in an hour", w.tries)
+		if tries, _, _ := w.seen(); tries < 60 || tries > 70 { // the first minute's doubling, then one a minute
+			t.Errorf("%d tries in an hour", tries)
 		}
-		if n := strings.Count(w.log.String(), "is down"); n != 1 || !w.Down().Since.Equal(since) {
+		if n := w.times("is down"); n != 1 || !w.Down().Since.Equal(since) {
 			t.Errorf("said %d times, down since %v", n, w.Down().Since.Sub(since))
 		}
-		w.obstacle = errors.New("another reason")
+		w.meet(errors.New("another reason"))
 		time.Sleep(lastPartGap)
 		synctest.Wait()
-		if n := strings.Count(w.log.String(), "is down"); n != 2 || w.Down().Reason != "another reason" || !w.Down().Since.Equal(since) {
+		if n := w.times("is down"); n != 2 || w.Down().Reason != "another reason" || !w.Down().Since.Equal(since) {
 			t.Errorf("said %d times: %+v", n, w.Down())
 		}
-		w.obstacle = nil
+		w.meet(nil)
 		w.Again()
 		synctest.Wait()
-		if w.Down() != nil || w.serving != 1 || !strings.Contains(w.log.String(), "is up again") {
-			t.Fatalf("%+v, %d: %s", w.Down(), w.serving, w.log.String())
+		if _, serving, log := w.seen(); w.Down() != nil || serving != 1 || !strings.Contains(log, "is up again") {
+			t.Fatalf("%+v, %d: %s", w.Down(), serving, log)
 		}
 		w.lost <- errors.New("lost")
 		synctest.Wait()
-		if d := w.Down(); d == nil || d.Reason != "lost" || w.serving != 0 {
+		_, serving, _ := w.seen()
+		if d := w.Down(); d == nil || d.Reason != "lost" || serving != 0 {
 			t.Errorf("%+v", d)
 		}
 		time.Sleep(firstPartGap)
 		synctest.Wait()
-		if w.Down() != nil || w.serving != 1 {
+		if _, serving, _ := w.seen(); w.Down() != nil || serving != 1 {
 			t.Errorf("not taken up again after its loss: %+v", w.Down())
 		}
 		end()
 		<-done
-		if w.serving != 0 {
+		if _, serving, _ := w.seen(); serving != 0 {
 			t.Error("still served")
 		}
 	})
@@ -88,12 +130,12 @@ func TestPart_DownAndUp(t *testing.T) {
 // TestPart_Reminder: one that stays down is said again once a day.
 func TestPart_Reminder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(errors.New("no address"))
+		w := newTestPart(errors.New("no address"))
 		_ = w.Try()
 		ctx, end := context.WithTimeout(t.Context(), 49*time.Hour)
 		defer end()
 		_ = w.Run(ctx)
-		if n := strings.Count(w.log.String(), "is down"); n != 3 {
+		if n := w.times("is down"); n != 3 {
 			t.Errorf("said %d times in 49 h", n)
 		}
 	})
