@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
@@ -34,6 +36,9 @@ func needRestart(was, next *config.Pool) (list []string) {
 	}
 	if was.PerClient != next.PerClient {
 		list = append(list, "connections-per-client")
+	}
+	if was.Process != next.Process {
+		list = append(list, "[process]")
 	}
 	if !reflect.DeepEqual(was.Observability, next.Observability) {
 		list = append(list, "[observability]")
@@ -66,39 +71,17 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 		defer file.Close()
 	}
 	warnings = append(warnings, program.AtStart(cfg.Examine(program.Machine(time.Now())))...)
-	program.Greet(logging.Target(log, logtarget.PoolKE), haveLevel && cfg.Observability.LogLevelSet, warnings)
-	load := func() (Config, error) {
-		program.Reopen(file, logging.Target(log, logtarget.PoolKE)) // whatever becomes of the rest
-		again, warnings, err := config.LoadPool(o.ConfigPath)
-		if err != nil {
-			return Config{}, err
-		}
-		next, err := FromConfig(again, time.Now())
-		if err == nil {
-			program.Greet(logging.Target(log, logtarget.PoolKE), false, warnings)
-			if list := needRestart(cfg, again); len(list) > 0 {
-				logTo := logging.Target(log, logtarget.PoolKE)
-				logTo.Warn().Msg("changed, but not in use before a restart: " + strings.Join(list, "; "))
-			}
-		}
-		return next, err
-	}
+	to := logging.Target(log, logtarget.PoolKE)
+	program.Greet(to, haveLevel && cfg.Observability.LogLevelSet, warnings)
 	conf, err := FromConfig(cfg, time.Now())
 	if err != nil {
 		return err
 	}
-	listening := func(missing error) error {
-		if !o.Drop {
-			return nil
-		}
-		drop := program.Privileges{ // nothing is opened later that needs a capability
-			Process: cfg.Process, LogPath: cfg.Observability.LogPath, Missing: missing,
-			Reads: append([]string{o.ConfigPath, cfg.CertificateChainPath, cfg.PrivateKeyPath, cfg.Roots.File()}, cfg.TokenFiles...),
-		}
-		_, err := drop.Drop(logging.Target(log, logtarget.PoolKE))
-		return err
+	deps := Deps{Log: log, Reload: hup, Load: loader(o.ConfigPath, cfg, file, to)}
+	if o.Drop {
+		deps.Listening = dropper(o.ConfigPath, cfg, to)
 	}
-	p, err := New(conf, Deps{Log: log, Reload: hup, Load: load, Listening: listening})
+	p, err := New(conf, deps)
 	if err != nil {
 		return &program.ConfigError{Err: fmt.Errorf("%s: %w", o.ConfigPath, err)}
 	}
@@ -107,4 +90,36 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 		return fmt.Errorf("Abnormal termination of NTS KE server: %w", err)
 	}
 	return nil
+}
+
+// loader reads the configuration of a reload, says what of it is not in use before a restart, and opens the log file anew.
+func loader(path string, was *config.Pool, file *logging.File, log zerolog.Logger) func() (Config, error) {
+	return func() (Config, error) {
+		program.Reopen(file, log) // whatever becomes of the rest
+		next, warnings, err := config.LoadPool(path)
+		if err != nil {
+			return Config{}, err
+		}
+		conf, err := FromConfig(next, time.Now())
+		if err != nil {
+			return Config{}, err
+		}
+		program.Greet(log, false, warnings)
+		if list := needRestart(was, next); len(list) > 0 {
+			log.Warn().Msg("changed, but not in use before a restart: " + strings.Join(list, "; "))
+		}
+		return conf, nil
+	}
+}
+
+// dropper gives up, once the pool listens, what root can do: nothing is opened later that needs a capability.
+func dropper(path string, cfg *config.Pool, log zerolog.Logger) func(error) error {
+	return func(missing error) error {
+		drop := program.Privileges{
+			Process: cfg.Process, LogPath: cfg.Observability.LogPath, Missing: missing,
+			Reads: append([]string{path, cfg.CertificateChainPath, cfg.PrivateKeyPath, cfg.Roots.File()}, cfg.TokenFiles...),
+		}
+		_, err := drop.Drop(log)
+		return err
+	}
 }
