@@ -22,7 +22,7 @@ const (
 // decision. The offset is removed by a constant rate that reaches the target after slew-minimum-duration, or later when
 // the limit says so; the caller asks again at that moment, and then the rate ends. With samples more often than that
 // the rate is renewed each time, so that the offset decays exponentially. There is no loop that could oscillate: the
-// estimate is about the oscillator and does not know what was commanded. An offset that may as well be noise is in no hurry: it
+// estimate is about the oscillator and does not know what was commanded. An offset that may as well be noise can wait: it
 // is removed over pace, s, so that the rate of the clock is not made of the noise of its sources.
 func (d *Discipline) steer(dec *Decision, pace float64) {
 	p, e := &d.params, &dec.Estimate

@@ -19,9 +19,9 @@ import (
 const (
 	// maxTried bounds how many addresses of a key exchange server one search asks.
 	maxTried = 4
-	// patience is the share of the timeout after which the next address is asked, too: as in RFC 8305 §5, but with a wait
+	// stagger is the share of the timeout after which the next address is asked, too: as in RFC 8305 §5, but with a wait
 	// that lets a server that is only busy answer before another one has to work for the same client.
-	patience = 3
+	stagger = 3
 )
 
 // errSlow says that an address had not answered when another one had given keys.
@@ -65,7 +65,7 @@ func (f Finder) keys(ctx context.Context, src *config.Source, h Hints) (res ke.R
 			ends <- x
 		})
 	}
-	next := time.NewTicker(timeout / patience)
+	next := time.NewTicker(timeout / stagger)
 	defer next.Stop()
 	for start(); ; {
 		select {
@@ -73,7 +73,7 @@ func (f Finder) keys(ctx context.Context, src *config.Source, h Hints) (res ke.R
 			x.ended = true
 			all[slices.Index(addrs, x.addr)] = x
 			if x.err == nil {
-				return x.res, fruitless(all, timeout/patience), nil
+				return x.res, fruitless(all, timeout/stagger), nil
 			}
 		case <-next.C:
 		}

@@ -123,12 +123,12 @@ func (s *System) steer(now Now, fx *Effects) bool {
 	if w.Kind == algorithm.SteerStep {
 		if l := s.limits.allows(now.Mono, w.Step, asked.authenticated, asked.unset); l != LimitNone {
 			c, left := s.claimed(now, l, w.Step)
-			if s.params.PanicAction == PanicExit || c.patience == 0 || left > 0 {
+			if s.params.PanicAction == PanicExit || c.mustLast == 0 || left > 0 {
 				s.refuse(now, l, c, fx)
 				return false
 			}
 			asked.excepted = true
-			fx.note(Warn, logtarget.System, "a step beyond %v is accepted: the sources have agreed on it for %v", l, c.patience)
+			fx.note(Warn, logtarget.System, "a step beyond %v is accepted: the sources have agreed on it for %v", l, c.mustLast)
 		}
 		fx.note(s.stepLevel(), logtarget.Kalman, "Jumped offset by %sms", milliseconds(w.Step.Seconds()))
 	}

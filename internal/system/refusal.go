@@ -49,24 +49,24 @@ const (
 type claim struct {
 	step     time.Duration
 	since    time.Time
-	patience time.Duration // 0: not accepted by itself
+	mustLast time.Duration // 0: not accepted by itself
 }
 
 // claimed follows the claim that the present decision makes, and returns what is left of the wait for its acceptance.
 func (s *System) claimed(now Now, l Limit, step time.Duration) (c claim, left time.Duration) {
-	c = claim{step: step, since: now.Mono, patience: s.patience(now, l, step)}
+	c = claim{step: step, since: now.Mono, mustLast: s.mustLast(now, l, step)}
 	old := &s.phase.claim
-	if s.phase.kind == refused && old.patience == c.patience && (old.step-step).Abs() <= claimTolerance && !old.since.IsZero() {
+	if s.phase.kind == refused && old.mustLast == c.mustLast && (old.step-step).Abs() <= claimTolerance && !old.since.IsZero() {
 		c.step, c.since = old.step, old.since
 	}
-	if c.patience == 0 {
+	if c.mustLast == 0 {
 		return c, idleWait
 	}
-	return c, c.patience - now.Mono.Sub(c.since)
+	return c, c.mustLast - now.Mono.Sub(c.since)
 }
 
-// patience is how long a claim of these sources must last; 0: it is not accepted by itself.
-func (s *System) patience(now Now, l Limit, step time.Duration) time.Duration {
+// mustLast is how long a claim of these sources must last; 0: it is not accepted by itself.
+func (s *System) mustLast(now Now, l Limit, step time.Duration) time.Duration {
 	switch {
 	case l == LimitAccumulated || step <= 0 || step >= exceptionLimit:
 		return 0
@@ -103,7 +103,7 @@ func (s *System) refuse(now Now, l Limit, c claim, fx *Effects) {
 		s.show(s.unsynchronizedView(), fx)
 		return
 	}
-	if c.patience > 0 {
+	if c.mustLast > 0 {
 		s.burst(now, fx)
 	}
 	held := s.disc.Hold(now.Local)
@@ -117,8 +117,8 @@ func (s *System) remedy(c claim) string {
 		return "set the clock with 'ntp-ctl force-sync', or raise the threshold"
 	}
 	text := "the clock is left alone and not served as synchronised; if the sources are right, set it with 'ntp-ctl force-sync'"
-	if c.patience > 0 {
-		text += fmt.Sprintf(". Accepted by itself when the sources have agreed for %d minutes", int(c.patience.Minutes()))
+	if c.mustLast > 0 {
+		text += fmt.Sprintf(". Accepted by itself when the sources have agreed for %d minutes", int(c.mustLast.Minutes()))
 	}
 	return text
 }

@@ -13,15 +13,15 @@ const (
 	// vainShare is the part of the time, one in so many, that may go into handshakes for those in debt, so that a flood
 	// costs us a tenth of what we can do although nobody else is in line. Who shares a prefix with it is served by that.
 	vainShare = 10
-	// patience is a wait after which a peer may as well be gone: a quarter of the daemon's default for an exchange.
-	patience = 250 * time.Millisecond
+	// overdue is a wait after which a peer may as well be gone: a quarter of the daemon's default for an exchange.
+	overdue = 250 * time.Millisecond
 	// longestPause bounds a pause after a handshake that took its time because the machine was busy.
 	longestPause = time.Second
 )
 
 // line decides whose ClientHello is worked on next: key agreement and signature, which is what a flood makes us do. It
 // has no clock, lock or goroutine: Gate lends it those. The prefix with the best standing goes first, then the one with
-// the fewest in line, then who came first, as long as the wait is short; from patience on there are more than can be
+// the fewest in line, then who came first, as long as the wait is short; from overdue on there are more than can be
 // served, and the newest goes first, as it does within a prefix: it has the most time left, while those who wait for long
 // are gone, or will be before their answer comes. First in first out under overload, all would be served late, which
 // is to say that nobody is. Prefixes in debt get a tenth of the time at most.
@@ -118,9 +118,9 @@ func (l *line) next(now time.Duration) (best *ticket, worth int32) {
 
 // before reports whether t goes before o, all else being equal.
 func (t *ticket) before(o *ticket, now time.Duration) bool {
-	tired, oTired := now-t.came > patience, now-o.came > patience
-	if tired != oTired {
-		return oTired
+	late, oLate := now-t.came > overdue, now-o.came > overdue
+	if late != oLate {
+		return oLate
 	}
-	return t.turn < o.turn != tired
+	return t.turn < o.turn != late
 }

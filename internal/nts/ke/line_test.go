@@ -92,8 +92,8 @@ func TestLine_Order(t *testing.T) {
 	}
 }
 
-// TestLine_Patience: who came first goes first while the wait is short, and the newest when it is long.
-func TestLine_Patience(t *testing.T) {
+// TestLine_Overdue: who came first goes first while the wait is short, and the newest when it is long.
+func TestLine_Overdue(t *testing.T) {
 	for _, row := range []struct {
 		came  [3]time.Duration
 		order string
