@@ -214,7 +214,7 @@ func (s *sequence) step() {
 // packet that one of them refuses costs nothing behind it.
 func (s *sequence) gates(p, reply []byte, v Verdict) {
 	s.t.Helper()
-	bad := len(p) < 48 || len(p) > ntp.MaxPacket || p[0]&7 != 3 || p[0]>>3&7 != 3 && p[0]>>3&7 != 4
+	bad := len(p) < 48 || len(p) > ntp.MaxPacket || p[0]&7 != 3 && p[0]&7 != 1 || p[0]>>3&7 != 3 && p[0]>>3&7 != 4
 	a := s.from.Addr()
 	wrong := s.from.Port() == 0 || s.from == s.to || a.IsLoopback() || a == netip.MustParseAddr("255.255.255.255")
 	if bad || wrong {
