@@ -29,10 +29,10 @@ const (
 	// exceptionLimit bounds the step that a consensus may make beyond the limits: a machine that was paused, and whose
 	// clocks do not know, lags by the pause.
 	exceptionLimit = 24 * time.Hour
-	// authenticatedPatience and plainPatience are how long a claim must last before it is accepted. The second outlasts
+	// authenticatedWait and plainWait are how long a claim must last before it is accepted. The second outlasts
 	// a short attack on the path, and gives an operator who is told of it the time to look.
-	authenticatedPatience = 5 * time.Minute
-	plainPatience         = 30 * time.Minute
+	authenticatedWait = 5 * time.Minute
+	plainWait         = 30 * time.Minute
 	// plainWitnesses is how many sources without authentication must agree: fewer are no evidence against the clock.
 	plainWitnesses = 3
 	// claimTolerance is how much a claim may change while it lasts: what clocks and paths do meanwhile, not what
@@ -71,9 +71,9 @@ func (s *System) mustLast(now Now, l Limit, step time.Duration) time.Duration {
 	case l == LimitAccumulated || step <= 0 || step >= exceptionLimit:
 		return 0
 	case s.authenticated():
-		return authenticatedPatience
+		return authenticatedWait
 	case s.decision.Selected >= plainWitnesses && !s.limits.day.at(now.Mono).Excepted:
-		return plainPatience
+		return plainWait
 	}
 	return 0
 }
