@@ -12,7 +12,7 @@ LDFLAGS     = -s -w $(ENTRY) -X ntp-daemon/internal/version.Commit=$(COMMIT) -X 
 # some that need neither, for a bare container.
 BUILDMODE  ?= $(if $(filter linux/amd64 linux/arm64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),pie,exe)
 BUILD       = CGO_ENABLED=0 $(GO) build -buildmode=$(BUILDMODE) -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
-COMMANDS   := ntp-daemon nts-pool-ke ntp-ctl ntp-metrics-exporter
+COMMANDS   := ntp-daemon nts-pool-ke ntp-ctl ntp-metrics-exporter ntp-xdp
 PROGRAMS    = $(COMMANDS:%=$(BIN)/%)
 SOURCES    := go.mod go.sum $(shell find cmd internal -type f ! -name '*_test.go' ! -path '*/testdata/*')
 HAVE_CC    := $(shell command -v gcc >/dev/null 2>&1 || command -v cc >/dev/null 2>&1 && echo yes)
@@ -24,7 +24,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 SYSCONFDIR ?= /etc
 
-.PHONY: build demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate mutants soak fuzz cover keys bench-server bench-handshake man install clean
+.PHONY: accuracy build check demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate mutants golden soak fuzz cover keys bench bench-server bench-smoke bench-idle bench-handshake bench-pool page man install clean
 
 # The first build compiles Go's standard library, too, which takes a minute or two: it says how far it is.
 build:
@@ -59,6 +59,13 @@ endif
 $(TESTRUN): tools/testrun/main.go
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $@ ./tools/testrun
 
+# What most often fails in CI after a small change, in a minute or two: the linter, the manual pages, and the tests that hold the code
+# against documents, floors and lists, where a skip that is not listed fails. The packages that were touched come with it:
+# make check PACKAGES=./internal/ntp/...
+check: export CI = true
+check: lint man $(TESTRUN)
+	CGO_ENABLED=0 $(TESTRUN) -- -vet=all -timeout 10m ./internal ./docs ./tools/mutants ./tools/scorecard $(filter-out ./...,$(PACKAGES))
+
 # Everything, as CI runs it: also builds for other systems, and the tests once more as the programs ship, without cgo.
 test-all: export NTPD_TEST_ALL = 1
 test-all: test vet cross
@@ -71,15 +78,21 @@ cross:
 	@for t in linux/386 linux/arm freebsd/amd64 darwin/arm64; do \
 		echo "build for $$t"; CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./... || exit 1; done
 
-# Moves this machine's clock by at most 2 s and puts it back. Never part of `test`.
+# Moves this machine's clock by at most 2 s and puts it back. Never part of `test`. RACE=10m lets our daemon and chronyd steer it
+# for so long each, instead of a minute.
 test-clock:
-	NTPD_TEST_CLOCK=1 CGO_ENABLED=0 $(GO) test -count=1 -p 1 -parallel 1 -timeout 25m -v ./internal/clock/clocktest/... ./internal/realclock/...
+	@scripts/peers.sh >/dev/null || echo "no chronyd to race with"
+	NTPD_TEST_CLOCK=1 NTPD_RACE=$(RACE) NTPD_PEERS=$(CURDIR)/build/peers CGO_ENABLED=0 $(GO) test -count=1 -p 1 -parallel 1 -timeout 60m -v ./internal/clock/clocktest/... ./internal/realclock/...
 
 # Two virtual machines, in which the clock may be set at will (docs/testing.md). Skips without qemu or a kernel package.
 vmtest:
 	@scripts/vmtest.sh
 
-# Debian's chrony and ntpsec, unpacked side by side into build/peers (the packages conflict with each other).
+# The estimator's bits on this processor and on arm64, which qemu-user emulates, and the ciphers there; as root it is installed.
+golden:
+	@GO="$(GO)" scripts/golden.sh
+
+# Debian's chrony, ntpsec, haproxy and unbound, unpacked side by side into build/peers (the first two conflict with each other).
 peers:
 	@scripts/peers.sh
 
@@ -90,7 +103,16 @@ sid:
 interop: build peers $(TESTRUN)
 	@scripts/sid.sh; rc=$$?; sid=; case $$rc in 0) sid="$(CURDIR)/build/sid" ;; \
 	75) echo "interop: sid cannot be reached, its programs are not tested in this run" ;; *) exit $$rc ;; esac; \
-	NTPD_PEERS="$(CURDIR)/build/peers" NTPD_SID="$$sid" $(TESTRUN) -- -count=1 -parallel 8 -timeout 15m -run Interop ./internal/interop/...
+	NTPD_PEERS="$(CURDIR)/build/peers" NTPD_SID="$$sid" $(TESTRUN) -- -count=1 -parallel 8 -timeout 15m -run Interop ./internal/interop/... ./internal/e2e
+
+# How accurate the clock is in every scenario of internal/sim/testdata, beside chrony and beside what can be reached at all:
+# the whole table, in build/accuracy.json, as docs/accuracy.md with its pictures, and in README.md. Two processors, ten
+# minutes. MOST=2 runs no scenario more often than that, for a first look.
+MOST ?= 1000
+accuracy:
+	@mkdir -p build
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o build/accuracy ./tools/accuracy
+	build/accuracy -all -j 2 -most $(MOST) -json build/accuracy.json -doc docs
 
 FUZZTIME ?= 10s
 fuzz:
@@ -123,13 +145,59 @@ cover:
 keys:
 	$(GO) run ./test-keys/gen
 
-bench-server:
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/server/... ./internal/udp/... ./internal/nts/...
+# The pure parts of the server's path, for benchstat: make bench BENCH_COUNT=20 >new.txt
+BENCH_COUNT ?= 1
+bench:
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(BENCH_COUNT) ./internal/server/... ./internal/udp/... ./internal/nts/...
+
+# What an answer costs and how long it takes, beside a C program that does nothing else, chronyd and ntpd-rs, in one run
+# (docs/performance.md, which it writes). The machine must be idle and have two processors. Needs root and gcc.
+# ROUNDS=3 is a first look, and writes nothing.
+ROUNDS ?= 15
+BENCH_DOC = $(if $(filter 15,$(ROUNDS)),$(CURDIR)/docs/$(1))
+bench-server: build/serverbench.test build/ntpload
+	@$(call serverbench,full,BenchServer,$(call BENCH_DOC,performance.md))
+
+# Does all of that run? A tenth of a second of each, nothing is compared. Without root or gcc it says so, and neither unpacks nor
+# runs anything.
+bench-smoke: build/serverbench.test build/ntpload
+	@[ "$$(id -u)" = 0 ] || { echo "$@: needs root, nothing is tried"; exit 0; }; \
+	command -v gcc >/dev/null || { echo "$@: needs gcc, nothing is tried"; exit 0; }; \
+	$(call serverbench,smoke,Bench,)
+
+# What the daemon costs while nothing happens: a client with four sources beside chronyd and ntpd-rs, and a server whom nobody
+# asks (docs/performance-idle.md, which it writes). Nine minutes, on an idle machine. Needs root.
+bench-idle: build/serverbench.test build/ntpload
+	@$(call serverbench,full,BenchIdle,$(call BENCH_DOC,performance-idle.md))
+
+serverbench = scripts/sid.sh >/dev/null; rc=$$?; sid=; case $$rc in 0) sid="$(CURDIR)/build/sid" ;; \
+	75) echo "$@: sid cannot be reached, chronyd and ntpd-rs are not measured" ;; *) exit $$rc ;; esac; \
+	cd internal/serverbench && NTPD_BENCH=$(1) NTPD_BENCH_ROUNDS=$(ROUNDS) NTPD_BENCH_DOC="$(3)" NTPD_SID="$$sid" NTPD_LOAD="$(CURDIR)/build/ntpload" \
+		"$(CURDIR)/build/serverbench.test" -test.v -test.timeout 30m -test.run '$(2)$$|$(2)[A-Z]'
+
+build/serverbench.test: $(SOURCES) $(wildcard internal/serverbench/*)
+	CGO_ENABLED=0 $(GO) test -c -o $@ ./internal/serverbench
+
+build/ntpload: $(SOURCES) tools/ntpload/main.go
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $@ ./tools/ntpload
 
 # Key exchange under floods of handshakes that are never finished, daemon and pool: what honest users and NTP get of it
 # (row KS18). The machine must be idle. Needs root.
 bench-handshake:
 	NTPD_BENCH=1 CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m -v -run KS18_Flood ./internal/e2e
+
+# What a key exchange through the pool costs beside our own key exchange server, chronyd's and ntpd-rs's, how long it takes, and
+# who fails while time sources go (docs/pool-performance.md, which it writes). The machine must be idle and have two
+# processors. The peers need root.
+BENCH_ROUNDS ?= 9
+bench-pool: build/poolbench.test
+	@scripts/sid.sh >/dev/null; rc=$$?; sid=; case $$rc in 0) sid="$(CURDIR)/build/sid" ;; \
+	75) echo "bench-pool: sid cannot be reached, chronyd and ntpd-rs are not measured" ;; *) exit $$rc ;; esac; \
+	cd internal/poolbench && NTPD_BENCH=1 NTPD_BENCH_ROUNDS=$(BENCH_ROUNDS) NTPD_BENCH_DOC="$(CURDIR)/docs/pool-performance.md" NTPD_SID="$$sid" \
+		taskset -c 1 "$(CURDIR)/build/poolbench.test" -test.v -test.timeout 30m -test.run BenchPool
+
+build/poolbench.test: $(SOURCES) $(wildcard internal/poolbench/*)
+	CGO_ENABLED=0 $(GO) test -c -o $@ ./internal/poolbench
 
 # `make install` needs no Go when the programs are newer than their sources: root often has none in its PATH.
 $(PROGRAMS): $(SOURCES)
@@ -144,13 +212,17 @@ install: $(PROGRAMS)
 	@for s in 5 8; do install -d "$(DESTDIR)$(PREFIX)/share/man/man$$s" && \
 		install -m 0644 docs/man/*.$$s "$(DESTDIR)$(PREFIX)/share/man/man$$s" || exit 1; done
 	@install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples"
-	@for u in configs/systemd/*.service; do sed 's|/usr/local/|$(PREFIX)/|g' $$u > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}" && \
+	@for u in configs/systemd/*.service configs/systemd/*.socket; do sed 's|/usr/local/|$(PREFIX)/|g' $$u > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}" && \
 		chmod 0644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}" || exit 1; done
 	@install -D -m 0644 configs/systemd/sysusers.conf "$(DESTDIR)$(PREFIX)/lib/sysusers.d/ntp-daemon.conf"
-	@install -m 0644 configs/client.toml configs/server.toml configs/pool.toml "$(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples"
+	@install -m 0644 configs/client.toml configs/server.toml configs/pool.toml configs/public-pool.toml "$(DESTDIR)$(PREFIX)/share/doc/ntp-daemon/examples"
 	@install -m 0644 LICENSE-APACHE LICENSE-MIT "$(DESTDIR)$(PREFIX)/share/doc/ntp-daemon"
 	@conf="$(DESTDIR)$(SYSCONFDIR)/ntp-daemon/ntp.toml"; if [ -e "$$conf" ]; then echo "$$conf is left as it is"; else \
 		install -D -m 0644 configs/ntp.toml "$$conf" && echo "$$conf is new: look at its sources"; fi
+
+# The pool's status page in a real browser, with pictures in build/ to look at. Installs Debian's Chromium where it is missing.
+page:
+	@GO="$(GO)" scripts/page.sh
 
 # The manual pages must please mandoc; pages that are not installed here cannot be found, which is no fault.
 man:

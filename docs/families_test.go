@@ -23,7 +23,7 @@ const (
 // groups are the headings, each for the families whose names begin so; the longest beginning counts.
 var groups = []struct{ heading, prefix string }{
 	{"Daemon and system", "ntp_"}, {"Sources", "ntp_source_"}, {"Servers", "ntp_server_"}, {"Our own", "ntp_daemon_"},
-	{"Pool", "nts_pool_"},
+	{"Pool", "ntspool_"},
 }
 
 var (
@@ -82,5 +82,29 @@ func TestMetricsPage_Families(t *testing.T) {
 	}
 	if d := cmp.Diff(want, have); d != "" {
 		t.Errorf("%s, families (want, have):\n%s", path, d)
+	}
+}
+
+// TestMetricNamesInText: a metric that a page of ours tells to watch exists.
+func TestMetricNamesInText(t *testing.T) {
+	have := map[string]bool{}
+	for _, m := range family.FindAllStringSubmatch(string(metrics.Append(metrics.Append(nil, full()), fullPool())), -1) {
+		have[m[1]] = true
+	}
+	name := regexp.MustCompile(`\b(?:ntspool|ntp_daemon|ntp_source|ntp_server|ntp_system)_[a-z_]*[a-z]`)
+	for _, file := range []string{"operating.md", "pool-operations.md"} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range name.FindAllString(string(b), -1) {
+			base := n
+			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+				base = strings.TrimSuffix(base, suffix)
+			}
+			if !have[n] && !have[base] {
+				t.Errorf("%s: there is no metric %s", file, n)
+			}
+		}
 	}
 }

@@ -114,10 +114,10 @@ func full() *observe.Snapshot {
 	s := &observe.Snapshot{
 		System:  observe.System{AccumulatedStepsThreshold: &limit},
 		Sources: []observe.Source{{NTSCookies: &n, Measured: true}},
-		Servers: []observe.Server{{}},
+		Servers: []observe.Server{{TransmitError: new(observe.TransmitError), FastPath: new(observe.FastPath)}},
 		Suite: observe.Suite{
 			RefusedSteps: map[string]uint64{"x": 1}, KeyExchange: map[string]uint64{"x": 1}, KeyExchangeServers: []observe.KeyExchangeServer{{CertificateNotAfter: 1}}, Verdicts: map[string]uint64{"x": 1}, KeySetAge: 1,
-			VirtualTruth: &observe.VirtualTruth{}, EstimateKnown: true, Parts: []observe.Part{{Name: "x"}}, Missing: []observe.MissingSource{{Name: "x"}},
+			VirtualTruth: &observe.VirtualTruth{}, EstimateKnown: true, Parts: []observe.Part{{Name: "x"}}, Missing: []observe.MissingSource{{Name: "x"}}, Pools: []observe.NTSPool{{Name: "x"}},
 		},
 	}
 	return s
@@ -126,7 +126,11 @@ func full() *observe.Snapshot {
 // fullPool is the same for a pool.
 func fullPool() *observe.Snapshot {
 	return &observe.Snapshot{Pool: &observe.Pool{
-		Outcomes: map[string]uint64{"x": 1}, Servers: []observe.PoolServer{{Exchanges: map[string]uint64{"x": 1}}},
+		Outcomes: map[string]uint64{"x": 1}, Denied: map[string]uint64{"x": 1}, Lookups: map[string]uint64{"x": 1}, StageSeconds: map[string]observe.Durations{"x": {}},
+		Algorithms: map[string]uint64{"x": 1}, Protocols: map[string]uint64{"x": 1}, Monitor: &observe.PoolMonitor{}, CountriesBuilt: 1,
+		Servers: []observe.PoolServer{{Exchanges: map[string]uint64{"x": 1}, Selected: map[string]uint64{"x": 1}, RTT: 1, ListsAge: 1, CertificateNotAfter: 1, Monitored: &observe.MonitoredServer{
+			Views: []observe.MonitorView{{Family: "x"}}, Algorithms: []observe.MonitorAlgorithm{{}},
+		}}},
 	}}
 }
 
@@ -141,7 +145,7 @@ func TestMetricsPage(t *testing.T) {
 	var documented []string
 	for _, tags := range p.sections {
 		for _, tag := range tags {
-			if strings.HasPrefix(tag, "ntp_") || strings.HasPrefix(tag, "nts_pool_") {
+			if strings.HasPrefix(tag, "ntp_") || strings.HasPrefix(tag, "ntspool_") {
 				documented = append(documented, tag)
 			}
 		}

@@ -17,7 +17,7 @@ var (
 	document    = regexp.MustCompile(`[\w./-]*\b[\w-]+\.md\b`)
 	rowCited    = regexp.MustCompile(`\b(?:KC|KS|[CSNPKFXL])\d\d\b`)
 	rowListed   = regexp.MustCompile(`(?m)^([A-Z]{1,2}\d\d)\t`)
-	caseOfOther = regexp.MustCompile(`\bD3-\d+|D3_\d+|\breliability (?:row|\d)`)
+	caseOfOther = regexp.MustCompile(`\bD3-\d+|\bD3_\d+|\breliability (?:row|\d)`)
 )
 
 // texts are the repository's own files that may cite a rule, by path from its top.

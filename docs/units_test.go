@@ -13,7 +13,7 @@ import (
 
 // unitScores are the highest exposure levels of systemd-analyze, in tenths (docs/rules/lifecycle.md#units).
 var unitScores = map[string]string{
-	"ntp-daemon.service": "20", "nts-pool-ke.service": "13", "ntp-metrics-exporter.service": "12", "ntp-daemon-wait.service": "6",
+	"ntp-daemon.service": "20", "nts-pool-ke.service": "13", "ntp-metrics-exporter.service": "12", "ntp-daemon-wait.service": "6", "ntp-xdp.service": "20",
 }
 
 // TestUnitsSecurity checks that the units are as closed as they should be.
@@ -65,6 +65,63 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// TestUnits_XDPTriesOn: a fault that passes by itself, as an interface that is not there yet, is tried again however long it lasts: systemd
+// gives up on a unit that has a limit of starts and reaches it.
+func TestUnits_XDPTriesOn(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(root, "configs/systemd/ntp-xdp.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=30s"} {
+		if !strings.Contains(string(b), "\n"+line+"\n") {
+			t.Errorf("no %s", line)
+		}
+	}
+	if again := regexp.MustCompile(`(?m)^RestartPreventExitStatus=.*\b69\b`); again.Match(b) {
+		t.Error("an interface that is not there yet (69) is not tried again")
+	}
+}
+
+// TestUnits_Niceness: what the unit of the daemon forbids, and a key of the configuration needs, the manual page says.
+func TestUnits_Niceness(t *testing.T) {
+	unit, err := os.ReadFile(filepath.Join(root, "configs/systemd/ntp-daemon.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(root, "docs/man/ntp.toml.5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key, _ := strings.Cut(string(page), ".It Va handshake-niceness\n")
+	key, _, _ = strings.Cut(key, ".It Va")
+	allowed := regexp.MustCompile(`(?m)^SystemCallFilter=[^~].*\bsetpriority\b`).Match(unit)
+	if told := strings.Contains(key, ".Dl SystemCallFilter=setpriority\n"); told == allowed {
+		t.Errorf("the unit allows setpriority: %v; ntp.toml(5) says how to allow it: %v", allowed, told)
+	}
+}
+
+// TestUnits_PoolKeepsItsSocket: the units say what the pool counts on when it is replaced: a message when it serves, a place for
+// its listening socket, one process for all users, and more time to stop than it takes by default.
+func TestUnits_PoolKeepsItsSocket(t *testing.T) {
+	for unit, lines := range map[string][]string{
+		"nts-pool-ke.service": {"Type=notify", "FileDescriptorStoreMax=4", "TimeoutStopSec=30s"},
+		"nts-pool-ke.socket":  {"ListenStream=[::]:4460", "FileDescriptorName=listen", "WantedBy=sockets.target"},
+	} {
+		b, err := os.ReadFile(filepath.Join(root, "configs/systemd", unit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range lines {
+			if !strings.Contains(string(b), "\n"+line+"\n") {
+				t.Errorf("%s: no %s", unit, line)
+			}
+		}
+		if strings.Contains(string(b), "\nAccept=yes") || strings.Contains(string(b), "\nReusePort=") {
+			t.Errorf("%s: every user a process, or several queues", unit)
+		}
+	}
+}
+
 // TestInstall checks that make install puts everything under DESTDIR, with the prefix in the units, leaves a first
 // configuration and never touches it again, and needs no Go when the programs are newer than their sources.
 func TestInstall(t *testing.T) {
@@ -78,13 +135,14 @@ func TestInstall(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	want := []string{
-		"bin/ntp-daemon", "bin/nts-pool-ke", "bin/ntp-ctl", "bin/ntp-metrics-exporter",
+		"bin/ntp-daemon", "bin/nts-pool-ke", "bin/ntp-ctl", "bin/ntp-metrics-exporter", "bin/ntp-xdp",
 		"share/man/man8/ntp-daemon.8", "share/man/man5/ntp.toml.5", "share/doc/ntp-daemon/examples/client.toml",
 		"share/doc/ntp-daemon/LICENSE-APACHE", "share/doc/ntp-daemon/LICENSE-MIT", "lib/sysusers.d/ntp-daemon.conf",
 	}
 	for unit := range unitScores {
 		want = append(want, "lib/systemd/system/"+unit)
 	}
+	want = append(want, "lib/systemd/system/nts-pool-ke.socket")
 	for _, f := range want {
 		b, err := os.ReadFile(filepath.Join(dest, "opt/ntp", f))
 		if err != nil {

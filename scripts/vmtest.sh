@@ -50,9 +50,16 @@ if ! compgen -G "$dir/kernel/boot/vmlinuz-*" >/dev/null; then
 	mv "$dir/kernel.new" "$dir/kernel"
 fi
 
-rm -f "$dir/results.txt"
+rm -f "$dir/results.txt" "$dir/detuned.txt"
 status=0
 mkdir -p build
-NTPD_VM=$dir go run ./tools/testrun -record build/tests.json -- -count=1 -timeout 8m ./internal/vmtest/ || status=$?
-if [ -f "$dir/results.txt" ]; then grep '^VMNUM' "$dir/results.txt" || true; fi
+# Ahead of other work where that is allowed, in a session of its own: a machine that waits for a processor stamps its packets late.
+NTPD_VM=$dir setsid sh -c 'echo -15 2>/dev/null >/proc/self/autogroup; exec nice -n -15 "$@"' sh \
+	go run ./tools/testrun -record build/tests.json -- -count=1 -timeout 10m ./internal/vmtest/ &
+run=$!
+trap 'kill -- -$run' INT TERM
+wait $run || status=$?
+for numbers in "$dir/results.txt" "$dir/detuned.txt"; do
+	if [ -f "$numbers" ]; then grep '^VMNUM' "$numbers" || true; fi
+done
 exit $status

@@ -36,6 +36,15 @@ type Config struct {
 	// Handle serves one connection. The loop closes it afterwards. Its context ends when the loop is asked
 	// to stop, which is a request to finish, not an order to break off.
 	Handle func(ctx context.Context, c *Conn)
+	// Left is called when a listener has been left: nobody more is accepted there, and those who were may go on. May be nil.
+	Left func()
+	// Threads is how many threads of their own serve the connections, where that is possible: on Linux, if the listener
+	// is a TCP socket. Each connection is served by one of them, one at a time, with a niceness of Nice. Handlers must
+	// not wait for anything but their connection (Park, Sleep). 0 is a goroutine for each connection.
+	Threads int
+	Nice    int
+	// Turns makes what decides about the turns on one thread; nil is nothing. It is called on that thread.
+	Turns func() Turns
 	// Log hears of panics, and at most once a minute of accept errors.
 	Log zerolog.Logger
 }
@@ -69,8 +78,8 @@ type Counters struct {
 //
 // An error of Accept that passes is waited out, 5 ms doubling to 1 s; one that says that descriptors or memory are
 // short also costs the connection that has been waited for the longest, if that is 500 ms or more (accept(2); rows KS14
-// and P08 of docs/scorecard.md hold a server to it). When the context ends, connections that have said nothing are closed, the
-// others get Drain.
+// and P08 of docs/scorecard.md hold a server to it). When the context ends, those that wait to be accepted are accepted,
+// whoever has not said anything a second after that is closed, and the others get Drain.
 type Loop struct {
 	cfg      Config
 	prefixes prefixes
@@ -108,13 +117,49 @@ func (l *Loop) Counters() Counters {
 // closes the listener, lets the connections of this call finish for Config.Drain and returns when all of
 // their handlers have.
 func (l *Loop) Serve(ctx context.Context, ln net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	if l.cfg.Threads > 0 {
+		if ok, err := l.serveThreads(ctx, ln); ok {
+			return err
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { wake(ln) })
 	defer stop()
 	defer ln.Close()
 	var handlers sync.WaitGroup
 	err := l.accept(ctx, ln, &handlers)
+	_ = ln.Close()
+	if l.cfg.Left != nil {
+		l.cfg.Left()
+	}
 	l.drain(&handlers)
 	return err
+}
+
+// deadliner is a listener whose Accept can be ended without closing it.
+type deadliner interface{ SetDeadline(time.Time) error }
+
+// wake ends a call of Accept that waits.
+func wake(ln net.Listener) {
+	if d, ok := ln.(deadliner); !ok || d.SetDeadline(time.Unix(1, 0)) != nil {
+		_ = ln.Close()
+	}
+}
+
+// lastCall takes what waits in the queue of a listener that is about to be closed, which would be reset with it.
+func (l *Loop) lastCall(ctx context.Context, ln net.Listener, handlers *sync.WaitGroup) {
+	d, ok := ln.(deadliner)
+	end := time.Now().Add(queueTotal)
+	for range queueLength {
+		now := time.Now()
+		if !ok || !now.Before(end) || d.SetDeadline(now.Add(queueTime)) != nil {
+			return
+		}
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		l.admit(ctx, c, ln, handlers)
+	}
 }
 
 // accept owns the listener: it is the only caller of Accept and decides about every new connection. It stops
@@ -123,16 +168,14 @@ func (l *Loop) accept(ctx context.Context, ln net.Listener, handlers *sync.WaitG
 	var wait time.Duration
 	for {
 		c, err := ln.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				_ = c.Close()
-			}
-			return nil
-		}
 		if err == nil {
 			wait = 0
 			l.admit(ctx, c, ln, handlers)
 			continue
+		}
+		if ctx.Err() != nil {
+			l.lastCall(ctx, ln, handlers)
+			return nil
 		}
 		what := classify(err)
 		if what == giveUp {
@@ -146,7 +189,7 @@ func (l *Loop) accept(ctx context.Context, ln net.Listener, handlers *sync.WaitG
 			l.evict(time.Now()) // one connection less is what helps
 		}
 		wait = nextPause(wait)
-		l.report(ln, err, wait)
+		l.report(ln.Addr(), err, wait)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -155,7 +198,7 @@ func (l *Loop) accept(ctx context.Context, ln net.Listener, handlers *sync.WaitG
 }
 
 // report logs an accept error, at most one per minute.
-func (l *Loop) report(ln net.Listener, err error, wait time.Duration) {
+func (l *Loop) report(on net.Addr, err error, wait time.Duration) {
 	l.mu.Lock()
 	now := time.Now()
 	suppress := now.Sub(l.lastWarning) < time.Minute
@@ -164,7 +207,7 @@ func (l *Loop) report(ln net.Listener, err error, wait time.Duration) {
 	}
 	l.mu.Unlock()
 	if !suppress {
-		l.cfg.Log.Warn().Str("listener", ln.Addr().String()).Str("error", err.Error()).
+		l.cfg.Log.Warn().Str("listener", on.String()).Str("error", err.Error()).
 			Str("pause", wait.String()).Msg("cannot accept connections, trying again")
 	}
 }
@@ -251,8 +294,8 @@ func (l *Loop) evictLocked(c *Conn) bool {
 // closeLocked frees what a connection held, closes it and tells its handler.
 func (l *Loop) closeLocked(c *Conn) {
 	l.freeLocked(c)
-	_ = c.Conn.Close()
-	c.goneOnce.Do(func() { close(c.gone) })
+	c.goneOnce.Do(func() { close(c.gone) }) // first: a handler that wakes up asks for it
+	c.abort()
 }
 
 // freeLocked gives back permit, prefix slot and place in the crowd, each at most once.
@@ -276,27 +319,37 @@ func (l *Loop) leave(c *Conn) {
 	delete(l.conns, c)
 }
 
-// drain closes what has said nothing, waits for the handlers and closes what is left after Config.Drain. With several
-// listeners on one loop all are expected to stop together.
+// drain closes what has said nothing although it had the time, waits for the handlers and closes what is left after
+// Config.Drain. With several listeners on one loop all are expected to stop together.
 func (l *Loop) drain(handlers *sync.WaitGroup) {
+	now := time.Now()
+	l.closeIf(func(c *Conn) bool { return c.permit && !c.spoke.Load() && now.Sub(c.since) >= firstWord })
+	done := make(chan struct{})
+	go func() { handlers.Wait(); close(done) }()
+	silent, end := time.NewTimer(firstWord), time.NewTimer(l.cfg.Drain)
+	defer silent.Stop()
+	defer end.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-silent.C:
+			l.closeIf(func(c *Conn) bool { return c.permit && !c.spoke.Load() })
+		case <-end.C:
+			l.closeIf(func(*Conn) bool { return true })
+			<-done
+			return
+		}
+	}
+}
+
+// closeIf closes the connections that are meant.
+func (l *Loop) closeIf(meant func(*Conn) bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for c := range l.conns {
-		if c.permit && !c.spoke.Load() {
+		if meant(c) {
 			l.closeLocked(c)
 		}
 	}
-	l.mu.Unlock()
-	done := make(chan struct{})
-	go func() { handlers.Wait(); close(done) }()
-	select {
-	case <-done:
-		return
-	case <-time.After(l.cfg.Drain):
-	}
-	l.mu.Lock()
-	for c := range l.conns {
-		l.closeLocked(c)
-	}
-	l.mu.Unlock()
-	<-done
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -409,13 +410,15 @@ func TestDrain(t *testing.T) {
 		idle, idlePeer := dial("192.0.2.1")
 		quick, quickPeer := dial("192.0.2.2")
 		stuck, stuckPeer := dial("192.0.2.3")
+		late, latePeer := dial("192.0.2.4")
+		mute, mutePeer := dial("192.0.2.5")
 		ln := newFakeListener(idle, quick, stuck)
-		loop := New(Config{Permits: 3, Drain: 2 * time.Second, Handle: func(ctx context.Context, c *Conn) {
+		loop := New(Config{Permits: 5, Drain: 2 * time.Second, Handle: func(ctx context.Context, c *Conn) {
 			if _, err := c.Read(make([]byte, 1)); err != nil {
 				return
 			}
 			<-ctx.Done()
-			if c.Remote() == netip.MustParseAddr("192.0.2.2") {
+			if a := c.Remote(); a == netip.MustParseAddr("192.0.2.2") || a == netip.MustParseAddr("192.0.2.4") {
 				time.Sleep(time.Second)
 				_, _ = c.Write([]byte{7})
 				return
@@ -428,15 +431,33 @@ func TestDrain(t *testing.T) {
 		_, _ = quickPeer.Write([]byte{1})
 		_, _ = stuckPeer.Write([]byte{1})
 		synctest.Wait()
+		time.Sleep(firstWord)
+		ln.next <- late
+		ln.next <- mute
+		synctest.Wait()
 		began := time.Now()
 		cancel()
 		synctest.Wait()
 		if !closedByServer(idlePeer) {
 			t.Error("idle connection not closed at once")
 		}
+		time.Sleep(firstWord / 2)
+		if _, err := latePeer.Write([]byte{1}); err != nil {
+			t.Errorf("a connection that was new when the loop stopped: %v", err)
+		}
+		if closedByServer(mutePeer) {
+			t.Error("another new connection was closed at once")
+		}
 		var b [1]byte
 		if _, err := quickPeer.Read(b[:]); err != nil || b[0] != 7 {
 			t.Errorf("running exchange not finished: %v", err)
+		}
+		synctest.Wait()
+		if d := time.Since(began); !closedByServer(mutePeer) || d > firstWord+10*time.Millisecond {
+			t.Errorf("a connection that said nothing for %v is open", d)
+		}
+		if _, err := latePeer.Read(b[:]); err != nil || b[0] != 7 {
+			t.Errorf("late exchange not finished: %v", err)
 		}
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -448,6 +469,122 @@ func TestDrain(t *testing.T) {
 			t.Error("stuck connection not closed")
 		}
 	})
+}
+
+// TestStop_ServesTheQueue: connections that wait to be accepted when the loop is told to stop are served, not reset.
+func TestStop_ServesTheQueue(t *testing.T) {
+	inner, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := &heldListener{TCPListener: inner.(*net.TCPListener), held: make(chan struct{}), told: make(chan struct{})}
+	loop := New(Config{Permits: 50, Drain: 10 * time.Second, Handle: func(_ context.Context, c *Conn) {
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			_, _ = c.Write([]byte{7})
+		}
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- loop.Serve(ctx, ln) }()
+	var peers []net.Conn
+	for range 20 { // in the queue, because the listener is held
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		peers = append(peers, c)
+	}
+	cancel()
+	<-ln.told
+	close(ln.held)
+	for i, c := range peers {
+		var b [1]byte
+		_, errWrite := c.Write([]byte{1})
+		if _, err := c.Read(b[:]); err != nil || b[0] != 7 {
+			t.Errorf("connection %d: %v, %v", i, errWrite, err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStop_LeavesInTime: who goes on connecting does not keep the loop at a listener that it is to leave; that is told when it is so, and
+// those who were accepted go on.
+func TestStop_LeavesInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := &tricklingListener{fakeListener: newFakeListener()}
+		left := time.Time{}
+		loop := New(Config{Permits: 9999, Drain: time.Minute, Handle: untilClosed, Left: func() {
+			left = time.Now()
+			if _, err := ln.Accept(); err == nil {
+				t.Error("the listener is still open")
+			}
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- loop.Serve(ctx, ln) }()
+		time.Sleep(time.Second)
+		begin := time.Now()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if d := left.Sub(begin); left.IsZero() || d > queueTotal+2*queueTime || d < queueTotal/2 {
+			t.Errorf("left after %v", d)
+		}
+		if time.Since(left) < firstWord/2 {
+			t.Error("told after the connections were done")
+		}
+	})
+}
+
+// tricklingListener has one more connection all the time, a moment before it would be left.
+type tricklingListener struct {
+	*fakeListener
+	deadline atomic.Int64 // Unix time, ns; 0: none
+}
+
+func (l *tricklingListener) Accept() (net.Conn, error) {
+	select {
+	case <-l.closed:
+		return nil, net.ErrClosed
+	default:
+		if end := l.deadline.Load(); end != 0 && time.Now().UnixNano() >= end {
+			return nil, os.ErrDeadlineExceeded
+		}
+		time.Sleep(queueTime * 9 / 10)
+		c, _ := dial("192.0.2.1")
+		return c, nil
+	}
+}
+
+func (l *tricklingListener) SetDeadline(end time.Time) error {
+	l.deadline.Store(end.UnixNano())
+	return nil
+}
+
+// heldListener accepts nothing before held is closed; told is closed when it is to stop.
+type heldListener struct {
+	*net.TCPListener
+	held, told chan struct{}
+	once       sync.Once
+}
+
+func (l *heldListener) Accept() (net.Conn, error) {
+	<-l.held
+	return l.TCPListener.Accept()
+}
+
+func (l *heldListener) SetDeadline(end time.Time) error {
+	defer l.once.Do(func() { close(l.told) })
+	return l.TCPListener.SetDeadline(end)
+}
+
+func (l *heldListener) Close() error {
+	defer l.once.Do(func() { close(l.told) })
+	return l.TCPListener.Close()
 }
 
 func TestListen_WithoutMultipath(t *testing.T) {

@@ -18,6 +18,10 @@ type Conn struct {
 	since  time.Time
 	spoke  atomic.Bool // a byte was read, so it may finish what it began when the loop stops
 
+	turns     Turns  // of the thread that serves it
+	gathering bool   // writes are kept for End
+	gathered  []byte // what was kept
+
 	gone     chan struct{} // closed when the loop closed the connection
 	goneOnce sync.Once
 
@@ -56,7 +60,12 @@ func (c *Conn) Evicted() bool {
 
 // Present reports whether the peer can still take an answer and send more: it neither closed, nor ended its stream,
 // nor reset the connection. Nothing is read. Where the system cannot tell, everybody is present.
-func (c *Conn) Present() bool { return present(c.Conn) }
+func (c *Conn) Present() bool {
+	if tc := c.threaded(); tc != nil {
+		return tc.present()
+	}
+	return present(c.Conn)
+}
 
 // Read reads from the connection.
 func (c *Conn) Read(b []byte) (int, error) {

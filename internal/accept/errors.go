@@ -16,6 +16,15 @@ const (
 	// grace is how long a new connection may be silent before it is given up for others: two round trips around
 	// the world. Without it the newest one would pay for each error, while its first bytes are on their way.
 	grace = 500 * time.Millisecond
+	// firstWord is how long a connection may be silent when the loop stops: a first packet that was lost comes again
+	// after a second (RFC 6298 §2.1).
+	firstWord = time.Second
+	// queueTime is how long Accept waits for one more of those that wait when the loop stops, which is there at once or not
+	// at all, and queueLength how many are taken: Linux's net.core.somaxconn. All that takes queueTotal at most: there can be
+	// one more all the time.
+	queueTime   = 10 * time.Millisecond
+	queueTotal  = 500 * time.Millisecond
+	queueLength = 4096
 )
 
 // remedy is what an accept error calls for.

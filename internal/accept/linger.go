@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// What the peer gets for its own end of the connection after the last answer: time for a round trip,
-// and bytes for any request that was under way.
 const (
-	lingerTime  = 250 * time.Millisecond
+	// LingerTime is what the peer gets for its own end of the connection after the last answer: time for a round trip.
+	LingerTime = 250 * time.Millisecond
+	// lingerBytes is enough for any request that was under way.
 	lingerBytes = 128 << 10
 )
 
@@ -20,7 +20,7 @@ const (
 func Linger(raw net.Conn, closeNotify func() error, end time.Time) {
 	// crypto/tls gives close_notify five seconds of its own, whatever deadline is set; a peer that does not read gets
 	// no more than the others (row KS23).
-	stuck := time.AfterFunc(lingerTime, func() { _ = raw.Close() })
+	stuck := time.AfterFunc(LingerTime, func() { _ = raw.Close() })
 	err := closeNotify()
 	stuck.Stop()
 	if err != nil {
@@ -29,7 +29,12 @@ func Linger(raw net.Conn, closeNotify func() error, end time.Time) {
 	if half, ok := raw.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	until := time.Now().Add(lingerTime)
+	Discard(raw, end)
+}
+
+// Discard is the second half of Linger: it reads what the peer still sends after the end of our stream.
+func Discard(raw net.Conn, end time.Time) {
+	until := time.Now().Add(LingerTime)
 	if !end.IsZero() && end.Before(until) {
 		until = end
 	}

@@ -62,7 +62,7 @@ func TestLinger_EndsByItself(t *testing.T) {
 			_, err := c.Conn.Read(make([]byte, 1)) // hangs until the connection is closed
 			return err
 		}, tt.end)
-		if took := time.Since(begin); took > 20*lingerTime {
+		if took := time.Since(begin); took > 20*LingerTime {
 			t.Errorf("%s: took %v", tt.story, took)
 		}
 	}

@@ -23,6 +23,21 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return lc.Listen(ctx, network, address)
 }
 
+// Adopt gives the connections of a listener that another process opened the settings of Listen's.
+func Adopt(ln *net.TCPListener) net.Listener { return &adopted{ln} }
+
+type adopted struct{ *net.TCPListener }
+
+// Accept accepts.
+func (l *adopted) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetKeepAliveConfig(keepAlive) // of a connection that is gone already
+	return c, nil
+}
+
 // Dial is the counterpart for clients: the same settings for connections that we open. A name that RFC 6761 §6.3 ties
 // to the loopback addresses needs neither a hosts file nor a name server; 127.0.0.1 is asked first.
 func Dial(ctx context.Context, network, address string) (net.Conn, error) {

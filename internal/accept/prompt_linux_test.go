@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestPrompt_AcknowledgesAfterEachRead: a socket that would delay its acknowledgements stops doing so with each read.
-func TestPrompt_AcknowledgesAfterEachRead(t *testing.T) {
+// TestPrompt_AcknowledgesBeforeTheNextRead: a socket that would delay its acknowledgements stops doing so when more is read,
+// unless something was written in between.
+func TestPrompt_AcknowledgesBeforeTheNextRead(t *testing.T) {
 	ln, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +31,9 @@ func TestPrompt_AcknowledgesAfterEachRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
+	// exchange has the peer send a byte while the socket would delay its acknowledgement, reads it, and says whether it would not
+	// any more.
+	exchange := func() int {
 		_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0) })
 		if err != nil {
 			t.Fatal(err)
@@ -43,9 +46,22 @@ func TestPrompt_AcknowledgesAfterEachRead(t *testing.T) {
 		}
 		quick := 0
 		_ = raw.Control(func(fd uintptr) { quick, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK) })
-		if quick != 1 || err != nil {
-			t.Errorf("TCP_QUICKACK is %d after a read, %v", quick, err)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return quick
+	}
+	_ = exchange()
+	for range 3 {
+		if exchange() != 1 {
+			t.Error("a read that follows another does not acknowledge it")
+		}
+	}
+	if _, err := c.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if exchange() != 0 {
+		t.Error("what the answer has acknowledged is acknowledged once more")
 	}
 }
 

@@ -3,6 +3,7 @@ package accept
 import (
 	"errors"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -41,4 +42,32 @@ func (c *Conn) WatchReset(lost func()) (stop func() error) {
 		<-done
 		return seen
 	}
+}
+
+// WatchResetAfter is WatchReset for waits most of which are short: the watch, and the goroutine that it takes, begin only
+// when the wait has lasted for d. Before that the socket is looked at once, by stop, which may be called again and says the
+// same.
+func (c *Conn) WatchResetAfter(d time.Duration, lost func()) (stop func() error) {
+	begun := make(chan func() error, 1)
+	timer := time.AfterFunc(d, func() { begun <- c.WatchReset(lost) })
+	return sync.OnceValue(func() error {
+		if timer.Stop() {
+			return c.Reset()
+		}
+		return (<-begun)()
+	})
+}
+
+// Reset looks whether the peer has reset the connection, TCP has given it up or the loop has closed it, and returns that as
+// an error, once. It neither reads nor waits. Where the system cannot tell, nothing is ever seen.
+func (c *Conn) Reset() error {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return pendingReset(raw)
 }

@@ -123,3 +123,39 @@ func TestWatchReset_NoSocket(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A watch that begins only after a while sees the same: a reset before it begins when it is stopped, and one after that at
+// once. A peer that only ended its stream has not left.
+func TestWatchResetAfter(t *testing.T) {
+	for _, row := range []struct {
+		story string
+		after time.Duration
+		peer  func(*net.TCPConn)
+		gone  bool
+	}{
+		{"reset, never begun", time.Hour, reset, true},
+		{"reset, begun at once", 0, reset, true},
+		{"half-close, never begun", time.Hour, func(p *net.TCPConn) { _ = p.CloseWrite() }, false},
+		{"nothing, begun at once", 0, func(*net.TCPConn) {}, false},
+	} {
+		t.Run(row.story, func(t *testing.T) {
+			c, peer := pair(t)
+			lost := make(chan struct{})
+			stop := c.WatchResetAfter(row.after, func() { close(lost) })
+			row.peer(peer)
+			switch {
+			case row.gone && row.after == 0:
+				<-lost
+			case row.gone:
+				for end := time.Now().Add(10 * time.Second); c.Present() && time.Now().Before(end); {
+					time.Sleep(time.Millisecond) // until the kernel has seen the reset
+				}
+			}
+			for range 2 {
+				if err := stop(); (err != nil) != row.gone {
+					t.Errorf("stop says %v", err)
+				}
+			}
+		})
+	}
+}

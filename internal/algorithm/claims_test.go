@@ -189,7 +189,7 @@ func TestAbsorb_Impossible(t *testing.T) {
 func TestEstimate_Beyond(t *testing.T) {
 	d := New(loose())
 	for y, want := range map[float64]float64{0: 0, 400e-6: 0, 495e-6: 0, 600e-6: 105e-6, -1e-3: 505e-6} {
-		if e := d.estimate(state{y: y}, nil, 0); math.Abs(e.Beyond-want) > 1e-12 {
+		if e := d.estimate(state{y: y}, 0, 0); math.Abs(e.Beyond-want) > 1e-12 {
 			t.Errorf("%g: %g beyond, want %g", y, e.Beyond, want)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Discipline estimates the clock's error from measurements of many sources and decides how to steer. It keeps one
-// filter per source (tracker), whose state is true time minus the bare oscillator, so that steering touches no filter.
+// bank of filters per source (tracker), whose state is true time minus the bare oscillator, so that steering touches no filter.
 // The order of use, at every turn of the system process:
 //
 //	Absorb(sample)  one source's filter takes the sample in
@@ -31,6 +31,16 @@ type Discipline struct {
 	pending uint64  // number of the steer that was followed and is not yet confirmed; 0: none
 	asked   slew    // what the pending steer makes of the frequency
 	slew    slew    // the same, as the clock has confirmed it
+
+	buf buffers
+}
+
+// buffers are what one decision needs, kept for the next.
+type buffers struct {
+	cs             []candidate
+	parts          []part
+	delays, bounds []time.Duration
+	judgements     []Judgement
 }
 
 // slew is a frequency that differs from the oscillator's need on purpose, until the offset is gone.
@@ -98,6 +108,7 @@ type Judgement struct {
 	Source  ntp.SourceID
 	Verdict Verdict
 	Reason  Reason
+	Aside   bool        // selected, but so far from most of the others that its offset does not count
 	Poll    ntp.PollExp // interval wanted for this source; the association keeps it inside its limits
 	// Radius is the half width of the interval that the source vouches for, ≥ 0; it has a vote up to
 	// maximum-source-uncertainty. 0 before its first sample.
@@ -113,6 +124,7 @@ type Estimate struct {
 	Offset    time.Duration // true time minus steered clock at At; positive means the clock is slow
 	Frequency float64       // s/s, true rate minus the bare oscillator's: the frequency that the clock should have
 	VarOffset float64       // s², errors common to all sources included
+	Unseen    float64       // s², of VarOffset: what the oscillator does between samples and no filter foresees
 	Cov       float64       // s·s/s
 	VarFreq   float64       // (s/s)²
 	Wander    float64       // s/s per sqrt(s), of the oscillator
@@ -139,7 +151,7 @@ type Steer struct {
 
 // Decision is the answer to "what now?".
 type Decision struct {
-	Judgements []Judgement // one per known source, by SourceID
+	Judgements []Judgement // one per known source, by SourceID; the next Decide writes over them
 	Selected   int         // number of sources in the consensus; 0 means no consensus
 	Candidates int         // number of sources that had a vote
 	Estimate   Estimate
@@ -186,14 +198,18 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 	cs := d.candidates(now)
 	dec := Decision{}
 	dec.Selected, dec.Candidates = agree(cs, d.params.MinimumAgreeing)
-	dec.Judgements = judgements(cs)
+	d.weigh(cs)
+	d.setAside(cs, max(d.params.MinimumAgreeing, dec.Candidates/2+1))
+	dec.Judgements = d.judgements(cs)
 	if dec.Selected > 0 {
-		fused := d.fuse(cs)
-		dec.Estimate = d.estimate(fused, cs, now)
+		fused, intensity := d.fuse(cs)
+		dec.Estimate = d.estimate(fused, intensity, now)
+		dec.Estimate.Unseen = commonUnseen(cs)
+		dec.Estimate.VarOffset += dec.Estimate.Unseen
 		dec.Bound, dec.RootDelay = d.told(cs, &fused, dec.Judgements)
 	}
 	if dec.Estimate.Known {
-		d.steer(&dec, pace(cs))
+		d.steer(&dec, interval(cs))
 	} else {
 		dec.Selected = 0
 		d.endSlew(now, &dec)
@@ -207,6 +223,16 @@ func (d *Discipline) Decide(now ntp.Local) Decision {
 func (d *Discipline) Follow(dec *Decision) {
 	if dec.Selected > 0 {
 		d.y, d.learned = dec.Estimate.Frequency, true
+	}
+	for i := range dec.Judgements {
+		j := &dec.Judgements[i]
+		if at, known := d.find(j.Source); known && j.Verdict == Selected {
+			d.trackers[at].aside = j.Aside
+			if j.Aside {
+				e := &dec.Estimate
+				d.trackers[at].yield(e.At, e.Offset+d.clock.ClockGapAt(e.At), e.VarOffset)
+			}
+		}
 	}
 	d.pending, d.asked = dec.Steer.Number, dec.slew
 	if dec.Steer.Kind == SteerNone && dec.Selected > 0 && d.slew.on { // the slew goes on at the same rate, or is over
@@ -241,7 +267,7 @@ func (d *Discipline) Applied(e ntp.LedgerEntry) {
 	d.clock = e
 	if e.Leap {
 		for _, t := range d.trackers {
-			t.s.origin += e.Step.Round(time.Second)
+			t.leap(e.Step.Round(time.Second))
 		}
 	}
 	if !d.learned && len(d.trackers) == 0 {
@@ -280,7 +306,7 @@ func (d *Discipline) Source(id ntp.SourceID) SourceEstimate {
 	if r.Known {
 		at := t.s.predict(d.clock.Local, t.intensity) // the newest entry holds only from its own time on
 		r.Offset = at.origin - d.clock.ClockGapAt(at.at) + toDuration(at.x)
-		r.Uncertainty = toDuration(math.Sqrt(at.pxx))
+		r.Uncertainty = toDuration(math.Sqrt(at.pxx + t.hidden))
 	}
 	return r
 }

@@ -9,50 +9,163 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
-// fuse joins the selected sources' states by their information: each counts by the inverse of its covariance.
-// What averaging cannot remove from one source is added to its variance before, so that a source on a short
-// path does not drown in many on long ones; and since errors of a common path or upstream do not average out
-// either, the result is never surer than the surest source's own bias.
-func (d *Discipline) fuse(cs []candidate) state {
-	var sum state
-	first := true
-	bias, freq := math.Inf(1), math.Inf(1)
-	middle := middleClaims(cs)
+const (
+	// commonOffset, commonCov and commonFreq are the shares of a filter's covariance that come from the wander of the oscillator. It is
+	// common to all sources and does not average out. An error that falls with the length of a filter's memory, as noise
+	// does, and rises with its cube, as the lag does, is least where a quarter is lag; of the frequency's it is three. Where few samples
+	// are worth more than all others it is more.
+	commonOffset, commonCov, commonFreq = 0.4, 0.6, 0.8
+	// fuseRounds is how often the robust weights are found anew at most, and fuseEnough the change of the offset, s, that ends it.
+	fuseRounds = 16
+	fuseEnough = 1e-10
+)
+
+// part is what one source brings to the fusion.
+type part struct {
+	x, y   float64 // s above a common origin, s/s
+	s      *state
+	scale  float64 // s², of its offset's error: noise and what averaging cannot remove
+	base   float64 // weight of its offset before it is compared with the others
+	weight float64 // of its offset, all are 1
+	share  float64 // of its frequency, all are 1
+
+	intensity float64 // (s/s)² per s, of the wander that its filter found
+}
+
+// fuse joins the states of the selected sources that are not set aside. Offsets count by the inverse of what averaging cannot
+// remove from one source, its filter's variance included, so that a source on a short path does not drown in many on long
+// ones, and the less the further they are from the others (equation 10); frequencies by the inverse of their variance. The
+// variance of the result is that of noise and wander (equation 10b): paths that are asymmetric are part of what is told (equation 13).
+func (d *Discipline) fuse(cs []candidate) (sum state, intensity float64) {
+	ps := d.parts(cs)
+	sum = *ps[0].s
+	if len(ps) == 1 {
+		return sum, ps[0].intensity
+	}
+	sum.x = robustMean(ps)
+	sum.y = 0
+	least := *ps[0].s
+	for i := range ps {
+		s := ps[i].s
+		sum.y += float64(ps[i].share * ps[i].y)
+		intensity += float64(ps[i].share * ps[i].intensity)
+		least.pxx, least.pxy, least.pyy = min(least.pxx, s.pxx), min(least.pxy, s.pxy), min(least.pyy, s.pyy)
+	}
+	sum.pxx, sum.pxy, sum.pyy = float64(commonOffset*least.pxx), float64(commonCov*least.pxy), float64(commonFreq*least.pyy)
+	nxx, nxy, nyy := sum.pxx, sum.pxy, sum.pyy
+	for i := range ps {
+		p := &ps[i]
+		sum.pxx += float64(p.weight * p.weight * (p.s.pxx - nxx))
+		sum.pxy += float64(p.weight * p.share * (p.s.pxy - nxy))
+		sum.pyy += float64(p.share * p.share * (p.s.pyy - nyy))
+	}
+	return sum.fold(), intensity
+}
+
+// parts gathers what is fused. There is at least one, if one is selected.
+func (d *Discipline) parts(cs []candidate) []part {
+	ps := d.buf.parts[:0]
+	var origin time.Duration
+	most, share := math.Inf(1), 0.
 	for i := range cs {
 		c := &cs[i]
-		if c.verdict != Selected {
+		if c.verdict != Selected || c.aside {
 			continue
 		}
-		s := c.s
-		b := c.t.bias(middle, d.params.IgnoreServerDispersion)
-		s.pxx += b
-		bias, freq = min(bias, b), min(freq, s.pyy)
-		if first {
-			sum, first = s, false
-			continue
+		if len(ps) == 0 {
+			origin = c.s.origin
 		}
-		sum = join(sum, s)
+		p := part{x: c.s.above(origin), y: c.s.y, s: &c.s, scale: c.s.pxx + c.bias, share: 1 / max(c.s.pyy, minFrequencyVariance), intensity: c.t.intensity}
+		most, share = min(most, p.scale), share+p.share
+		ps = append(ps, p)
 	}
-	sum.pxx = max(sum.pxx, bias)
-	// One oscillator is measured, and its own wander is common to all: n sources know its frequency better than
-	// one does, but not n times better.
-	sum.pyy = max(sum.pyy, freq/2)
-	return sum
+	for i := range ps {
+		p := &ps[i]
+		p.base = near(math.Sqrt(p.scale/most)) / p.scale
+		p.share /= share
+	}
+	d.buf.parts = ps
+	return ps
+}
+
+// robustMean is the middle of the offsets, s above the origin of the first, and leaves their weights. Errors of honest sources are of a
+// known size and others are of any, so three and more count as if they had the distribution of Cauchy, whose scale is at least what they are
+// known to have and else what they show. It is found from the weighted median on, which a minority cannot move.
+func robustMean(ps []part) float64 {
+	if len(ps) < minCluster {
+		return weightedMean(ps, 0, math.Inf(1))
+	}
+	middle := weightedMedian(ps)
+	scale := max(1, spread(ps, middle))
+	for range fuseRounds {
+		before := middle
+		if middle = weightedMean(ps, before, scale); math.Abs(middle-before) < fuseEnough {
+			break
+		}
+	}
+	return middle
+}
+
+// weightedMean weighs each source by its base and by how far it is from the middle, in scales.
+func weightedMean(ps []part, middle, scale float64) float64 {
+	total, sum := 0., 0.
+	for i := range ps {
+		p := &ps[i]
+		r := p.x - middle
+		p.weight = p.base / (1 + float64(r*r)/float64(scale*p.scale))
+		total += p.weight
+		sum += float64(p.weight * p.x)
+	}
+	for i := range ps {
+		ps[i].weight /= total
+	}
+	return sum / total
+}
+
+// weightedMedian is the least offset such that at least half of the weight is not above it. It sorts ps.
+func weightedMedian(ps []part) float64 {
+	slices.SortFunc(ps, func(a, b part) int { return cmp.Compare(a.x, b.x) })
+	total, below := 0., 0.
+	for i := range ps {
+		total += ps[i].base
+	}
+	for i := range ps {
+		if below += ps[i].base; 2*below >= total {
+			return ps[i].x
+		}
+	}
+	return ps[len(ps)-1].x
+}
+
+// spread is the upper median of the squared distances from the middle, in scales: of two halves that disagree neither is the middle.
+func spread(ps []part, middle float64) float64 {
+	for i := range ps {
+		r := ps[i].x - middle
+		ps[i].weight = float64(r*r) / ps[i].scale
+	}
+	slices.SortFunc(ps, func(a, b part) int { return cmp.Compare(a.weight, b.weight) })
+	return ps[len(ps)/2].weight
 }
 
 // claims is what a source says of its own way to the reference clock.
 type claims struct{ delay, dispersion time.Duration }
 
-// middleClaims returns the lower median of each claim of the selected sources.
-func middleClaims(cs []candidate) claims {
-	var delays, dispersions []time.Duration
+// weigh finds what averaging cannot remove from each of the selected.
+func (d *Discipline) weigh(cs []candidate) {
+	delays, dispersions := d.buf.delays[:0], d.buf.bounds[:0]
 	for i := range cs {
 		if c := &cs[i]; c.verdict == Selected {
 			delays = append(delays, c.t.last.RootDelay)
 			dispersions = append(dispersions, c.t.last.RootDispersion)
 		}
 	}
-	return claims{lowerMedian(delays), lowerMedian(dispersions)}
+	middle := claims{lowerMedian(delays), lowerMedian(dispersions)}
+	for i := range cs {
+		if c := &cs[i]; c.verdict == Selected {
+			c.bias = c.t.bias(middle, d.params.IgnoreServerDispersion)
+		}
+	}
+	d.buf.delays, d.buf.bounds = delays, dispersions
 }
 
 // bias is the variance of what averaging cannot remove from a source, s²: asymmetry of its path, and what it claims to
@@ -70,31 +183,8 @@ func (t *tracker) bias(middle claims, ignoreDispersion bool) float64 {
 	return v
 }
 
-// join merges two states of the same moment as if their errors were independent: with D = b - a,
-// K = Pa (Pa+Pb)^-1, the result is a + K D with covariance K Pb (equation 10).
-func join(a, b state) state {
-	sxx, sxy, syy := a.pxx+b.pxx, a.pxy+b.pxy, a.pyy+b.pyy
-	det := float64(sxx*syy) - float64(sxy*sxy)
-	if !(det > 0) {
-		return a
-	}
-	ixx, ixy, iyy := syy/det, -sxy/det, sxx/det
-	kxx := float64(a.pxx*ixx) + float64(a.pxy*ixy)
-	kxy := float64(a.pxx*ixy) + float64(a.pxy*iyy)
-	kyx := float64(a.pxy*ixx) + float64(a.pyy*ixy)
-	kyy := float64(a.pxy*ixy) + float64(a.pyy*iyy)
-	dx, dy := b.above(a.origin)-a.x, b.y-a.y
-	r := a
-	r.x += float64(kxx*dx) + float64(kxy*dy)
-	r.y += float64(kyx*dx) + float64(kyy*dy)
-	r.pxx = float64(kxx*b.pxx) + float64(kxy*b.pxy)
-	r.pxy = float64(kxx*b.pxy) + float64(kxy*b.pyy)
-	r.pyy = float64(kyx*b.pxy) + float64(kyy*b.pyy)
-	return r.fold()
-}
-
-// estimate relates the fused state to the steered clock. It is unknown when a number went out of range (K08).
-func (d *Discipline) estimate(s state, cs []candidate, now ntp.Local) Estimate {
+// estimate relates the fused state to the steered clock (equation 1). It is unknown when a number went out of range (K08).
+func (d *Discipline) estimate(s state, intensity float64, now ntp.Local) Estimate {
 	if !s.finite() || s.pxx < 0 || s.pyy < 0 {
 		return Estimate{}
 	}
@@ -104,41 +194,6 @@ func (d *Discipline) estimate(s state, cs []candidate, now ntp.Local) Estimate {
 		Frequency: s.y,
 		VarOffset: s.pxx, Cov: s.pxy, VarFreq: s.pyy, Beyond: max(math.Abs(s.y)-d.params.MaximumFrequencySteer, 0),
 	}
-	for i := range cs {
-		if cs[i].verdict == Selected {
-			e.Wander = max(e.Wander, math.Sqrt(cs[i].t.intensity))
-		}
-	}
+	e.Wander = math.Sqrt(intensity)
 	return e
-}
-
-// told is what may be said to others about the offset of e: a bound of its error, and the length of the way to the
-// reference clock. Each selected source vouches for a bound of its own, its distance from the estimate and from the truth;
-// the lower median of them holds as long as a majority of the selected are honest, because then one of those that say
-// no more than that is (docs/rules/clock.md#claims). Neither can one of three or more move it beyond what another says.
-func (d *Discipline) told(cs []candidate, fused *state, js []Judgement) (bound, delay time.Duration) {
-	var bounds, delays []time.Duration
-	for i := range cs {
-		c := &cs[i]
-		if c.verdict != Selected {
-			continue
-		}
-		r := math.Abs(c.s.above(fused.origin)-fused.x) + c.t.distance(&c.s, max(d.params.RangeStatisticalWeight, boundSigmas), &d.params)
-		js[i].Bound = toDuration(r)
-		bounds = append(bounds, js[i].Bound)
-		delays = append(delays, c.t.noise.floor+c.t.last.RootDelay)
-	}
-	return lowerMedian(bounds), lowerMedian(delays)
-}
-
-// boundSigmas turns one sigma into what is told as a bound.
-const boundSigmas = 3
-
-// lowerMedian is the middle one, of an even number the lower of the two in the middle; the zero value of none.
-func lowerMedian[T cmp.Ordered](all []T) (middle T) {
-	if len(all) == 0 {
-		return middle
-	}
-	slices.Sort(all)
-	return all[(len(all)-1)/2]
 }

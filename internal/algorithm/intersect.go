@@ -24,7 +24,8 @@ func (i Interval) Touches(o Interval) bool { return i.Lo <= o.Hi && i.Hi >= o.Lo
 // widens it until there are no more of them than falsetickers; here midpoints play no part, because an honest source
 // behind an asymmetric path has its own outside, and its interval holds the truth all the same.
 func Intersect(intervals []Interval) (shared Interval, depth int) {
-	edges := make([]edge, 0, 2*len(intervals))
+	var room [32]edge // on the stack, as long as they fit
+	edges := room[:0]
 	for _, i := range intervals {
 		edges = append(edges, edge{i.Lo, 1}, edge{i.Hi, -1})
 	}

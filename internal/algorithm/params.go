@@ -6,18 +6,18 @@ import "math"
 // configuration (docs/rules/configuration.md#algorithm) and say what it does here; a field marked "no effect" is kept
 // so that every configuration loads.
 type Params struct {
-	PrecisionLowProbability  float64 // precision-low-probability: a fit better than this lowers the wander score
-	PrecisionHighProbability float64 // precision-high-probability: a fit worse than this raises the wander score
-	PrecisionHysteresis      int     // precision-hysteresis: score at which the wander changes by a factor of 4
-	PrecisionMinimumWeight   float64 // precision-minimum-weight: samples that weigh less never lower the wander
+	PrecisionLowProbability  float64 // precision-low-probability: no effect, all wanders are tried at once
+	PrecisionHighProbability float64 // precision-high-probability: no effect
+	PrecisionHysteresis      int     // precision-hysteresis: no effect
+	PrecisionMinimumWeight   float64 // precision-minimum-weight: no effect
 
-	PollIntervalLowWeight     float64 // poll-interval-low-weight: below it the source may be asked less often
-	PollIntervalHighWeight    float64 // poll-interval-high-weight: above it the source should be asked more often
-	PollIntervalHysteresis    int     // poll-interval-hysteresis: score at which the advice changes
+	PollIntervalLowWeight     float64 // poll-interval-low-weight: no effect
+	PollIntervalHighWeight    float64 // poll-interval-high-weight: no effect
+	PollIntervalHysteresis    int     // poll-interval-hysteresis: how slowly the interval grows
 	PollIntervalStepThreshold float64 // poll-interval-step-threshold: a fit this unlikely asks for the shortest interval
 
 	DelayOutlierThreshold       float64 // delay-outlier-threshold: no effect, excess delay lowers the weight instead
-	InitialWander               float64 // initial-wander, s/s per sqrt(s)
+	InitialWander               float64 // initial-wander, s/s per sqrt(s): the most probable one before anything is measured
 	InitialFrequencyUncertainty float64 // initial-frequency-uncertainty, s/s, one sigma
 	KnownFrequencyUncertainty   float64 // no key: one sigma of the frequency that the clock starts with, s/s; 0: not known
 
@@ -60,7 +60,8 @@ func Defaults() Params {
 // WithoutEffect returns the keys of [synchronization.algorithm] that load but change nothing here, sorted.
 func WithoutEffect() []string {
 	return []string{
-		"delay-outlier-threshold", "meddling-threshold", "steer-frequency-leftover",
+		"delay-outlier-threshold", "meddling-threshold", "poll-interval-high-weight", "poll-interval-low-weight",
+		"precision-high-probability", "precision-hysteresis", "precision-low-probability", "precision-minimum-weight", "steer-frequency-leftover",
 		"steer-frequency-threshold", "steer-offset-leftover",
 	}
 }
@@ -71,16 +72,14 @@ const kernelMaxFrequency = 500e-6
 // tuning is Params with what follows from them, computed once.
 type tuning struct {
 	Params
-	goodFit, badFit, noFit float64 // sigmas: better than good lowers the wander, worse than bad raises it
+	noFit float64 // sigmas: worse asks for the shortest interval
 }
 
 func newTuning(p Params) tuning {
 	p = p.sane()
 	return tuning{
-		Params:  p,
-		goodFit: centralQuantile(p.PrecisionLowProbability),
-		badFit:  centralQuantile(p.PrecisionHighProbability),
-		noFit:   centralQuantile(1 - p.PollIntervalStepThreshold),
+		Params: p,
+		noFit:  centralQuantile(1 - p.PollIntervalStepThreshold),
 	}
 }
 
@@ -97,8 +96,6 @@ func (p Params) sane() Params {
 	fix(&p.PrecisionLowProbability, d.PrecisionLowProbability, 0, 1)
 	fix(&p.PrecisionHighProbability, d.PrecisionHighProbability, 0, 1)
 	fix(&p.PrecisionMinimumWeight, d.PrecisionMinimumWeight, 0, 1)
-	fix(&p.PollIntervalLowWeight, d.PollIntervalLowWeight, 0, 1)
-	fix(&p.PollIntervalHighWeight, d.PollIntervalHighWeight, 0, 1)
 	fix(&p.PollIntervalStepThreshold, d.PollIntervalStepThreshold, 0, 1)
 	fix(&p.InitialWander, d.InitialWander, minWander, maxWander)
 	fix(&p.InitialFrequencyUncertainty, d.InitialFrequencyUncertainty, 1e-9, 1e-2)

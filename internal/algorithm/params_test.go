@@ -36,7 +36,7 @@ func TestK08_ParamsSane(t *testing.T) {
 }
 
 func TestWithoutEffect(t *testing.T) {
-	if k := WithoutEffect(); !slices.IsSorted(k) || len(k) != 5 {
+	if k := WithoutEffect(); !slices.IsSorted(k) || len(k) != 11 {
 		t.Errorf("WithoutEffect() = %q", k)
 	}
 }

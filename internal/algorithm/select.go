@@ -12,14 +12,24 @@ type candidate struct {
 	says    Interval // the gap lies in it, by this source
 	verdict Verdict
 	reason  Reason
+	aside   bool    // selected, but its offset does not count, see setAside
+	bias    float64 // s², what averaging cannot remove from it
+}
+
+// wide is s with what no filter foresees.
+func (c *candidate) wide() state {
+	s := c.s
+	s.pxx += c.t.hidden
+	return s
 }
 
 // candidates asks every source for its interval; those without a vote say why.
 func (d *Discipline) candidates(now ntp.Local) []candidate {
-	cs := make([]candidate, 0, len(d.trackers))
+	cs := d.buf.cs[:0]
 	for _, t := range d.trackers {
 		c := candidate{t: t, s: t.s.predict(now, t.intensity), verdict: Excluded}
-		c.radius = t.distance(&c.s, d.params.RangeStatisticalWeight, &d.params)
+		wide := c.wide()
+		c.radius = t.distance(&wide, d.params.RangeStatisticalWeight, &d.params)
 		switch {
 		case t.fresh == 0 || t.samples < minSamples:
 			c.reason = ReasonNoSample
@@ -36,6 +46,7 @@ func (d *Discipline) candidates(now ntp.Local) []candidate {
 		}
 		cs = append(cs, c)
 	}
+	d.buf.cs = cs
 	return cs
 }
 
@@ -44,7 +55,8 @@ func (d *Discipline) candidates(now ntp.Local) []candidate {
 // and how many voted. With n candidates a lying minority, however placed, cannot move the shared interval away from the
 // truth by more than the radius of an honest one.
 func agree(cs []candidate, minAgreeing int) (selected, voters int) {
-	said := make([]Interval, 0, len(cs))
+	var room [16]Interval // on the stack, as long as they fit
+	said := room[:0]
 	for i := range cs {
 		if cs[i].verdict == Candidate {
 			said = append(said, cs[i].says)
@@ -72,7 +84,8 @@ func agree(cs []candidate, minAgreeing int) (selected, voters int) {
 // stay, and returns how many they were. That is the purpose of the cluster algorithm of RFC 5905 §11.2.2: whose interval is wide
 // enough agrees with everybody, whatever it says.
 func prune(cs []candidate, enough int) (pruned int) {
-	var radii []float64
+	var room [16]float64
+	radii := room[:0]
 	for i := range cs {
 		if cs[i].verdict == Selected {
 			radii = append(radii, cs[i].radius)
@@ -100,11 +113,13 @@ func prune(cs []candidate, enough int) (pruned int) {
 // pruneFactor is how many times wider than the middle interval of a consensus one may be.
 const pruneFactor = 16
 
-func judgements(cs []candidate) []Judgement {
-	js := make([]Judgement, len(cs))
+// judgements writes the verdicts where the last ones were.
+func (d *Discipline) judgements(cs []candidate) []Judgement {
+	js := d.buf.judgements[:0]
 	for i := range cs {
 		c := &cs[i]
-		js[i] = Judgement{Source: c.t.id, Verdict: c.verdict, Reason: c.reason, Poll: c.t.poll, Radius: toDuration(c.radius)}
+		js = append(js, Judgement{Source: c.t.id, Verdict: c.verdict, Reason: c.reason, Poll: c.t.poll.want, Radius: toDuration(c.radius), Aside: c.aside})
 	}
+	d.buf.judgements = js
 	return js
 }

@@ -37,20 +37,6 @@ func (s state) predict(to ntp.Local, intensity float64) state {
 	return s.fold()
 }
 
-// update returns the state after an observation of the gap that is z seconds above the state's own, with
-// variance r > 0: equation (3).
-func (s state) update(z, r float64) state {
-	v := s.pxx + r
-	kx, ky := s.pxx/v, s.pxy/v
-	s.x += float64(kx * z)
-	s.y += float64(ky * z)
-	s.pyy -= float64(ky * s.pxy)
-	s.pxy = float64(s.pxy * r / v) // (1-kx)·pxy without the cancellation
-	s.pxx = float64(s.pxx * r / v)
-	s.pyy = max(s.pyy, minFrequencyVariance)
-	return s.fold()
-}
-
 // fold moves whole nanoseconds from the float to the count.
 func (s state) fold() state {
 	n := math.Round(s.x * 1e9)

@@ -19,19 +19,6 @@ const (
 	// staleSlack is added to them, for the jitter of polls and short intervals.
 	staleSlack = 5 * time.Second
 
-	// outlierVariance: an innovation beyond three sigma counts as one of three.
-	outlierVariance = 9
-	// misfitVariance: beyond five sigma with an ordinary delay, the source's time itself has changed…
-	misfitVariance = 25
-	// misfitLimit: …if that many samples in a row say so, on the same side.
-	misfitLimit = 3
-	// misfitDoubt multiplies the frequency variance then.
-	misfitDoubt = 16
-
-	// wanderSigmas: two samples in a row beyond that many sigma on one side mean at once that the oscillator wanders
-	// more than assumed; by chance that happens once in ten thousand samples.
-	wanderSigmas = 2.5
-
 	// minDelayWeight is the least share of the round trip in the interval that a source vouches for: all of the way may
 	// be in one direction.
 	minDelayWeight = 0.5
@@ -39,53 +26,59 @@ const (
 	// oscillator may do unseen.
 	quietGrowth = 1e-6
 
-	// minWander and maxWander bound the adaptive wander, s/s per sqrt(s): an oven-controlled oscillator, and
-	// a virtual machine under changing load (docs/rules/clock.md#oscillator).
-	minWander = 1e-11
-	maxWander = 1e-5
-	// maxSurprise is the most, in variances, that one sample adds to it before that: one of ten sigmas.
-	maxSurprise = 99
-	// maxOwn is more than the noise of any clock, s.
-	maxOwn = 1
-	// ownShare is how much of one sample's surprise goes into the noise of the source.
-	ownShare = 1. / 8
-	// wanderFactor is one change of the wander's variance (docs/rules/clock.md#wander).
-	wanderFactor = 4
+	// minWander and maxWander bound the configured wander, s/s per sqrt(s): the ends of the grid.
+	minWander = 3.1622776601683795e-12
+	maxWander = 1e-6
 )
 
-// tracker follows one source: a Kalman filter of the gap between true time, as this source has it, and Local.
+// tracker follows one source: a bank of Kalman filters of the gap between true time, as this source has it, and Local.
 type tracker struct {
-	id ntp.SourceID
-	s  state
+	id   ntp.SourceID
+	bank bank  // offsets from s.origin, at s.at
+	s    state // what the bank says, at the last sample
 
 	samples int // taken in since birth
 	fresh   int // since the offset was last seeded; 0 means the offset is unknown
 
-	intensity float64 // (s/s)² per s: the square of the wander
-	fit       int     // score of the wander, see adapt
-	misfits   int     // surprises in a row, signed by their side
-	side      int     // of the last sample if that was beyond wanderSigmas, else 0
-	own       float64 // s², noise of the source's own clock: what round trips do not explain, see learnOwn
+	intensity float64 // (s/s)² per s: the square of the wander, mean of the bank
+	own       float64 // s², noise of the source's own clock: what round trips do not explain, see ownNoise
 	above     bool    // the last sample lay above the prediction
 
-	noise delayNoise
-	last  ntp.Measurement // newest sample: claims and poll interval
+	bends    ownNoise
+	surprise surprise
+	calm     calm
+	routes   routes
+	trial    trial
+	haste    haste
+	leans    float64 // sigmas by which the last sample was off
+	first    start
+	noise    delayNoise
+	unseen   unseen
+	hidden   float64 // s², of the offset beside s.pxx: what is unseen at the present interval
+	ways     ways
+	last     ntp.Measurement // newest sample: claims and poll interval
 
-	poll      ntp.PollExp // interval wanted
-	pollScore int
+	aside bool // its offset did not count in the decision that was followed last, see setAside
+
+	poll pollGoal
 }
 
 // newTracker starts with the frequency that others have found, or that an earlier run has stored, at the uncertainty
 // of the stored one or of the unknown.
 func newTracker(m *ntp.Measurement, y float64, p *tuning) *tracker {
+	t := &tracker{id: m.Source, poll: pollGoal{want: m.Poll}, first: start{y: y}}
+	t.start(y, p)
+	return t
+}
+
+// start makes the bank anew.
+func (t *tracker) start(y float64, p *tuning) {
 	v := p.InitialFrequencyUncertainty
 	if k := p.KnownFrequencyUncertainty; k > 0 {
 		v = min(v, k)
 	}
-	w := p.InitialWander
-	return &tracker{
-		id: m.Source, s: state{y: y, pyy: float64(v * v)}, intensity: float64(w * w), poll: m.Poll,
-	}
+	t.bank.start(y, float64(v*v), p.InitialWander)
+	t.s.x, t.s.y, t.s.pyy, t.intensity = 0, y, float64(v*v), float64(p.InitialWander*p.InitialWander)
 }
 
 // absorb takes in one measurement. Samples not newer than the last are ignored.
@@ -94,106 +87,106 @@ func (t *tracker) absorb(m *ntp.Measurement, p *tuning) {
 		return
 	}
 	before, trip := t.last, roundTrip(m)
-	t.noise.add(trip)
-	r := t.noise.variance(trip, m.Precision) + t.own
+	t.haste.begin()
+	t.travel(m.At, trip)
+	t.bends.add(m.At, (m.TrueGap - before.TrueGap).Seconds(), t.noise.explains(trip))
 	t.last = *m
 	t.samples++
+	if t.first.add(m, trip) {
+		t.restart(p)
+		t.check(p)
+		return
+	}
+	t.learnOwn()
+	o := t.noise.observe(trip, m.Precision, t.own)
+	o[lawWays].interval = t.ways.observe(&t.noise, trip, t.noise.common(trip, m.Precision)+t.own)
+	if t.samples > 1 {
+		t.bank.predict(m.At.Sub(t.s.at).Seconds())
+	}
+	t.s.at = m.At
 	if t.fresh == 0 {
-		t.seed(m, r)
+		t.seed(m, &o)
+		return
+	}
+	if t.routes.better {
+		t.believe(m, &o)
 		return
 	}
 	t.fresh++
-	s := t.s.predict(m.At, t.intensity)
-	z := -s.above(m.TrueGap)
-	v := s.pxx + r
-	if extra := t.learnOwn(z, v, m.At.Sub(before.At)); extra > 0 && t.fresh <= settled {
-		r += extra
-		s.pxx += extra / float64(t.fresh-1) // the samples before were not better
-		v = s.pxx + r
+	z := (m.TrueGap - t.s.origin).Seconds()
+	expected, v, noise := t.bank.expect(&o)
+	innovation := z - expected
+	if t.fresh <= settled && t.doubtEarly(innovation, v, m.At.Sub(before.At)) {
+		o = t.noise.observe(trip, m.Precision, t.own)
+		_, v, noise = t.bank.expect(&o)
 	}
-	if t.fresh > settled {
-		if t.misfit(z, v, trip) {
-			t.s = s
-			t.seed(m, r)
-			t.s.pyy = min(float64(s.pyy*misfitDoubt), float64(p.InitialFrequencyUncertainty*p.InitialFrequencyUncertainty))
-			return
-		}
-		if surprise := float64(z * z / outlierVariance); surprise > v {
-			r += surprise - v
-		}
+	if t.fresh > settled && t.stepped(m, &o, innovation, v, m.At.Sub(before.At).Seconds(), trip) {
+		return
 	}
-	f := fitOf(z, v, r)
-	t.adapt(f, z, p)
-	t.raiseWander(f, z)
-	t.above = z > 0
-	t.advisePoll(f, before.At, p)
-	if s = s.update(z, r); s.finite() {
-		t.s = s
-	} else {
+	t.remember(innovation, v)
+	if t.surprise.held() {
+		t.bend()
+		t.settle()
+		return
+	}
+	t.lean(innovation, v)
+	t.above = innovation > 0
+	t.advisePoll(fitOf(innovation, v, noise), before.At, p)
+	if ordinary := trip <= t.noise.floor+ordinaryExcess*t.noise.excess; ordinary && t.fresh > settled && t.routes.n == 0 {
+		t.hidden = t.unseen.add(m.At.Sub(before.At), innovation, v)
+	}
+	t.bank.update(z, &o, t.fresh > judged && t.routes.n == 0)
+	at, doubt := t.bank.offset()
+	t.ways.learn(z-at, doubt)
+	t.bend()
+	t.settle()
+	t.check(p)
+}
+
+// check starts anew when a number is not usable (row K08).
+func (t *tracker) check(p *tuning) {
+	if !t.s.finite() || !t.bank.finite() {
+		t.start(t.first.y, p)
 		t.unseed()
-		t.s.y = 0
+		t.unseen, t.hidden = unseen{}, 0
 	}
 }
 
+// settle takes what the bank says, and moves whole nanoseconds from the floats to the count.
+func (t *tracker) settle() {
+	s, intensity := t.bank.moments()
+	t.bank.revive(s.x)
+	s.at, s.origin = t.s.at, t.s.origin
+	s = s.fold()
+	t.bank.shift((s.origin - t.s.origin).Seconds())
+	t.s, t.intensity = s, intensity
+}
+
 // seed starts the offset anew at one sample; the frequency stays.
-func (t *tracker) seed(m *ntp.Measurement, r float64) {
-	if m.At > t.s.at && t.samples > 1 {
-		t.s = t.s.predict(m.At, t.intensity)
-	}
-	t.s.at, t.s.origin, t.s.x = m.At, m.TrueGap, 0
-	t.s.pxx, t.s.pxy = r, 0
-	t.fresh, t.misfits = 1, 0
+func (t *tracker) seed(m *ntp.Measurement, o *[laws]observation) {
+	t.s.origin = m.TrueGap
+	t.bank.seed(o)
+	t.settle()
+	t.fresh, t.surprise.n, t.trial.left = 1, 0, 0
 }
 
 // unseed forgets the offset, not the frequency, wander or path.
 func (t *tracker) unseed() {
-	t.fresh, t.misfits = 0, 0
+	t.first.end()
+	t.fresh = 0
+	t.forget()
+	t.bends.restart()
 	t.s.pxx, t.s.pxy = 0, 0
 }
 
-// misfit reports whether this sample is the last of a row that says the source's time itself has changed
-// (equation 6).
-func (t *tracker) misfit(z, v float64, trip time.Duration) bool {
-	ordinary := trip <= t.noise.floor+3*t.noise.excess
-	if !ordinary {
-		return false
-	}
-	if float64(z*z) <= float64(v*misfitVariance) {
-		t.misfits = 0
-		return false
-	}
-	side := 1
-	if z < 0 {
-		side = -1
-	}
-	if t.misfits*side < 0 {
-		t.misfits = 0
-	}
-	t.misfits += side
-	return t.misfits*side >= misfitLimit
-}
-
-// learnOwn follows the noise that a source's own clock adds to its samples, s². Noise and wander both make innovations larger
-// than expected, and are told apart by their order: what the oscillator did shows on the same side again and again, noise
-// as often on the other. So a surprise on the other side raises the noise, doubly because it stands for one on the same side
-// that was not counted, and each one that is smaller than expected lowers it. The mean square of innovations is then what was
-// expected of them. The first samples have no order yet: beyond three sigmas, and beyond what an oscillator that can be
-// disciplined does in the time since the one before, they are noise. It returns what was added.
-func (t *tracker) learnOwn(z, v float64, since time.Duration) (extra float64) {
-	d := float64(z*z) - v
-	switch {
-	case math.Abs(z) > maxOwn: // no noise but another time, see misfit
-	case d < 0:
-		extra = max(float64(d*ownShare), -t.own)
-	case t.fresh <= settled:
-		if d > (outlierVariance-1)*v && math.Abs(z) > kernelMaxFrequency*since.Seconds() && (t.fresh == 2 || t.above != (z > 0)) {
-			extra = d / 2
-		}
-	case t.above != (z > 0):
-		extra = float64(min(d, maxSurprise*v) * 2 * ownShare)
-	}
-	t.own += extra
-	return extra
+// leap moves true time by a whole second.
+func (t *tracker) leap(by time.Duration) {
+	t.first.end()
+	t.s.origin += by
+	t.surprise.origin += by
+	t.calm.origin += by
+	t.trial.origin += by
+	t.bends.restart()
 }
 
 // fit describes how well a sample met the prediction.
@@ -204,65 +197,6 @@ type fit struct {
 
 func fitOf(z, v, r float64) fit {
 	return fit{sigmas: math.Abs(z) / math.Sqrt(v), weight: min(max(1-r/v, 0), 1)}
-}
-
-// adapt moves the wander: innovations that are too large too often mean that the oscillator wanders more than
-// assumed, and the other way round (equation 7; docs/rules/clock.md#wander).
-func (t *tracker) adapt(f fit, z float64, p *tuning) {
-	switch {
-	case f.sigmas > p.badFit && t.above != (z > 0): // noise, not wander
-	case f.sigmas > p.badFit:
-		t.fit += 2
-	case f.sigmas < p.goodFit && f.weight > p.PrecisionMinimumWeight:
-		t.fit--
-	default:
-		t.fit -= sign(t.fit)
-	}
-	switch {
-	case t.fit >= p.PrecisionHysteresis:
-		t.intensity, t.fit = min(float64(t.intensity*wanderFactor), maxWander*maxWander), 0
-	case t.fit <= -p.PrecisionHysteresis:
-		t.intensity, t.fit = max(t.intensity/wanderFactor, minWander*minWander), 0
-	}
-}
-
-// raiseWander raises the wander ahead of the score when the filter is plainly left behind.
-func (t *tracker) raiseWander(f fit, z float64) {
-	side := 0
-	if t.fresh > settled && f.sigmas > wanderSigmas {
-		side = 1
-		if z < 0 {
-			side = -1
-		}
-	}
-	if side != 0 && side == t.side {
-		t.intensity, t.fit = min(float64(t.intensity*wanderFactor), maxWander*maxWander), 0
-		side = 0
-	}
-	t.side = side
-}
-
-// advisePoll wants an interval at which a sample carries about half of the knowledge (docs/rules/clock.md#poll).
-func (t *tracker) advisePoll(f fit, before ntp.Local, p *tuning) {
-	ratio := t.last.At.Sub(before).Seconds() / t.last.Poll.Duration().Seconds()
-	if t.fresh > settled && f.sigmas > p.noFit {
-		t.poll, t.pollScore = ntp.MinPollExp, 0
-		return
-	}
-	switch {
-	case f.weight < p.PollIntervalLowWeight && ratio > 0.75:
-		t.pollScore--
-	case f.weight > p.PollIntervalHighWeight && ratio < 1.4:
-		t.pollScore++
-	default:
-		t.pollScore -= sign(t.pollScore)
-	}
-	switch {
-	case t.pollScore <= -p.PollIntervalHysteresis:
-		t.poll, t.pollScore = (t.last.Poll + 1).Clamp(), 0
-	case t.pollScore >= p.PollIntervalHysteresis:
-		t.poll, t.pollScore = (t.last.Poll - 1).Clamp(), 0
-	}
 }
 
 // stale reports whether the source has been silent for too long to vote.
@@ -278,19 +212,9 @@ func (t *tracker) distance(s *state, sigmas float64, p *tuning) float64 {
 	trip := t.noise.floor + t.last.RootDelay
 	r := float64(sigmas*math.Sqrt(s.pxx)) + float64(max(p.RangeDelayWeight, minDelayWeight)*trip.Seconds()) +
 		float64(t.noise.excess.Seconds()/2) + min(t.last.Precision, time.Second).Seconds() +
-		float64(quietGrowth*s.at.Sub(t.last.At).Seconds())
+		t.pathBias() + float64(quietGrowth*s.at.Sub(t.last.At).Seconds())
 	if !p.IgnoreServerDispersion {
 		r += t.last.RootDispersion.Seconds()
 	}
 	return r
-}
-
-func sign(n int) int {
-	switch {
-	case n > 0:
-		return 1
-	case n < 0:
-		return -1
-	}
-	return 0
 }

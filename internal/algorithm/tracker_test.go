@@ -2,6 +2,7 @@ package algorithm
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -110,7 +111,7 @@ func TestTracker_Excess(t *testing.T) {
 	}
 }
 
-// TestTracker_Reseeds when the source's own time changes, after three samples, and keeps the frequency.
+// TestTracker_Reseeds when the source's own time changes, after four samples, and keeps the frequency.
 func TestTracker_Reseeds(t *testing.T) {
 	tn := newTuning(loose())
 	p := newPath(1, ms, 10*us)
@@ -124,11 +125,11 @@ func TestTracker_Reseeds(t *testing.T) {
 		tr.absorb(&m, &tn)
 	}
 	p.lie = 50 * ms
-	for i := range 3 {
+	for i := range misfitLimit {
 		at = at.Add(sec)
 		m := p.at(at)
 		tr.absorb(&m, &tn)
-		if i < 2 && tr.fresh == 1 {
+		if i < misfitLimit-1 && tr.fresh == 1 {
 			t.Fatalf("reseeded after %d samples", i+1)
 		}
 	}
@@ -160,7 +161,7 @@ func TestTracker_WanderAdapts(t *testing.T) {
 		name   string
 		wander float64
 		lo, hi float64
-	}{{"quiet", 0, minWander, 3e-9}, {"wandering", 3e-7, 1e-7, 2e-6}} {
+	}{{"quiet", 0, minWander, 1e-9}, {"wandering", 3e-7, 1e-7, 2e-6}} {
 		t.Run(row.name, func(t *testing.T) {
 			tn := newTuning(loose())
 			p := newPath(1, 100*us, 5*us)
@@ -185,28 +186,7 @@ func TestTracker_WanderAdapts(t *testing.T) {
 	}
 }
 
-// TestTracker_PollAdvice: a quiet path lets the interval grow, a source that tells much is asked more often.
-func TestTracker_PollAdvice(t *testing.T) {
-	tn := newTuning(loose())
-	for _, row := range []struct {
-		weight float64
-		want   ntp.PollExp
-	}{{0.1, 7}, {0.5, 6}, {0.9, 5}} {
-		tr := &tracker{poll: 6, last: ntp.Measurement{Poll: 6, At: ntp.Local(64 * sec)}}
-		for range 16 {
-			tr.advisePoll(fit{sigmas: 1, weight: row.weight}, 0, &tn)
-		}
-		if tr.poll != row.want {
-			t.Errorf("weight %v: wants %d, want %d", row.weight, tr.poll, row.want)
-		}
-	}
-	tr := &tracker{fresh: 100, poll: 6, last: ntp.Measurement{Poll: 6, At: ntp.Local(64 * sec)}}
-	if tr.advisePoll(fit{sigmas: 5.5, weight: 0.5}, 0, &tn); tr.poll != ntp.MinPollExp {
-		t.Errorf("an impossible sample does not ask for more: %d", tr.poll)
-	}
-}
-
-// TestTracker_NoiseIsNotWander: errors that alternate are the source's noise, those that stay on one side are the oscillator's. The one
+// TestTracker_NoiseIsNotWander: errors without order are the source's noise, those that stay are the oscillator's. The one
 // raises what is assumed of the source, the other what is assumed of the oscillator, and the first can be forgotten again.
 func TestTracker_NoiseIsNotWander(t *testing.T) {
 	const noise = ms
@@ -222,12 +202,13 @@ func TestTracker_NoiseIsNotWander(t *testing.T) {
 		}
 		return tr
 	}
-	alternate := func(i int) time.Duration { return noise * time.Duration(2*(i%2)-1) }
-	tr := run(200, alternate)
+	rng := rand.New(rand.NewPCG(8, 8))
+	noisy := func(int) time.Duration { return toDuration(noise.Seconds() * rng.NormFloat64()) }
+	tr := run(200, noisy)
 	if own := math.Sqrt(tr.own); own < 0.5e-3 || own > 2e-3 {
 		t.Errorf("noise of 1 ms taken for %v s", own)
 	}
-	if w := math.Sqrt(tr.intensity); w > 2e-8 {
+	if w := math.Sqrt(tr.intensity); w > 5e-8 {
 		t.Errorf("wander %v after noise", w)
 	}
 	if at := tr.s.above(0); math.Abs(at) > 200e-6 {
@@ -235,7 +216,7 @@ func TestTracker_NoiseIsNotWander(t *testing.T) {
 	}
 	tr = run(400, func(i int) time.Duration {
 		if i < 200 {
-			return alternate(i)
+			return noisy(i)
 		}
 		return 0
 	})
@@ -268,5 +249,79 @@ func TestTracker_OneOutlier(t *testing.T) {
 	}
 	if x := tr.s.above(0); math.Abs(x) > 50e-6 {
 		t.Errorf("off by %v s", x)
+	}
+}
+
+// TestTracker_FrequencyJump: an oscillator whose rate changes is followed; nothing is taken for a step of the source.
+func TestTracker_FrequencyJump(t *testing.T) {
+	for _, jump := range []float64{1e-6, -20e-6} {
+		tn := newTuning(loose())
+		p := newPath(1, 100*us, 10*us)
+		first := p.at(0)
+		tr := newTracker(&first, 0, &tn)
+		const interval = 64 * sec
+		for i := range 150 {
+			m := p.at(ntp.Local(time.Duration(i) * interval))
+			if i > 100 {
+				m.TrueGap += toDuration(float64(i-100) * interval.Seconds() * jump)
+			}
+			tr.absorb(&m, &tn)
+			if i > 1 && tr.fresh == 1 {
+				t.Fatalf("%g: taken for a step at sample %d", jump, i)
+			}
+		}
+		want := 49 * interval.Seconds() * jump
+		if x := tr.s.above(0); math.Abs(x-want) > 30e-6 || math.Abs(tr.s.y-jump) > 0.3e-6 {
+			t.Errorf("%g: offset %v, frequency %v", jump, x-want, tr.s.y-jump)
+		}
+	}
+}
+
+// TestTracker_NoiseBegins: a server's clock that was quiet becomes noisy. What was known before is what is known afterwards.
+func TestTracker_NoiseBegins(t *testing.T) {
+	var worst float64
+	for seed := range 20 {
+		tn := newTuning(loose())
+		p := newPath(ntp.SourceID(seed+1), ms, 50*us)
+		first := p.at(0)
+		tr := newTracker(&first, 0, &tn)
+		for i := range 400 {
+			m := p.at(ntp.Local(time.Duration(i) * 16 * sec))
+			if i > 200 {
+				m.TrueGap += toDuration(5e-3 * p.rng.NormFloat64())
+			}
+			tr.absorb(&m, &tn)
+			if i == 250 {
+				worst = max(worst, math.Abs(tr.s.above(0)))
+			}
+		}
+	}
+	if worst > 2e-3 {
+		t.Errorf("off by %v s after 50 samples with 5 ms of noise", worst)
+	}
+}
+
+// TestTracker_Leap: a second that true time and the clock make together is nothing new, a surprise under way included.
+func TestTracker_Leap(t *testing.T) {
+	tn := newTuning(loose())
+	p := newPath(1, ms, 10*us)
+	first := p.at(0)
+	tr := newTracker(&first, 0, &tn)
+	for i := range 100 {
+		m := p.at(ntp.Local(time.Duration(i) * sec))
+		switch {
+		case i == 50:
+			tr.leap(sec)
+			m.TrueGap += sec
+		case i > 50:
+			m.TrueGap += sec
+		}
+		if i == 49 {
+			m.TrueGap += 20 * ms // what comes next is compared with what was believed before
+		}
+		tr.absorb(&m, &tn)
+	}
+	if x := tr.s.above(sec); math.Abs(x) > 20e-6 || tr.fresh != 100 {
+		t.Errorf("off by %v s, %d samples since the start", x, tr.fresh)
 	}
 }

@@ -24,6 +24,9 @@ var (
 	// within minutes, so that an outage of the name server is not stretched by hours. While nobody is reached it does not
 	// apply (failUnreachable).
 	lookupSchedule = schedule{first: 2 * time.Second, factor: 2, ceiling: 120 * time.Second}
+	// shortageSchedule follows answers that hold nothing new: the pool is smaller than what is wanted, which more questions
+	// do not change. A server that was found in between lets it start over (docs/rules/client.md#pool-back-off).
+	shortageSchedule = schedule{first: 15 * time.Minute, factor: 1.5, ceiling: 48 * time.Minute}
 )
 
 // jitterShare is the largest random addition to a wait, as a share of it. It only adds: the schedule is a minimum.

@@ -62,11 +62,43 @@ func TestBlocklist(t *testing.T) {
 func TestClaims(t *testing.T) {
 	c := NewClaims()
 	a := netip.MustParseAddrPort("192.0.2.1:123")
-	if !c.take(a) || c.take(a) {
+	if !c.take(a, nil) || c.take(a, nil) {
 		t.Error("claimed twice")
 	}
 	c.release(a)
-	if !c.take(a) {
+	if !c.take(a, nil) {
 		t.Error("not released")
+	}
+}
+
+// A server that somebody else chose is new only if none of its addresses belongs to one in use.
+func TestClaims_OtherAddresses(t *testing.T) {
+	a, b, d, e := netip.MustParseAddrPort("192.0.2.1:123"), netip.MustParseAddrPort("[2001:db8::1]:123"),
+		netip.MustParseAddrPort("192.0.2.2:123"), netip.MustParseAddrPort("[2001:db8::2]:123")
+	none := netip.AddrPort{}
+	for _, tt := range []struct {
+		name   string
+		at     netip.AddrPort
+		all    []netip.AddrPort
+		except netip.AddrPort
+		want   bool
+	}{
+		{"the address in use", a, []netip.AddrPort{a}, none, false},
+		{"the same, in its own place", a, []netip.AddrPort{a}, a, false},
+		{"another address of the server in use", b, []netip.AddrPort{b}, none, false},
+		{"the same, in its own place", b, []netip.AddrPort{b, a}, a, true},
+		{"one of several addresses in use", d, []netip.AddrPort{d, a}, none, false},
+		{"one of several known", d, []netip.AddrPort{d, b}, none, false},
+		{"instead of a third", d, []netip.AddrPort{d, b}, e, false},
+		{"new", d, []netip.AddrPort{d, e}, none, true},
+	} {
+		c := NewClaims()
+		c.take(a, []netip.AddrPort{a, b})
+		if got := c.takeNew(tt.at, tt.all, tt.except); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+		if c.take(tt.at, nil) == tt.want && tt.at != a {
+			t.Errorf("%s: not claimed, or claimed in spite of it", tt.name)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/alarm"
 	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/ke"
@@ -34,6 +35,13 @@ type Conn interface {
 	Close() error
 }
 
+// Alarm runs a function later; *alarm.Alarm is the one for production.
+type Alarm interface {
+	Set(d time.Duration, f func()) // instead of what was set before
+	Stop()
+	Close()
+}
+
 // Deps is the outside world of a supervisor. All of it is used by several goroutines at once.
 type Deps struct {
 	Clock Clock
@@ -41,9 +49,11 @@ type Deps struct {
 	// default Dial only.
 	Map      func(ntp.Timestamp) ntp.Timestamp
 	Resolve  locate.Resolver                           // nil: the system's name servers
+	Services locate.Services                           // nil: those that the source names
 	Exchange locate.Exchange                           // nil: ke.Exchange
 	Own      func() []netip.Addr                       // the addresses of this host; nil: resolve.OwnAddresses
 	Dial     func(remote netip.AddrPort) (Conn, error) // nil: udp.Dial, a fresh random port each time
+	NewAlarm func() Alarm                              // nil: alarm.New
 	Rand     io.Reader
 	Log      zerolog.Logger
 	Inbox    chan<- Message // never closed; the reader must drain it until Supervise has returned or ctx ended
@@ -68,8 +78,11 @@ func (d Deps) withDefaults() Deps {
 		d.Exchange = ke.Exchange
 	}
 	if d.Dial == nil {
-		now, kernelStamp := d.Clock.Now, d.Map
-		d.Dial = func(remote netip.AddrPort) (Conn, error) { return udp.Dial(remote, now, kernelStamp) }
+		dialer := udp.NewDialer(d.Clock.Now, d.Map)
+		d.Dial = func(remote netip.AddrPort) (Conn, error) { return dialer.Dial(remote) }
+	}
+	if d.NewAlarm == nil {
+		d.NewAlarm = func() Alarm { return alarm.New() }
 	}
 	if d.Time == nil {
 		d.Time = time.Now

@@ -7,9 +7,13 @@ import (
 	"ntp-daemon/internal/pool"
 )
 
-// failedMemory is how long a name that failed is denied to the pool, so that it does not come straight back
+// A name that failed is denied to the pool for 30 to 60 minutes, so that it does not come straight back. How long is drawn
+// for each failure, so that the users of a server that failed for all of them do not come back to it in the same minute
 // (docs/rules/client.md#failed-names).
-const failedMemory = 45 * time.Minute
+const (
+	failedLeast = 30 * time.Minute
+	failedMost  = time.Hour
+)
 
 // maxFailed bounds the memory of failed names; the oldest is forgotten first.
 const maxFailed = 32
@@ -27,10 +31,11 @@ type failure struct {
 	until time.Time
 }
 
-// add denies a name to the pool for a while, or for longer.
-func (f *failedNames) add(now time.Time, name string) {
+// add denies a name to the pool for a while, or for longer; u, uniform in [0, 1], says for how long.
+func (f *failedNames) add(now time.Time, name string, u float64) {
 	f.remove(name)
-	f.list = append(f.list, failure{name: name, until: now.Add(failedMemory)})
+	hold := failedLeast + time.Duration(u*float64(failedMost-failedLeast))
+	f.list = append(f.list, failure{name: name, until: now.Add(hold)})
 	if len(f.list) > maxFailed {
 		f.list = f.list[len(f.list)-maxFailed:]
 	}
@@ -42,10 +47,15 @@ func (f *failedNames) remove(name string) {
 	f.list = slices.DeleteFunc(f.list, func(e failure) bool { return is(e.name) })
 }
 
-// latest lists the names that are still denied, latest first.
-func (f *failedNames) latest(now time.Time) (names []string) {
+// denied lists the failures that still count, the oldest first.
+func (f *failedNames) denied(now time.Time) []failure {
 	f.list = slices.DeleteFunc(f.list, func(e failure) bool { return !now.Before(e.until) })
-	for _, e := range slices.Backward(f.list) {
+	return f.list
+}
+
+// names lists the names that are still denied, the one that failed first comes first.
+func (f *failedNames) names(now time.Time) (names []string) {
+	for _, e := range f.denied(now) {
 		names = append(names, e.name)
 	}
 	return names

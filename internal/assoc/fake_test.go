@@ -2,6 +2,7 @@ package assoc
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,13 +52,14 @@ func (bubbleClock) Epoch() uint64      { return 3 }
 // host is a server in the fake network: it answers a request, or not.
 type host func(pkt []byte) []byte
 
-// network connects tasks to hosts; every reply takes 10 ms.
+// network connects tasks to hosts; every reply takes 10 ms, unless the path is a longer one.
 type network struct {
 	mu    sync.Mutex
 	hosts map[netip.AddrPort]host
 	sent  map[netip.AddrPort][]time.Time // requests by destination
 	fail  error                          // what Send returns, nil normally
 	socks int                            // open
+	trip  time.Duration                  // of every reply, 0: 10 ms
 }
 
 func (n *network) set(addr string, h host) {
@@ -100,7 +102,7 @@ func (c *fakeConn) Send(b []byte) error {
 	}
 	if h := c.n.hosts[c.remote]; h != nil {
 		if reply := h(bytes.Clone(b)); reply != nil {
-			c.in <- reply
+			time.AfterFunc(cmp.Or(c.n.trip, 10*time.Millisecond), func() { c.in <- reply })
 		}
 	}
 	return nil
@@ -109,7 +111,6 @@ func (c *fakeConn) Send(b []byte) error {
 func (c *fakeConn) Receive(ctx context.Context, buf []byte) (int, netip.AddrPort, ntp.Stamp, error) {
 	select {
 	case b := <-c.in:
-		time.Sleep(10 * time.Millisecond)
 		return copy(buf, b), c.remote, ntp.Stamp{Time: bubbleClock{}.Now(), Origin: ntp.OriginKernel}, nil
 	case <-ctx.Done():
 		return 0, netip.AddrPort{}, ntp.Stamp{}, ctx.Err()
@@ -456,6 +457,9 @@ func bubble(t *testing.T, test func(t *testing.T, r *testbed)) {
 		if m := r.statuses.Missing(); m != nil {
 			t.Errorf("missing sources still shown: %v", m)
 		}
+		if p := r.statuses.Pools(); p != nil {
+			t.Errorf("pools still shown: %v", p)
+		}
 	})
 }
 
@@ -486,12 +490,30 @@ func withPolls(src config.Source) config.Source {
 // nobody lists the addresses of a host that has none of those in the tests.
 func nobody() []netip.Addr { return nil }
 
+// bubbleAlarm is an alarm in the time of the synctest bubble.
+type bubbleAlarm struct{ timer *time.Timer }
+
+func newBubbleAlarm() Alarm { return &bubbleAlarm{} }
+
+func (a *bubbleAlarm) Set(d time.Duration, f func()) {
+	a.Stop()
+	a.timer = time.AfterFunc(d, f)
+}
+
+func (a *bubbleAlarm) Stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+func (a *bubbleAlarm) Close() { a.Stop() }
+
 // deps is the outside world of a supervisor.
 func (r *testbed) deps() Deps {
 	return Deps{
 		Clock: bubbleClock{}, Resolve: r.names, Exchange: r.ke.exchange, Own: nobody, Dial: r.net.dial, Rand: newSeeded(1),
 		Log: zerolog.New(r.log), Inbox: r.inbox, Claims: r.claims, Statuses: r.statuses,
-		Time: r.time, Bootstrap: r.bootstrap, Network: r.changes,
+		Time: r.time, Bootstrap: r.bootstrap, Network: r.changes, NewAlarm: newBubbleAlarm,
 		NextID: func() ntp.SourceID {
 			r.idMu.Lock()
 			defer r.idMu.Unlock()

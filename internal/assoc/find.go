@@ -2,6 +2,7 @@ package assoc
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/nts/ke"
+	"ntp-daemon/internal/resolve"
 )
 
 // found is what one search yields.
@@ -28,7 +30,7 @@ func search(ctx context.Context, src *config.Source, d *Deps, p purpose, h locat
 	f := found{purpose: p}
 	var mu sync.Mutex // exchanges with several addresses run at the same time
 	provisional := map[*nts.Session]bool{}
-	finder := locate.Finder{Resolve: d.Resolve, Own: d.Own, Exchange: func(ctx context.Context, c ke.ClientConfig) (res ke.Result, err error) {
+	finder := locate.Finder{Resolve: d.Resolve, Services: d.Services, Own: d.Own, Exchange: func(ctx context.Context, c ke.ClientConfig) (res ke.Result, err error) {
 		defer guard(&err)
 		res, judgedEarly, err := exchangeKeys(ctx, d, src.Name(), c)
 		if err == nil && judgedEarly {
@@ -42,12 +44,20 @@ func search(ctx context.Context, src *config.Source, d *Deps, p purpose, h locat
 	f.provisional = provisional[f.Session]
 	switch {
 	case f.err == nil:
+	case serviceError(f.err):
+		f.step = "SRV look-up"
 	case src.Mode.NTS() && f.Session == nil:
 		f.step = "key exchange"
 	default:
 		f.step = "name look-up"
 	}
 	return f
+}
+
+// serviceError reports whether err is about SRV records.
+func serviceError(err error) bool {
+	_, ok := errors.AsType[*resolve.ServiceError](err)
+	return ok
 }
 
 // exchangeKeys runs one NTS key exchange, or two where the first one was judged as of the floor in vain. provisional

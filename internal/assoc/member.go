@@ -16,10 +16,6 @@ import (
 // maxStartDelay spreads the first polls of sources that start together, and of hosts that boot together (C36).
 const maxStartDelay = 500 * time.Millisecond
 
-// startBurst is how many good replies a new source wants quickly, so that the first update of the clock comes
-// within 8 s: four requests two seconds apart (as chrony's iburst).
-const startBurst = 4
-
 // member is one running association as its supervisor sees it.
 type member struct {
 	id   ntp.SourceID
@@ -37,20 +33,39 @@ type member struct {
 
 	replacement *member // started in its place, not proven yet; nil: none
 
+	server candidate // as it was found
+
 	swap chan *nts.Session
 	poll chan struct{} // asks for a poll if the source is silent
 	stop context.CancelFunc
 	done chan struct{} // closed when the task has ended
 }
 
-// start puts an association to work, or returns nil if the address is in use elsewhere in this process.
-func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string, session *nts.Session) *member {
-	if !s.d.Claims.take(addr) {
+// candidate is a server that a search has found, not yet one of our sources.
+type candidate struct {
+	name    string           // by the key exchange; empty in the plain modes
+	session *nts.Session     // nil in the plain modes
+	addrs   []netip.AddrPort // of this one server, most promising first
+	instead netip.AddrPort   // of the member whose place it would take; invalid if it is one more
+}
+
+// claim takes addr for a server of ours, false if it is one already. What a pool chose must be new by all of its addresses;
+// an operator may name one server twice, and then its addresses count.
+func (s *supervisor) claim(addr netip.AddrPort, c *candidate) bool {
+	if s.chosen() {
+		return s.d.Claims.takeNew(addr, c.addrs, c.instead)
+	}
+	return s.d.Claims.take(addr, c.addrs)
+}
+
+// start puts an association with c at addr to work, or returns nil if that is in use elsewhere in this process.
+func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, c candidate) *member {
+	if !s.claim(addr, &c) {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	m := &member{
-		id: s.d.NextID(), addr: addr, name: name, keys: backoff{schedule: keyExchangeSchedule}, swap: make(chan *nts.Session, 1), poll: make(chan struct{}, 1), stop: cancel, done: make(chan struct{}),
+		id: s.d.NextID(), addr: addr, name: c.name, server: c, keys: backoff{schedule: keyExchangeSchedule}, swap: make(chan *nts.Session, 1), poll: make(chan struct{}, 1), stop: cancel, done: make(chan struct{}),
 	}
 	log := logging.Target(s.d.Log, logtarget.System)
 	log.Info().Stringer("source_id", m.id).Stringer("addr", addr).Str("spawner", s.label()).Msg("new source")
@@ -61,11 +76,13 @@ func (s *supervisor) start(ctx context.Context, addr netip.AddrPort, name string
 		report:   report{id: m.id},
 		reported: report{id: m.id},
 		buf:      make([]byte, ntp.MaxPacket),
+		patience: newcomer,
 		kissed:   make(map[source.Verdict]time.Time),
 		src: source.New(source.Config{
-			ID: m.id, Server: addr, Version: s.src.Version, Session: session, Burst: startBurst,
+			ID: m.id, Server: addr, Version: s.src.Version, Session: c.session, Burst: source.StartBurst,
 			PollMin: s.src.PollMin, PollMax: s.src.PollMax, PollInitial: s.src.PollInitial,
-			Delay: time.Duration(uniform(s.d.Rand) * float64(maxStartDelay)),
+			Interleaved: s.src.Interleaved,
+			Delay:       time.Duration(uniform(s.d.Rand) * float64(maxStartDelay)),
 		}, time.Now()),
 	}
 	s.d.Statuses.set(m.id, t.src.Status()) // before anybody hears of the source

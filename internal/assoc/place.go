@@ -13,7 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"ntp-daemon/internal/nts"
+	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/source"
 )
@@ -34,6 +34,11 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 	if f.purpose.goal == rotate {
 		s.turn(now, f.err != nil)
 	}
+	for _, name := range f.Barren {
+		if !s.named(name) && !s.reachedNobody(&f) {
+			s.failed.add(now, name, uniform(s.d.Rand))
+		}
+	}
 	m := s.find(f.purpose.id)
 	if f.purpose.goal != fill && m == nil {
 		return // ended meanwhile; what is wanted now is planned anew
@@ -44,15 +49,17 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 	case f.err != nil && f.Session != nil && m != nil && s.sameServer(m, &f):
 		// The keys are good and the server is the one we know: its address need not be looked up to use them.
 		m.renew(&f)
+	case errors.Is(f.err, locate.ErrNoneLeft) && !f.purpose.goal.keys():
+		s.nothingNew(now, f.err.Error())
 	case f.err != nil:
-		if f.Session != nil && s.src.Mode == source.ModeNTSPool && !s.named(f.Name) {
-			s.failed.add(now, f.Name) // the next exchange asks for another one
+		if f.Session != nil && s.chosen() && !s.named(f.Name) {
+			s.failed.add(now, f.Name, uniform(s.d.Rand)) // the next exchange asks for another one
 		}
 		s.searchFailed(now, &f)
 	case s.src.Mode == source.ModePool:
 		s.known, s.knownAt = f.Addrs, now
 		if !s.placeKnown(ctx, now, f.purpose) && f.purpose.goal != rotate {
-			s.shortage(now, "pool has no further servers")
+			s.nothingNew(now, "pool has no further servers")
 		}
 	case f.purpose.goal == fill:
 		s.fill(ctx, now, &f)
@@ -63,21 +70,21 @@ func (s *supervisor) apply(ctx context.Context, now time.Time, f found) {
 
 // fill starts one source more.
 func (s *supervisor) fill(ctx context.Context, now time.Time, f *found) {
-	if s.src.Mode == source.ModeNTSPool && s.named(f.Name) {
-		s.shortage(now, errNameHeld.Error())
+	if s.chosen() && s.named(f.Name) {
+		s.nothingNew(now, errNameHeld.Error())
 		return
 	}
-	if m := s.startAny(ctx, now, f.Addrs, f.Name, f.Session); m != nil {
+	if m := s.startAny(ctx, now, candidate{name: f.Name, session: f.Session, addrs: f.Addrs}); m != nil {
 		m.provisional = f.provisional
 		return
 	}
-	if s.src.Mode == source.ModeNTSPool {
-		s.failed.add(now, f.Name) // the next exchange asks for another one
+	if s.chosen() {
+		s.failed.add(now, f.Name, uniform(s.d.Rand)) // the next exchange asks for another one
 		f.step, f.err = "placing "+strconv.Quote(f.Name), errTaken
 		s.searchFailed(now, f)
 		return
 	}
-	s.shortage(now, errTaken.Error())
+	s.nothingNew(now, errTaken.Error())
 }
 
 // refresh gives member m what a search for it yielded: keys if it stays where it is, otherwise a replacement. A server
@@ -91,17 +98,16 @@ func (s *supervisor) refresh(ctx context.Context, now time.Time, f *found, m *me
 		m.renew(f)
 		return
 	}
-	if s.src.Mode == source.ModeNTSPool && !s.sameServer(m, f) && s.named(f.Name) {
+	if s.chosen() && !s.sameServer(m, f) && s.named(f.Name) {
 		if f.purpose.goal == rekey { // keys are wanted whatever the size of the pool, so the shortage does not hold it
 			f.step, f.err = "renewal of keys", errNameHeld
 			s.searchFailed(now, f)
 			return
 		}
-		s.shortage(now, errNameHeld.Error())
+		s.nothingNew(now, errNameHeld.Error())
 		return
 	}
-	others := slices.DeleteFunc(slices.Clone(f.Addrs), func(a netip.AddrPort) bool { return a == m.addr })
-	if replacement := s.startAny(ctx, now, others, f.Name, f.Session); replacement != nil {
+	if replacement := s.startAny(ctx, now, candidate{f.Name, f.Session, f.Addrs, m.addr}); replacement != nil { // m.addr is in use
 		replacement.provisional = f.provisional
 		m.replacement = replacement
 		return
@@ -122,7 +128,7 @@ func (s *supervisor) placeKnown(ctx context.Context, now time.Time, p purpose) b
 	for len(s.known) > 0 {
 		addr := s.known[0]
 		s.known = s.known[1:]
-		m := s.startAny(ctx, now, []netip.AddrPort{addr}, "", nil)
+		m := s.startAny(ctx, now, candidate{addrs: []netip.AddrPort{addr}})
 		if m == nil {
 			continue
 		}
@@ -135,17 +141,49 @@ func (s *supervisor) placeKnown(ctx context.Context, now time.Time, p purpose) b
 }
 
 // startAny starts a source at the first address that may be used, nil if there is none.
-func (s *supervisor) startAny(ctx context.Context, now time.Time, addrs []netip.AddrPort, name string, n *nts.Session) *member {
-	for _, a := range addrs {
+func (s *supervisor) startAny(ctx context.Context, now time.Time, c candidate) *member {
+	for _, a := range c.addrs {
 		if s.blocked.has(now, a) {
 			continue
 		}
-		if m := s.start(ctx, a, name, n); m != nil {
-			s.failed.remove(name)
+		if m := s.start(ctx, a, c); m != nil {
+			s.failed.remove(c.name)
+			s.shortage.succeed()
 			return m
 		}
 	}
 	return nil
+}
+
+// moveOn goes from an address at which a server of a pool has never answered, and its cookies run low, to the next one that it
+// has, with the same keys: one family may lead nowhere, and that is no fault of the server. False if there is none left. In the
+// other modes the next search finds the same server and its addresses anyway.
+func (s *supervisor) moveOn(ctx context.Context, now time.Time, m *member) bool {
+	if !s.chosen() || m.sessionNumber != 0 || !s.silent(m) {
+		return false
+	}
+	left := func(a netip.AddrPort) bool { return a != m.addr && !s.blocked.has(now, a) }
+	if !slices.ContainsFunc(m.server.addrs, left) {
+		return false
+	}
+	s.blocked.add(m.addr, now.Add(unreachableHold))
+	var old *member
+	for _, o := range s.members {
+		if o.replacement == m {
+			old = o
+		}
+	}
+	s.end(ctx, m, "no answer at this address of the server")
+	next := s.startAny(ctx, now, m.server)
+	if next == nil {
+		s.failed.add(now, m.name, uniform(s.d.Rand))
+		return true
+	}
+	next.provisional, next.by, next.keys = m.provisional, m.by, m.keys
+	if old != nil {
+		old.replacement = next
+	}
+	return true
 }
 
 // sameServer reports whether a key exchange led to the server that m already uses.
@@ -187,6 +225,12 @@ func (s *supervisor) searchFailed(now time.Time, f *found) {
 	ev.Stringer("retry_in", wait.Round(time.Second)).Msgf("%s failed", f.step)
 }
 
+// reachedNobody reports whether a search says more of our own path than of the servers: it brought nothing but silence, and no source of
+// this daemon answers either.
+func (s *supervisor) reachedNobody(f *found) bool {
+	return f.Session == nil && (noNetwork(f.err) || !s.d.Statuses.answering() && (silentNames(f.err) || silentServer(f.err)))
+}
+
 // noNetwork reports whether err says that this host has no network.
 func noNetwork(err error) bool { return hasErrno(err, syscall.ENETUNREACH, syscall.ENETDOWN) }
 
@@ -213,10 +257,10 @@ func hasErrno(err error, list ...syscall.Errno) bool {
 	return false
 }
 
-// shortage makes the search for more sources wait: the answer was fine and held nothing new.
-func (s *supervisor) shortage(now time.Time, why string) {
-	wait := withJitter(shortageHold, uniform(s.d.Rand))
-	s.growAt, s.why = now.Add(wait), why
+// nothingNew makes the search for more sources wait: the answer was fine and held nothing new.
+func (s *supervisor) nothingNew(now time.Time, why string) {
+	wait := s.shortage.fail(now, uniform(s.d.Rand))
+	s.growAt, s.why = s.shortage.at, why
 	have := 0
 	for _, m := range s.members {
 		if m.need != source.NeedReplace {

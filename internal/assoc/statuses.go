@@ -18,6 +18,7 @@ type Statuses struct {
 	mu      sync.Mutex
 	of      map[ntp.SourceID]source.Status // guarded by mu
 	missing map[int]Missing                // by the number of the block; guarded by mu
+	pools   map[int]PoolState              // likewise
 }
 
 // Missing is what one [[source]] block wants and has no address for.
@@ -31,7 +32,7 @@ type Missing struct {
 
 // NewStatuses returns an empty table.
 func NewStatuses() *Statuses {
-	return &Statuses{of: make(map[ntp.SourceID]source.Status), missing: make(map[int]Missing)}
+	return &Statuses{of: make(map[ntp.SourceID]source.Status), missing: make(map[int]Missing), pools: make(map[int]PoolState)}
 }
 
 // Get returns the state of an association; false when it does not run.

@@ -16,7 +16,7 @@ import (
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
-	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/source"
 	"ntp-daemon/internal/system"
 )
@@ -28,9 +28,6 @@ const (
 	unreachableHold = time.Hour
 	// triedHold is the same where all addresses belong to one server: long enough to try each of them.
 	triedHold = 10 * time.Minute
-	// shortageHold is the wait after an answer that holds nothing new: the pool is smaller than what is wanted
-	// (docs/rules/client.md#pool-back-off).
-	shortageHold = 15 * time.Minute
 	// knownAge is how long the unused addresses of a look-up remain candidates.
 	knownAge = time.Hour
 	// memberLife is how long a member of a pool found by name serves until another one takes its place, if the name stands for
@@ -91,6 +88,7 @@ type supervisor struct {
 	// Each kind of search has a clock and a place of its own, so that none waits for another (docs/rules/client.md#back-offs):
 	// servers are found by this back-off, the keys of a member are renewed by the member's.
 	servers   backoff
+	shortage  backoff   // of answers that held nothing new
 	growAt    time.Time // no search for more or other servers before
 	searching [lanes]bool
 
@@ -114,10 +112,13 @@ func Supervise(ctx context.Context, src config.Source, spawner int, d Deps) erro
 	if err := check(&src); err != nil {
 		return err
 	}
+	if src.SRV && d.Services == nil {
+		d.Services = resolve.NewServices(resolve.ServicesConfig{Trusted: src.SRVResolvers, Rand: d.Rand})
+	}
 	s := &supervisor{
 		src: src, spawner: spawner, d: d.withDefaults(), reports: make(chan report), results: make(chan found, lanes), broken: make(chan error, 1),
 		quiet:   logging.NewLimiter(panicQuiet),
-		servers: backoff{schedule: lookupSchedule}, why: "name look-up is under way",
+		servers: backoff{schedule: lookupSchedule}, shortage: backoff{schedule: shortageSchedule}, why: "name look-up is under way",
 	}
 	s.log = logging.Target(d.Log, logtarget.Spawn).With().Str("spawner", s.label()).Str("source", src.Name()).Logger()
 	if src.Mode.NTS() {
@@ -147,6 +148,10 @@ func (s *supervisor) count() int {
 	return 1
 }
 
+// chosen reports whether somebody else chooses the servers, a pool or the SRV records of a domain: each has a name then, and
+// what failed under one name need not fail under the next.
+func (s *supervisor) chosen() bool { return s.src.Mode == source.ModeNTSPool || s.src.SRV }
+
 // label names the supervisor as the reference suite's logs do.
 func (s *supervisor) label() string { return fmt.Sprintf("SpawnerId(%d)", s.spawner) }
 
@@ -161,9 +166,11 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 	defer timer.Stop()
 	settled, network := s.d.Bootstrap.done(), s.d.Network.next()
 	defer s.d.Statuses.miss(s.spawner, Missing{})
+	defer s.d.Statuses.pool(s.spawner, nil)
 	for ctx.Err() == nil {
 		timer.Reset(s.plan(ctx, time.Now()))
 		s.showMissing(time.Now())
+		s.showPool(time.Now())
 		select {
 		case <-ctx.Done():
 		case <-settled:
@@ -240,7 +247,7 @@ func (s *supervisor) plan(ctx context.Context, now time.Time) time.Duration {
 				break
 			}
 			s.searching[lane] = true
-			h := locate.Hints{Denied: s.denied(now, p), Avoid: s.keyless.addrs(now)}
+			h := s.hints(now, p)
 			s.tasks.Go(func() { s.results <- s.search(ctx, p, h) })
 		}
 	}
@@ -330,25 +337,6 @@ func (s *supervisor) backoff(p purpose) *backoff {
 	return &s.servers
 }
 
-// denied lists the names that a pool is asked not to return, as it wrote them: those held, then those that failed; at
-// most 64, as many as a pool reads. A source that needs keys would rather stay.
-func (s *supervisor) denied(now time.Time, p purpose) []string {
-	if s.src.Mode != source.ModeNTSPool {
-		return nil
-	}
-	var names []string
-	for _, m := range s.members {
-		if !slices.ContainsFunc(names, sameName(m.name)) { // a server that moved has its replacement beside it
-			names = append(names, m.name)
-		}
-	}
-	names = append(names, s.failed.latest(now)...)
-	if m := s.find(p.id); m != nil && p.goal.keys() {
-		names = slices.DeleteFunc(names, sameName(m.name))
-	}
-	return names[:min(len(names), record.MaxDeny)]
-}
-
 // heard takes in what a task says about its source.
 func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 	m := s.find(r.id)
@@ -376,6 +364,7 @@ func (s *supervisor) heard(ctx context.Context, now time.Time, r report) {
 		if m.replacement != nil && before != source.NeedNothing {
 			s.end(ctx, m.replacement, "not needed")
 		}
+	case before == source.NeedNothing && !m.good && s.moveOn(ctx, now, m):
 	case before == source.NeedNothing && !m.good:
 		// It never worked with these keys or at this address, so finding it was one more failure, though not one of the
 		// name of a pool, which may have better ones. It counts for both clocks, since both searches ask the same key
@@ -398,13 +387,20 @@ func (s *supervisor) deadHold() time.Duration {
 	return triedHold
 }
 
+// silent reports whether nothing came from a member for its latest poll. Its cookies may then run low, and the search for keys lead to
+// another server, before it counts as unreachable.
+func (s *supervisor) silent(m *member) bool {
+	st, running := s.d.Statuses.Get(m.id)
+	return running && st.Unanswered > 0 && st.LastVerdict == source.NoReply
+}
+
 // proven ends the member in whose place m was started.
 func (s *supervisor) proven(ctx context.Context, now time.Time, m *member) {
 	for _, old := range s.members {
 		if old.replacement != m {
 			continue
 		}
-		if old.need == source.NeedReplace {
+		if old.need == source.NeedReplace || s.chosen() && s.silent(old) && !sameName(m.name)(old.name) {
 			s.discard(ctx, now, old, s.deadHold(), "unreachable")
 		} else {
 			s.end(ctx, old, "replaced by a server at another address")
@@ -420,7 +416,7 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 		s.servers.fail(now, uniform(s.d.Rand))
 	}
 	s.discard(ctx, now, m, hold, need.String())
-	single := !s.src.Mode.Plural()
+	single := !s.src.Mode.Plural() && !s.src.SRV
 	s.blocked.keep(m.addr)
 	if single {
 		s.growAt = now.Add(hold)
@@ -437,8 +433,8 @@ func (s *supervisor) refused(ctx context.Context, now time.Time, m *member, need
 func (s *supervisor) discard(ctx context.Context, now time.Time, m *member, hold time.Duration, reason string) {
 	s.blocked.add(m.addr, now.Add(hold))
 	s.end(ctx, m, reason)
-	if s.src.Mode == source.ModeNTSPool && !s.named(m.name) {
-		s.failed.add(now, m.name)
+	if s.chosen() && !s.named(m.name) {
+		s.failed.add(now, m.name, uniform(s.d.Rand))
 	}
 }
 

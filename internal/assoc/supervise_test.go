@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func TestServer_AdviceReachesTheSource(t *testing.T) {
 		r.supervise(t, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123})
 		pass(10 * time.Second)
 		r.recorder.advice[1] <- ntp.Advice{Source: 1, Poll: 8}
-		pass(20 * time.Second)
+		pass(20 * time.Minute) // until the shorter intervals of the start are over
 		before := len(r.net.requests("192.0.2.1:123"))
 		pass(200 * time.Second)
 		if n := len(r.net.requests("192.0.2.1:123")) - before; n > 1 {
@@ -833,20 +834,117 @@ func TestNTSPool_FillsAtOnce(t *testing.T) {
 	})
 }
 
-func TestNTSPool_SmallerThanCount(t *testing.T) {
+// A user that wants more sources than the pool has gets what there is, and asks for the others after a quarter of an hour and
+// then ever more rarely, down to once in 48 minutes to an hour. A member more is found all the same, and the waits start over.
+func TestD3_32_SmallerThanCount(t *testing.T) {
 	bubble(t, func(t *testing.T, r *testbed) {
 		r.poolOf(1)
-		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
-		pass(time.Hour)
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 3})
+		pass(24 * time.Hour)
 		at := r.ke.times()
-		if len(at) < 4 || len(at) > 6 || at[2].Sub(at[1]) < 15*time.Minute {
-			t.Errorf("%d exchanges in an hour: %v", len(at), at)
+		if len(at) < 25 || len(at) > 33 {
+			t.Fatalf("%d exchanges in a day", len(at))
+		}
+		atLeast := 15 * time.Minute
+		for n := 2; n < len(at); n++ {
+			if gap := at[n].Sub(at[n-1]); gap < atLeast || gap > atLeast*5/4+time.Second {
+				t.Errorf("wait %d is %v, want %v and a quarter more at most", n, gap, atLeast)
+			}
+			atLeast = min(atLeast*3/2, 48*time.Minute)
 		}
 		if got := r.recorder.alive(); got != "192.0.2.1:123" {
 			t.Errorf("sources %s", got)
 		}
 		if n := len(r.log.lines("already held")); n != len(at)-1 {
-			t.Errorf("%d log lines", n)
+			t.Errorf("%d log lines for %d answers without news", n, len(at)-1)
+		}
+		r.poolOf(2)
+		before := len(at)
+		pass(time.Hour + time.Minute)
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
+			t.Errorf("after a new member: sources %s", got)
+		}
+		at = r.ke.times()[before:]
+		if len(at) < 2 || len(at) > 5 || at[1].Sub(at[0]) > time.Minute {
+			t.Fatalf("after a new member: exchanges at %v", at)
+		}
+		pass(20 * time.Minute)
+		if n := len(r.ke.times()) - before; n < 3 {
+			t.Errorf("waits did not start over: %d exchanges", n)
+		}
+	})
+}
+
+// What a pool returns is no source more if any address of it belongs to one that is in use, of whatever kind.
+func TestD3_50_AddressInUse(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		plain []string // addresses of a plain server that runs already
+		s1    []string
+		want  string
+	}{
+		{"new", []string{"192.0.2.9"}, []string{"192.0.2.1"}, "192.0.2.1:123 192.0.2.2:123 192.0.2.9:123"},
+		{"the address of a server", []string{"192.0.2.1"}, []string{"192.0.2.1"}, "192.0.2.1:123 192.0.2.2:123 192.0.2.3:123"},
+		{"its second address", []string{"192.0.2.9"}, []string{"192.0.2.1", "192.0.2.9"}, "192.0.2.2:123 192.0.2.3:123 192.0.2.9:123"},
+		{"the second address of a server", []string{"192.0.2.9", "192.0.2.1"}, []string{"192.0.2.1"}, "192.0.2.2:123 192.0.2.3:123 192.0.2.9:123"},
+		{"two names of the pool", []string{"192.0.2.9"}, []string{"192.0.2.2"}, "192.0.2.2:123 192.0.2.3:123 192.0.2.9:123"},
+		{"two names of the pool, at two addresses", []string{"192.0.2.9"}, []string{"192.0.2.1", "192.0.2.2"}, "192.0.2.1:123 192.0.2.3:123 192.0.2.9:123"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *testbed) {
+				r.names.set("ntp.example", tt.plain...)
+				r.net.set("192.0.2.9:123", plainHost)
+				r.net.set("192.0.2.1:123", plainHost)
+				d := r.deps()
+				r.wg.Go(func() {
+					_ = Supervise(r.ctx, withPolls(config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123}), 2, d)
+				})
+				pass(time.Second)
+				r.poolOf(3)
+				r.names.set("s1.example.", tt.s1...)
+				r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+				pass(90 * time.Second)
+				if got := r.recorder.alive(); got != tt.want {
+					t.Errorf("sources %s, want %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A member that never answers at the first of its addresses is asked at the others with the same keys, and only then given up.
+func TestNTSPool_OtherAddressOfTheMember(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		r.poolOf(2)
+		r.names.set("s1.example.", "2001:db8::1", "192.0.2.1")
+		r.net.set("[2001:db8::1]:123", nil)
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Minute)
+		if got := r.recorder.alive(); got != "192.0.2.1:123 192.0.2.2:123" {
+			t.Errorf("sources %s", got)
+		}
+		for n, q := range r.ke.asked { // the cookies that the silent address cost are replaced, from the same server
+			if n >= 2 && q.Prefer != "s1.example" || n > 2 {
+				t.Errorf("exchange %d prefers %q and denies %q", n+1, q.Prefer, q.Denied)
+			}
+		}
+		before := r.recorder.measured(3)
+		pass(time.Minute)
+		if r.recorder.measured(3) <= before {
+			t.Error("the second address does not measure")
+		}
+	})
+	bubble(t, func(t *testing.T, r *testbed) {
+		r.poolOf(2)
+		r.names.set("s1.example.", "2001:db8::1", "192.0.2.1")
+		r.net.set("192.0.2.1:123", nil)
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 1})
+		pass(time.Minute)
+		if got := r.recorder.alive(); got != "192.0.2.2:123" {
+			t.Errorf("a member without any address that answers: sources %s", got)
+		}
+		if d := r.ke.asked[len(r.ke.asked)-1].Denied; !slices.Contains(d, "s1.example") {
+			t.Errorf("denied %q", d)
 		}
 	})
 }
@@ -865,6 +963,31 @@ func TestNTSPool_DeadMemberIsReplacedAndDenied(t *testing.T) {
 		pass(4 * time.Minute)
 		if got := r.recorder.alive(); got != "192.0.2.3:123 192.0.2.4:123" {
 			t.Errorf("sources %s; the first that failed must not come straight back", got)
+		}
+	})
+}
+
+// A member that dies with its key exchange is replaced when its cookies run low, because the pool gives another one for the renewal; it counts
+// as failed all the same.
+func TestNTSPool_DeadMemberOfARenewal(t *testing.T) {
+	bubble(t, func(t *testing.T, r *testbed) {
+		list := r.poolOf(4)
+		r.supervise(t, config.Source{Mode: source.ModeNTSPool, Host: "pool.example", Port: 4460, Count: 2})
+		pass(time.Minute)
+		r.net.set("192.0.2.1:123", nil)
+		r.ke.set(func(_ int, c ke.ClientConfig) (ke.Result, error) { // a pool that knows that the first is dead
+			for i := 1; ; i++ {
+				if name := fmt.Sprintf("s%d.example", i+1); !slices.Contains(c.Denied, name) {
+					return ke.Result{Session: list[i].session(), Server: name, ServerGiven: true, Port: 123}, nil
+				}
+			}
+		})
+		pass(4 * time.Minute)
+		if got := r.recorder.alive(); got != "192.0.2.2:123 192.0.2.3:123" || r.ke.asked[2].Prefer != "s1.example" {
+			t.Fatalf("sources %s, the renewal prefers %q", got, r.ke.asked[2].Prefer)
+		}
+		if p := r.statuses.Pools()[0]; len(p.Failed) != 1 || p.Failed[0].Name != "s1.example" {
+			t.Errorf("left out: %v", p.Failed)
 		}
 	})
 }
@@ -1019,6 +1142,80 @@ func TestNetworkChange(t *testing.T) {
 	})
 }
 
+// TestNetworkChange_LongPath: a network that changes all the time costs no reply of a server behind a satellite, from the first one
+// on, and two when the path becomes such a long one.
+func TestNetworkChange_LongPath(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		first, later time.Duration
+		lost         int
+	}{
+		{"satellite", 700 * time.Millisecond, 700 * time.Millisecond, 0},
+		{"one that becomes longer", 20 * time.Millisecond, 700 * time.Millisecond, 2},
+		{"as usual", 20 * time.Millisecond, 20 * time.Millisecond, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *testbed) {
+				r.net.set("192.0.2.1:123", plainHost)
+				r.names.set("far.example", "192.0.2.1")
+				r.net.trip = c.first
+				r.supervise(t, config.Source{Mode: source.ModeServer, Host: "far.example", Port: 123})
+				for n := range 12000 {
+					if n == 6000 {
+						r.net.mu.Lock()
+						r.net.trip = c.later
+						r.net.mu.Unlock()
+					}
+					r.changes.Changed()
+					pass(10 * time.Millisecond)
+				}
+				pass(2 * time.Second)
+				sent, good := len(r.net.requests("192.0.2.1:123")), len(of[system.Measured](r.recorder))
+				if sent < 10 || sent-good != c.lost {
+					t.Errorf("%d replies to %d requests, want %d fewer", good, sent, c.lost)
+				}
+			})
+		})
+	}
+}
+
+// TestNetworkChange_Interleaving: when the network has changed, between two polls or while a reply is awaited, no request shows what
+// the server said before, although our address and the server's answers are as ever.
+func TestNetworkChange_Interleaving(t *testing.T) {
+	for name, trip := range map[string]time.Duration{"between polls": 10 * time.Millisecond, "during one": 200 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *testbed) {
+				var mu sync.Mutex
+				var origins []ntp.Timestamp
+				count := func() int { mu.Lock(); defer mu.Unlock(); return len(origins) }
+				r.net.set("192.0.2.1:123", func(b []byte) []byte {
+					q, _ := ntp.ParseHeader(b)
+					mu.Lock()
+					origins = append(origins, q.Origin)
+					mu.Unlock()
+					return plainHost(b)
+				})
+				r.net.trip = trip
+				r.names.set("near.example", "192.0.2.1")
+				r.supervise(t, config.Source{Mode: source.ModeServer, Host: "near.example", Port: 123, Interleaved: source.InterleaveAlways})
+				pass(10 * time.Minute)
+				seen := count()
+				for count() == seen {
+					pass(50 * time.Millisecond)
+				}
+				if trip < 50*time.Millisecond {
+					pass(time.Second)
+				}
+				r.changes.Changed()
+				pass(10 * time.Minute)
+				if origins[seen].IsZero() || !origins[seen+1].IsZero() || origins[seen+2].IsZero() {
+					t.Errorf("before and after: %x", origins[seen:seen+3])
+				}
+			})
+		})
+	}
+}
+
 func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *testbed) {
 		list := r.poolOf(2)
@@ -1029,8 +1226,11 @@ func TestNTSPool_RenewalKeepsTheServer(t *testing.T) {
 		if n := len(of[system.Added](r.recorder)); n != 2 || len(r.ke.times()) != 3 {
 			t.Errorf("%d sources, %d exchanges", n, len(r.ke.times()))
 		}
-		if d := r.ke.asked[2].Denied; !slices.Equal(d, []string{"s1.example"}) {
-			t.Errorf("renewal denied %q", d)
+		if q := r.ke.asked[2]; !slices.Equal(q.Denied, []string{"s1.example"}) || q.Prefer != "s2.example" {
+			t.Errorf("renewal denied %q and prefers %q", q.Denied, q.Prefer)
+		}
+		if a, b := r.ke.asked[0].Prefer, r.ke.asked[1].Prefer; a+b != "" {
+			t.Errorf("a first exchange prefers %q, %q", a, b)
 		}
 		before := r.recorder.measured(2)
 		pass(2 * time.Minute)
@@ -1115,7 +1315,7 @@ func TestSupervise_StopsWithAFullInbox(t *testing.T) {
 		done := make(chan error)
 		go func() {
 			done <- Supervise(ctx, config.Source{Mode: source.ModeServer, Host: "ntp.example", Port: 123, PollMin: 4, PollMax: 10}, 1, Deps{
-				Clock: bubbleClock{}, Resolve: r.names, Dial: r.net.dial, Exchange: r.ke.exchange, Rand: newSeeded(1),
+				Clock: bubbleClock{}, Resolve: r.names, Dial: r.net.dial, Exchange: r.ke.exchange, Rand: newSeeded(1), NewAlarm: newBubbleAlarm,
 				Inbox: stuck, NextID: func() ntp.SourceID { return 1 },
 			})
 		}()

@@ -21,6 +21,9 @@ const (
 	adviceDepth = 4
 	// maxDatagrams bounds the work for one request, however many datagrams are thrown at its port.
 	maxDatagrams = 256
+	// quickest and newcomer are how long a request waits for its reply at least when the network has returned meanwhile: on a path
+	// that is known, and on one that never had a reply. longest is the most, half of the reply window.
+	quickest, newcomer, longest = 250 * time.Millisecond, time.Second, 2500 * time.Millisecond
 	// kissQuiet is the least time between two log lines about the same kiss code of one source.
 	kissQuiet = time.Hour
 )
@@ -39,8 +42,10 @@ type task struct {
 	tell   chan<- report     // to the supervisor
 	quiet  *logging.Limiter  // the supervisor's, for our own bugs
 	buf    []byte
+	alarm  Alarm // of the next request, then of the end of the wait for its reply
 
 	conn        Conn          // of the latest request, nil before the first
+	patience    time.Duration // how long a request waits at least for its reply, see quickest: twice the round trip
 	report      report        // for the supervisor
 	reported    report        // as last told
 	posted      system.Status // as last posted
@@ -61,15 +66,14 @@ type report struct {
 // channel and the supervisor through swap. It stops when ctx ends, never by itself: a source that was denied
 // waits, silent, for its supervisor.
 func (t *task) run(ctx context.Context) {
-	timer := time.NewTimer(time.Until(t.src.Next()))
-	defer timer.Stop()
+	t.alarm = t.d.NewAlarm()
+	defer t.alarm.Close()
 	defer t.keep(nil)
 	for {
-		stopped := t.publish(ctx)
-		var due <-chan time.Time
-		if !stopped {
-			timer.Reset(time.Until(t.src.Next()))
-			due = timer.C
+		var due chan struct{} // one for each wait: nothing of an earlier one is in it
+		if stopped := t.publish(ctx); !stopped {
+			due = make(chan struct{})
+			t.alarm.Set(time.Until(t.src.Next()), func() { close(due) })
 		}
 		select {
 		case <-ctx.Done():
@@ -77,8 +81,9 @@ func (t *task) run(ctx context.Context) {
 		case a := <-t.advice:
 			t.src.Advise(time.Now(), a)
 		case <-t.poll:
+			t.src.Moved()
 			if st := t.src.Status(); st.Unanswered > 0 {
-				t.src.PollSoon(time.Now())
+				t.src.PollAnew(time.Now())
 			}
 		case s := <-t.swap:
 			t.src.SwapSession(s)
@@ -93,9 +98,15 @@ func (t *task) run(ctx context.Context) {
 
 // exchange sends one request and waits for its reply, at most until the next request is due.
 func (t *task) exchange(ctx context.Context) {
+	select {
+	case <-t.poll: // the network returned before this request: it needs no other
+		t.src.Moved()
+	default:
+	}
 	conn, err := t.d.Dial(t.addr)
 	if err == nil {
 		t.keep(conn)
+		t.src.LeavesFrom(conn.LocalAddr().Addr())
 	}
 	// The epoch comes first: a step between the two readings then voids the measurement instead of spoiling it.
 	epoch := t.d.Clock.Epoch()
@@ -117,13 +128,54 @@ func (t *task) exchange(ctx context.Context) {
 	if next := t.src.Next(); next.Before(deadline) {
 		deadline = next
 	}
-	wait, cancel := context.WithDeadline(ctx, deadline)
+	// No deadline of the context's: its timer would wake the process when the reply has long been there.
+	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
+	sent := time.Now()
+	t.alarm.Set(deadline.Sub(sent), cancel)
+	hurried := t.hurry(wait, cancel, sent)
 	t.fault = source.NoReply.String()
 	t.await(ctx, wait, conn, req)
-	if now := time.Now(); !now.Before(req.Deadline) {
+	cancel()
+	now := time.Now()
+	changed := <-hurried
+	if changed {
+		t.src.Moved()
+	}
+	lost := changed && t.src.Waiting()
+	if lost || !now.Before(req.Deadline) {
 		t.src.Lapse(now)
 	}
+	switch {
+	case lost:
+		t.src.PollAnew(now)
+		t.patience = min(2*t.patience, longest) // the path may have become a longer one
+	case t.fault == "":
+		t.patience = min(max(2*now.Sub(sent), quickest), longest)
+	}
+}
+
+// hurry ends the wait for the reply to a request of before the network returned: what was sent then is lost, unless the reply is
+// still under way. What it returns tells, once the wait has ended, whether that was so.
+func (t *task) hurry(wait context.Context, end func(), sent time.Time) <-chan bool {
+	hurried, patience := make(chan bool, 1), t.patience
+	go func() {
+		select {
+		case <-wait.Done():
+			hurried <- false
+			return
+		case <-t.poll:
+		}
+		again := time.NewTimer(time.Until(sent.Add(patience)))
+		defer again.Stop()
+		select {
+		case <-wait.Done():
+		case <-again.C:
+			end()
+		}
+		hurried <- true
+	}()
+	return hurried
 }
 
 // keep holds the latest socket open until the next request has its own. Linux stamps received packets only while
@@ -153,6 +205,9 @@ func (t *task) await(ctx, wait context.Context, conn Conn, req source.Request) {
 		switch out.Verdict {
 		case source.Accepted:
 			t.report.good, t.fault = true, ""
+			if !out.Sample {
+				return
+			}
 			out.Measurement.OurRefID = ntp.OwnRefID(conn.LocalAddr().Addr().WithZone(""))
 			t.post(ctx, Message{Event: system.Measured{Measurement: out.Measurement}})
 			return

@@ -196,6 +196,13 @@ func (k *Kernel) SetStatus(s ntp.ClockStatus) error {
 		return kernelError("set clock status", err)
 	}
 	k.leap, k.known.Status = leap, leap
+	if !s.Synchronized || s.TAI == 0 || s.TAI == int(tx.tai) {
+		return nil
+	}
+	tai := timex{modes: unix.ADJ_TAI, constant: int64(s.TAI)}
+	if _, err := k.adjtime(&tai); err != nil {
+		return kernelError("set TAI offset", err)
+	}
 	return nil
 }
 

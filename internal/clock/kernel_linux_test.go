@@ -382,6 +382,34 @@ func TestK09_StatusAndLeap(t *testing.T) {
 	}
 }
 
+// TestK16_TAI: the kernel is told TAI - UTC where it is known, once, and by a synchronised clock only.
+func TestK16_TAI(t *testing.T) {
+	for _, row := range []struct {
+		s    ntp.ClockStatus
+		want int32
+	}{
+		{ntp.ClockStatus{Synchronized: true, TAI: 38}, 38},
+		{ntp.ClockStatus{Synchronized: true}, 37},
+		{ntp.ClockStatus{TAI: 38}, 37},
+	} {
+		f := newFakeKernel()
+		k := open(t, f)
+		var writes int
+		for range 2 {
+			writes = len(f.writes)
+			if err := k.SetStatus(row.s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if f.tai != row.want || len(f.writes) != writes+1 {
+			t.Errorf("%+v: TAI %d, %d writes the second time", row.s, f.tai, len(f.writes)-writes)
+		}
+		if c, ok := k.CheckForeign(); ok {
+			t.Errorf("our own word is taken for foreign: %+v", c)
+		}
+	}
+}
+
 func TestK10_LeapSecondIsOurs(t *testing.T) {
 	for _, row := range []struct {
 		leap ntp.LeapIndicator

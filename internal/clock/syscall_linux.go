@@ -23,7 +23,7 @@ type timex struct {
 	subsec    int64 // ns with ADJ_NANO or STA_NANO, else µs; never negative
 	tick      int64 // µs per tick of 1/100 s
 	_         [64]byte
-	tai       int32 // read-only for us
+	tai       int32 // TAI - UTC, s; written through constant
 	_         [44]byte
 }
 

@@ -57,6 +57,8 @@ const (
 	CheckTokenFile                      // token-file
 	CheckAuthority                      // certificate-authority, certificate-authority-path
 	CheckRoot                           // one root of such a file
+	CheckGeography                      // geolocation-db-path
+	CheckResolver                       // who validates SRV records
 	CheckFileMode                       // who else may read or write a file
 	CheckListenAbsent                   // an address that no interface has
 	CheckSocketFolder                   // the folder of a socket
@@ -87,6 +89,8 @@ func Checks() []Check {
 		CheckTokenFile:       {"token-file", AboutMachine, None, Ends, 78, 78, "a token file cannot be used", ""},
 		CheckAuthority:       {"authority", AboutMachine, Down, Down, 0, 78, "a file of trusted roots cannot be used", "the others; key exchanges that need it fail with that reason"},
 		CheckRoot:            {"root", AboutMachine, Told, Told, 0, 1, "one root of such a file cannot be used", "the other roots count"},
+		CheckGeography:       {"geolocation-db", AboutMachine, None, Down, 0, 1, "the database of countries cannot be used", "users are served from all of the list"},
+		CheckResolver:        {"resolver", AboutMachine, Told, None, 0, 1, "SRV records are wanted, and no name server is believed to validate them", "the other sources; that one is missing until there is such a name server"},
 		CheckFileMode:        {"file-mode", AboutMachine, Told, Told, 0, 1, "a file with secrets can be read or changed by others, or the configuration changed", "as written"},
 		CheckListenAbsent:    {"listen-absent", AboutMachine, Down, Ends, 70, 1, "no interface has the address", "the others; it listens when the address comes"},
 		CheckSocketFolder:    {"socket-folder", AboutMachine, Down, Down, 0, 1, "the folder of the observation socket is absent, and so is the one that holds it", "without the socket, until it can be had"},

@@ -18,6 +18,7 @@ import (
 type Machine struct {
 	Now       time.Time    // certificates are judged as of then
 	Addresses []netip.Addr // of all interfaces; nil: listen addresses are not looked for
+	Resolvers string       // path of resolv.conf; empty: the system's
 }
 
 // Examine runs the checks about this machine and returns what they found, in the order of the file. It changes nothing.

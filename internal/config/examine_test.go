@@ -51,7 +51,9 @@ func TestListens_Once(t *testing.T) {
 func TestExamine_Machine(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "file"), "")
-	m := Machine{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fe80::1")}}
+	write(t, filepath.Join(dir, "resolv.conf"), "nameserver 192.0.2.53\n")
+	m := Machine{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fe80::1")}, Resolvers: filepath.Join(dir, "resolv.conf")}
+	const srv = "[[source]]\nmode = \"nts-pool\"\naddress = \"pool.example\"\nenable-srv-resolution = true\n"
 	for _, tt := range []struct {
 		text  string
 		check CheckID
@@ -66,6 +68,9 @@ func TestExamine_Machine(t *testing.T) {
 		{"[observability]\nobservation-path = \"" + dir + "/new/s\"", 0, ""}, // is made
 		{"[observability]\nobservation-path = \"" + dir + "/no/new/s\"", CheckSocketFolder, "the folder " + dir + "/no/new is absent; make the folder"},
 		{"[observability]\nobservation-path = \"" + dir + "/file/s\"", CheckSocketFolder, dir + "/file is not a folder; "},
+		{srv, CheckResolver, "t.toml:4:25: source.enable-srv-resolution: no name server of the system is on this host"},
+		{srv + "srv-resolvers = [\"192.0.2.53\"]", 0, ""},
+		{strings.Replace(srv, "true", "false", 1), 0, ""},
 		{"[observability]\nlog-path = \"" + dir + "/log\"", 0, ""},
 		{"[observability]\nlog-path = \"" + dir + "\"", CheckLogFile, dir + " is a directory; name a file"},
 		{"[observability]\nlog-path = \"" + dir + "/new/log\"", CheckLogFile, "the folder " + dir + "/new is absent"},

@@ -10,7 +10,9 @@ import (
 )
 
 // isPool tells the two kinds of file apart, and a fragment that is neither.
-func isPool(text string) bool { return strings.Contains(text, poolTable) }
+func isPool(text string) bool {
+	return strings.Contains(text, poolTable) || strings.Contains(text, "\n[backend]\n") // ours, and the public pool's
+}
 
 // installed reports whether a file names paths of an installed system or the seed's placeholders, which do not
 // exist here: its text is checked, its files are not.

@@ -41,6 +41,22 @@ const everyPoolTable = `
 [nts-pool-ke-server]
 key-exchange-servers = [{}]
 proxy-protocol = {}
+[monitor]
+[[source]]
+mode = "server"
+ntp_version = 4
+[[source]]
+mode = "server"
+[[source]]
+mode = "pool"
+[[source]]
+mode = "nts-pool"
+`
+
+// everyPublicTable is the same in the format of the public pool.
+const everyPublicTable = `
+[server]
+[backend]
 `
 
 // daemonKeys returns every key that a configuration of ntp-daemon may hold, as dotted paths without the brackets of
@@ -58,6 +74,9 @@ func poolKeys() []string {
 	l := newLoader("", false)
 	l.seen = map[string]bool{}
 	_, _, _ = l.pool([]byte(everyPoolTable)) // only the keys matter
+	public := newLoader("", false)
+	public.seen = l.seen
+	_, _, _ = public.pool([]byte(everyPublicTable))
 	return slices.Sorted(maps.Keys(l.seen))
 }
 

@@ -15,6 +15,7 @@ import (
 const (
 	defaultState  = "/var/lib/ntp-daemon"
 	defaultSocket = "/run/ntp-daemon/observe"
+	defaultXDP    = "/run/ntp-daemon/xdp"
 	keysetFile    = "keys"
 )
 
@@ -113,6 +114,8 @@ type loader struct {
 	trust         map[string]*pki.Roots // what sources believe, by where it is written; equal ones are one
 	possible      int                   // sources that can agree at best
 	blocks        int                   // [[source]] tables
+	elsewhere     []Problem             // of files that belong to this one
+	ignored       map[string]bool       // keys of a list that were told to be unknown
 
 	seen map[string]bool // every key that the loader knows, for Keys; nil when a file is read
 }
@@ -131,7 +134,20 @@ type placed struct {
 }
 
 func newLoader(file string, files bool) *loader {
-	return &loader{file: file, files: files, doc: &document{lines: []int{0}}, trust: map[string]*pki.Roots{}}
+	return &loader{file: file, files: files, doc: &document{lines: []int{0}}, trust: map[string]*pki.Roots{}, ignored: map[string]bool{}}
+}
+
+// within is the loader of another file that belongs to this one, such as a list; join takes over what it found.
+func (l *loader) within(path string) *loader { return newLoader(path, l.files) }
+
+// join puts what another file's loader found behind what this one did.
+func (l *loader) join(other *loader) {
+	l.elsewhere = append(l.elsewhere, other.sorted()...)
+	l.warnings = append(l.warnings, other.warnings...)
+	for _, e := range other.examinations {
+		e.order += longestConfig
+		l.examinations = append(l.examinations, e)
+	}
 }
 
 func (l *loader) at(offset int, key, what, remedy string) Problem {
@@ -178,7 +194,7 @@ func (l *loader) sorted() Problems {
 	if l.more > 0 {
 		ps = append(ps, Problem{File: l.file, What: fmt.Sprintf("%d more problems", l.more)})
 	}
-	return ps
+	return append(ps, l.elsewhere...)
 }
 
 // parse makes the tree; a file that is no TOML leaves an empty one and one problem.
@@ -202,6 +218,7 @@ func (l *loader) config(data []byte) *Config {
 	root := l.parse(data)
 	c := &Config{Path: l.file}
 	l.legacy(root)
+	l.poolsFile(root)
 	c.Observability = l.observability(root.sub("observability"))
 	defaults := l.sourceDefaults(root.sub("source-defaults"))
 	before := len(l.problems)
@@ -213,7 +230,8 @@ func (l *loader) config(data []byte) *Config {
 		}
 	}
 	soundSources := len(l.problems) == before
-	for _, t := range root.each("server") {
+	servers := root.each("server")
+	for _, t := range servers {
 		t.legacyKeys()
 		c.Servers = append(c.Servers, l.server(t))
 	}
@@ -228,12 +246,10 @@ func (l *loader) config(data []byte) *Config {
 		l.hardwareClock(t)
 	}
 	c.State = l.state(root.sub("state"))
-	c.Process = l.process(root.sub("process"), daemonUser)
+	c.Process = l.daemonProcess(root.sub("process"))
+	l.checkXDP(c, servers)
 	if c.Keyset.StoragePath == "" && c.State.Directory != "" {
 		c.Keyset.StoragePath = filepath.Join(c.State.Directory, keysetFile)
-	}
-	if n := root.get(poolTable); n != nil {
-		l.problem(n.key, poolTable, "belongs to nts-pool-ke", "run nts-pool-ke -c "+l.file)
 	}
 	root.finish()
 	if soundSources {

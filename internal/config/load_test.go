@@ -85,18 +85,20 @@ mode = "nts"
 address = "2001:db8::1"
 initial-poll-interval = 7
 aead-algorithms = [30, 15]
+interleaved = true
 [[source]]
 mode = "nts-pool"
 address = "localhost:14460"
 count = 2
+interleaved = false
 `)
 	want := []Source{
-		{Mode: source.ModeServer, Host: "ntp.example.org", Port: 123, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
+		{Mode: source.ModeServer, Host: "ntp.example.org", Port: 123, Count: 1, Version: 4, Interleaved: source.InterleaveAuto, PollMin: 5, PollMax: 10, PollInitial: 5},
 		{Mode: source.ModePool, Host: "2001:db8::1", Port: 1123, Count: 4, Version: 3, PollMin: 0, PollMax: 2, PollInitial: 2,
 			Ignore: []netip.Addr{netip.MustParseAddr("192.0.2.1")}},
-		{Mode: source.ModeNTS, Host: "2001:db8::1", Port: 4460, Count: 1, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 7,
+		{Mode: source.ModeNTS, Host: "2001:db8::1", Port: 4460, Count: 1, Version: 4, Interleaved: source.InterleaveAlways, PollMin: 5, PollMax: 10, PollInitial: 7,
 			Algorithms: []aead.Algorithm{aead.GCMSIV128, aead.SIVCMAC256}},
-		{Mode: source.ModeNTSPool, Host: "localhost", Port: 14460, Count: 2, Version: 4, PollMin: 5, PollMax: 10, PollInitial: 5},
+		{Mode: source.ModeNTSPool, Host: "localhost", Port: 14460, Count: 2, Version: 4, Interleaved: source.InterleaveNever, PollMin: 5, PollMax: 10, PollInitial: 5},
 	}
 	if d := cmp.Diff(want, cfg.Sources, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreFields(Source{}, "Roots")); d != "" {
 		t.Error(d)
@@ -118,13 +120,14 @@ accept-ntp-versions = [4]
 [[server]]
 listen = "127.0.0.1:124"
 accept-ntp-versions = [4, 2, 1, 2]
+interleaved = false
 `)
 	want := []Server{
-		{Listen: netip.MustParseAddrPort("[::]:123"), Allow: server.Rule{Prefixes: everyone, Action: server.Ignore}, Deny: server.Rule{Prefixes: nil, Action: server.Deny}, Responder: server.Config{Versions: 1<<3 | 1<<4}},
+		{Listen: netip.MustParseAddrPort("[::]:123"), Allow: server.Rule{Prefixes: everyone, Action: server.Ignore}, Deny: server.Rule{Prefixes: nil, Action: server.Deny}, Interleaved: true, Responder: server.Config{Versions: 1<<3 | 1<<4}},
 		{Listen: netip.MustParseAddrPort("127.0.0.1:123"),
 			Allow:          server.Rule{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Action: server.Deny},
 			Deny:           server.Rule{Prefixes: []netip.Prefix{}, Action: server.Ignore},
-			RateLimitSlots: 32, RateLimitSpacing: 1500 * time.Millisecond, Responder: server.Config{RequireNTS: server.Ignore, Versions: 1 << 4}},
+			RateLimitSlots: 32, RateLimitSpacing: 1500 * time.Millisecond, Interleaved: true, Responder: server.Config{RequireNTS: server.Ignore, Versions: 1 << 4}},
 		{Listen: netip.MustParseAddrPort("127.0.0.1:124"), Allow: server.Rule{Prefixes: everyone, Action: server.Ignore}, Deny: server.Rule{Action: server.Deny}, Responder: server.Config{Versions: 1<<1 | 1<<2 | 1<<4}},
 	}
 	if d := cmp.Diff(want, cfg.Servers, cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
@@ -285,7 +288,7 @@ func TestPool(t *testing.T) {
 	if p.Listen != netip.MustParseAddrPort("0.0.0.0:4460") || p.Timeout != time.Second || p.Roots == nil {
 		t.Errorf("%+v", p)
 	}
-	if d := cmp.Diff([]pool.Backend{{Domain: "localhost", Port: 8081}, {Domain: "localhost", Port: 8080}}, p.Servers); d != "" {
+	if d := cmp.Diff([]pool.Backend{{Domain: "localhost", Port: 8081, Weight: 1}, {Domain: "localhost", Port: 8080, Weight: 1}}, p.Servers); d != "" {
 		t.Error(d)
 	}
 	p, _, err = LoadPool("testdata/good/tokens-nts-pool-ke.toml")
@@ -308,7 +311,8 @@ func TestPool(t *testing.T) {
 	upstream := []pool.Backend{{
 		Domain: "a.example", Port: 4460, Dialect: record.Token4000, Tokens: []secret.Bytes{secret.Bytes("0123456789abcdef")},
 		Names: []string{"ntp.a.example", "198.18.0.1"}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
-	}, {Domain: "b.example", Port: 4460, Dialect: record.Cert4000}}
+		ID: "nts-a", Weight: 20, Regions: []string{"NL", "NORTH-AMERICA", "SOUTH_AMERICA"}, Operator: "example.org", NoIPv6: true, MaxConnections: 4,
+	}, {Domain: "b.example", Port: 4460, Dialect: record.Cert4000, Weight: 1}}
 	if !reflect.DeepEqual(p.Servers, upstream) {
 		t.Errorf("%+v", p.Servers)
 	}
@@ -332,7 +336,7 @@ func TestNoSecretsInMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := fmt.Sprintf("%v %+v %#v %x", p, p, p.Servers, p.Servers); strings.Contains(s, "first") || strings.Contains(s, "6669727374") {
+	if s := fmt.Sprintf("%v %+v %#v %x", p, p, p.Servers, p.Servers[0].Tokens); strings.Contains(s, "first") || strings.Contains(s, "6669727374") {
 		t.Error(s)
 	}
 }
@@ -526,6 +530,32 @@ func TestLongLivedConnections(t *testing.T) {
 	} {
 		if c := parseOK(t, rest+lines); c.KEServers[0].LongLived != want {
 			t.Errorf("%s: %d, want %d", lines, c.KEServers[0].LongLived, want)
+		}
+	}
+}
+
+// TestHandshakeLimits: what key exchange may take of the machine, and what is refused.
+func TestHandshakeLimits(t *testing.T) {
+	const rest = "[[server]]\nlisten = \"[::]:123\"\n[[nts-ke-server]]\nlisten = \"[::]:4460\"\n" +
+		"certificate-chain-path = \"c\"\nprivate-key-path = \"k\"\n"
+	for lines, want := range map[string][2]int{
+		"":                               {60, 10},
+		"handshake-cpu-percent = 1":      {1, 10},
+		"handshake-cpu-percent = 6400":   {6400, 10},
+		"handshake-niceness = 0":         {60, 0},
+		"handshake-niceness = 19":        {60, 19},
+		"handshake-cpu-percent = 0":      {},
+		"handshake-cpu-percent = 6401":   {},
+		"handshake-cpu-percent = 60.5":   {},
+		"handshake-niceness = -1":        {},
+		"handshake-niceness = 20":        {},
+		"handshake-cpu-percent = \"60\"": {},
+	} {
+		c, _, err := Parse("ntp.toml", []byte(rest+lines))
+		if (err == nil) != (want != [2]int{}) {
+			t.Errorf("%s: %v", lines, err)
+		} else if err == nil && (c.KEServers[0].HandshakeCPU != want[0] || c.KEServers[0].Niceness != want[1]) {
+			t.Errorf("%s: %+v", lines, c.KEServers[0])
 		}
 	}
 }

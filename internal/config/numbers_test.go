@@ -46,7 +46,7 @@ func TestF02_EveryKey(t *testing.T) {
 			}
 		}
 	}
-	try(daemonKeys(), func(text string) error { _, _, err := Parse("t.toml", []byte(text)); return err }, func(key, value string) (texts []string) {
+	daemon := func(key, value string) (texts []string) {
 		table, rest, _ := strings.Cut(key, ".")
 		if table != "source" && table != "server" && table != "nts-ke-server" {
 			return []string{"[" + table + "]\n" + rest + " = " + value}
@@ -58,13 +58,16 @@ func TestF02_EveryKey(t *testing.T) {
 			texts = append(texts, "[[source]]\nmode = \""+mode+"\"\n"+rest+" = "+value)
 		}
 		return texts
-	})
+	}
+	try(daemonKeys(), func(text string) error { _, _, err := Parse("t.toml", []byte(text)); return err }, daemon)
 	try(poolKeys(), func(text string) error { _, _, err := ParsePool("t.toml", []byte(text)); return err }, func(key, value string) []string {
 		if table, rest, _ := strings.Cut(key, ".key-exchange-servers."); rest != "" {
 			return []string{"[" + table + "]\nkey-exchange-servers = [{ " + rest + " = " + value + " }]"}
 		}
-		table, rest, _ := strings.Cut(key, ".")
-		return []string{"[" + table + "]\n" + rest + " = " + value}
+		if table, rest, _ := strings.Cut(key, "."); table != "source" {
+			return []string{"[" + table + "]\n" + rest + " = " + value}
+		}
+		return daemon(key, value)
 	})
 	if len(numbers) < 30 {
 		t.Errorf("only %d keys want numbers", len(numbers))

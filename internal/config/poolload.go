@@ -15,6 +15,9 @@ import (
 // poolTable is the one table of the pool's file besides [observability] (docs/rules/configuration.md#pool-file).
 const poolTable = "nts-pool-ke-server"
 
+// belongsToPool is what Load says of a file of nts-pool-ke.
+const belongsToPool = "belongs to nts-pool-ke"
+
 // DefaultPoolTimeout holds two intercontinental handshakes; the seed's 1 s does not
 // (docs/rules/configuration.md#pool-timeout).
 const DefaultPoolTimeout = 5 * time.Second
@@ -24,13 +27,12 @@ const DefaultPoolPerClient = 16
 
 // foreignTables are tables of other programs' files, told apart so that the message helps.
 var foreignTables = map[string]string{
-	"source":          "belongs to ntp-daemon",
 	"nts-ke-server":   "belongs to ntp-daemon",
 	"synchronization": "belongs to ntp-daemon",
 	"keyset":          "belongs to ntp-daemon",
 	"source-defaults": "belongs to ntp-daemon",
-	"server":          "belongs to ntp-daemon or to the stand-alone nts-pool",
-	"backend":         "belongs to the stand-alone nts-pool",
+	publicServer:      "belongs to ntp-daemon, or to a file of the public pool without [nts-pool-ke-server]",
+	publicBackend:     "belongs to a file of the public pool, without [nts-pool-ke-server]",
 }
 
 // LoadPool reads, checks and completes a configuration of nts-pool-ke. There is no default path. The error is
@@ -39,19 +41,51 @@ func LoadPool(path string) (*Pool, []Warning, error) {
 	if path == "" {
 		return nil, nil, Problems{{File: "nts-pool-ke", What: "no configuration path specified", Remedy: "name one with -c FILE"}}
 	}
+	return newLoader(path, true).poolFile()
+}
+
+// CheckPool is LoadPool for one who wants to know everything: what the machine lacks is told beside what is wrong with the
+// text.
+func CheckPool(path string, m Machine) ([]Warning, error) {
 	l := newLoader(path, true)
-	data, err := readCapped(path, longestConfig)
+	_, warnings, err := l.poolFile()
+	return append(warnings, examineAll(l.examinations, &m)...), err
+}
+
+// poolFile reads the file.
+func (l *loader) poolFile() (*Pool, []Warning, error) {
+	data, err := readCapped(l.file, longestConfig)
 	if err != nil {
-		return nil, nil, Problems{unreadable(path, err)}
+		return nil, nil, Problems{unreadable(l.file, err)}
 	}
-	l.checkMode(path)
+	l.checkMode(l.file)
 	return l.pool(data)
 }
 
 // IsPool reports whether an error of Load is that of a file that belongs to nts-pool-ke.
 func IsPool(err error) bool {
 	var ps Problems
-	return errors.As(err, &ps) && slices.ContainsFunc(ps, func(p Problem) bool { return p.Key == poolTable })
+	return errors.As(err, &ps) && slices.ContainsFunc(ps, func(p Problem) bool { return p.What == belongsToPool })
+}
+
+// poolsFile tells a file of nts-pool-ke apart from one of ntp-daemon, whose remaining tables are then read.
+func (l *loader) poolsFile(root *table) {
+	root.skip(poolTable)
+	name := publicTable(root.node)
+	if n := root.node.children[name]; name == publicServer && n.children["certificate-chain"] == nil && n.children["private-key"] == nil {
+		name = "" // more likely a [[server]] that lacks its brackets
+	}
+	if root.has(poolTable) {
+		name = poolTable
+	}
+	if name == "" {
+		return
+	}
+	l.problem(root.node.children[name].key, name, belongsToPool, "run nts-pool-ke -c "+l.file)
+	if name != poolTable {
+		delete(root.node.children, publicServer)
+		root.skip(publicBackend)
+	}
 }
 
 // LoadPoolText is LoadPool for the text of the file alone, as LoadText.
@@ -75,24 +109,28 @@ func (l *loader) pool(data []byte) (*Pool, []Warning, error) {
 		data = nil
 	}
 	root := l.parse(data)
-	p := &Pool{Path: l.file, Observability: defaultObservability()}
+	p := &Pool{Path: l.file, Observability: defaultObservability(), text: data}
 	log := root.sub("observability")
 	log.observabilityKeys(&p.Observability)
 	log.finish()
-	p.Process = l.process(root.sub("process"), poolUser)
-	if t := root.sub(poolTable); root.has(poolTable) {
+	p.Process = l.poolProcess(root.sub("process"))
+	switch t := root.sub(poolTable); {
+	case root.has(poolTable):
 		l.poolServer(t, p)
-	} else if len(l.problems) == 0 {
+	case publicTable(root.node) != "":
+		l.public(root, p)
+	case len(l.problems) == 0:
 		root.missing(poolTable, "write [nts-pool-ke-server]")
 	}
+	p.Monitor = l.monitor(root, p.Selection != pool.RoundRobin && !p.StandAlone)
 	for _, name := range root.node.names {
-		if what, ok := foreignTables[name]; ok {
+		if what, ok := foreignTables[name]; ok && !slices.Contains(root.known, name) {
 			root.skip(name)
-			l.problem(root.node.children[name].key, name, what, "write [nts-pool-ke-server], [observability] and [process] only")
+			l.problem(root.node.children[name].key, name, what, "write [nts-pool-ke-server], [monitor], [[source]], [observability] and [process] only")
 		}
 	}
 	root.finish()
-	if ps := l.sorted(); len(ps) > 0 {
+	if ps := append(l.sorted(), l.missing...); len(ps) > 0 {
 		return nil, l.warnings, ps
 	}
 	p.examinations = l.examinations
@@ -111,14 +149,24 @@ func (l *loader) poolServer(t *table, p *Pool) {
 	p.PerClient = DefaultPoolPerClient
 	t.integer("connections-per-client", span{min: 0, max: connections.max}, &p.PerClient)
 	l.proxyProtocol(t, p)
-	for _, s := range t.each("key-exchange-servers") {
-		p.Servers = append(p.Servers, l.poolUpstream(s, p))
-	}
-	if n := t.node.children["key-exchange-servers"]; n == nil || len(n.items) == 0 {
-		l.warn(t.node.key, t.name("key-exchange-servers"), "there are no time sources, every client is refused",
-			`write key-exchange-servers = [{ domain = "…", port = 4460 }]`)
-	}
+	l.poolOwn(t, p)
+	t.geography(geographyKey, p)
+	l.checkGeography(t.node, poolTable, geographyKey, p)
+	t.clientPair("client-certificate-chain-path", "client-private-key-path", p)
+	t.protocols("allowed-protocols", p)
+	t.poolLimits(p)
+	l.monitoringKeys(t, "monitoring-keys-path", p, false)
+	l.servers(t, p)
 	t.finish()
+}
+
+// poolOwn reads the keys that no pool had before this one. They are the same in both formats.
+func (l *loader) poolOwn(t *table, p *Pool) {
+	l.operation(t, &p.Operation, p.Observability.ObservationPath)
+	t.logExchanges(&p.LogExchanges)
+	l.admin(t, &p.Admin)
+	t.selection(&p.Selection)
+	t.upstream(&p.Upstream)
 }
 
 // proxyProtocol reads proxy-protocol = { trusted-peers = ["CIDR", …] }, which switches the protocol on by being there.
@@ -133,26 +181,28 @@ func (l *loader) proxyProtocol(t *table, p *Pool) {
 	if n := t.node.children[key]; n == nil || n.kind != kindTable {
 		return
 	}
-	const list = "trusted-peers"
-	p.ProxyPeers = peers.prefixes(list)
-	switch n := peers.node.children[list]; {
-	case n == nil:
-		peers.missing(list, "write "+example)
-	case n.kind == kindArray && len(n.items) == 0:
-		peers.fail(list, n, "trusts nobody, so nobody could connect", "write the addresses of the load balancers")
+	if !peers.has("trusted-peers") {
+		peers.missing("trusted-peers", "write "+example)
 	}
-	for _, prefix := range p.ProxyPeers {
-		if prefix.Bits() == 0 {
-			l.warn(peers.node.children[list].key, peers.name(list), "trusts everybody: whoever reaches the port may pass for any user",
-				"write the addresses of the load balancers")
-			break
-		}
-	}
+	l.trustedPeers(peers, p)
 	peers.finish()
 }
 
+// trustedPeers reads whose headers are believed.
+func (l *loader) trustedPeers(t *table, p *Pool) {
+	const list = "trusted-peers"
+	p.ProxyPeers = t.prefixes(list)
+	n := t.node.children[list]
+	if n != nil && n.kind == kindArray && len(n.items) == 0 {
+		t.fail(list, n, "trusts nobody, so nobody could connect", "write the addresses of the load balancers")
+	}
+	if slices.ContainsFunc(p.ProxyPeers, func(p netip.Prefix) bool { return p.Bits() == 0 }) {
+		l.warn(n.key, t.name(list), "trusts everybody: whoever reaches the port may pass for any user", "write the addresses of the load balancers")
+	}
+}
+
 // poolUpstream reads one entry of key-exchange-servers.
-func (l *loader) poolUpstream(t *table, p *Pool) pool.Backend {
+func (l *loader) poolUpstream(t *table, p *Pool, base *baseSecrets) pool.Backend {
 	var s pool.Backend
 	if t.text("domain", "ntp.example.org", &s.Domain) {
 		if what, remedy := checkUpstream(s.Domain); what != "" {
@@ -173,11 +223,17 @@ func (l *loader) poolUpstream(t *table, p *Pool) pool.Backend {
 	var path string
 	if t.file("token-file", "/etc/ntp-daemon/token", &path) {
 		s.Tokens = append(s.Tokens, l.tokenFile(t, "token-file", path)...)
-		p.TokenFiles = append(p.TokenFiles, path)
+		p.read = append(p.read, path)
 	}
 	t.upstreamNames(&s)
 	t.upstreamAddresses(&s)
-	t.era(&s)
+	t.share(&s)
+	public := t.publicKeys(&s, p.StandAlone)
+	t.derived(&s, base, p.baseSecret)
+	t.era(&s, p.baseSecret)
+	if public {
+		t.ignore()
+	}
 	t.finish()
 	return s
 }
@@ -226,7 +282,7 @@ func (t *table) upstreamAddresses(s *pool.Backend) {
 }
 
 // era reads protocol-era. All dialects but the oldest show a token.
-func (t *table) era(s *pool.Backend) {
+func (t *table) era(s *pool.Backend, derived bool) {
 	const key = "protocol-era"
 	i, ok := t.oneOf(key, "auto", record.Cert4000.String(), record.Token4000.String(), record.IANA.String())
 	if !ok {
@@ -234,7 +290,7 @@ func (t *table) era(s *pool.Backend) {
 	}
 	s.Dialect = [...]record.Dialect{record.NoDialect, record.Cert4000, record.Token4000, record.IANA}[i]
 	n := t.node.children["tokens"]
-	none := !t.has("token-file") && (n == nil || n.kind == kindArray && len(n.items) == 0)
+	none := !derived && !t.has("token-file") && (n == nil || n.kind == kindArray && len(n.items) == 0)
 	if s.Dialect.NeedsToken() && none {
 		t.fail(key, t.node.children[key], quote(s.Dialect.String())+" needs a token", "write tokens or token-file, or remove protocol-era")
 	}

@@ -13,6 +13,8 @@ type Process struct {
 	// the user of the program's unit, and taken only where it exists and can go on with every file.
 	User    string
 	UserSet bool // written in the file: then it must exist
+
+	XDPPath string // Unix socket on which ntp-xdp finds the daemon; empty: none
 }
 
 // The users of the units (configs/systemd/sysusers.conf).
@@ -21,7 +23,7 @@ const (
 	poolUser   = "nts-pool-ke"
 )
 
-// process reads [process].
+// process reads what [process] has in both programs.
 func (l *loader) process(t *table, standard string) Process {
 	const key = "user"
 	p := Process{User: standard}
@@ -33,6 +35,23 @@ func (l *loader) process(t *table, standard string) Process {
 			}
 		}
 	}
+	return p
+}
+
+// daemonProcess reads [process] of ntp-daemon.
+func (l *loader) daemonProcess(t *table) Process {
+	p := l.process(t, daemonUser)
+	if l.atDefaultPath {
+		p.XDPPath = defaultXDP
+	}
+	t.socket("xdp-path", defaultXDP, &p.XDPPath)
+	t.finish()
+	return p
+}
+
+// poolProcess reads [process] of nts-pool-ke.
+func (l *loader) poolProcess(t *table) Process {
+	p := l.process(t, poolUser)
 	t.finish()
 	return p
 }

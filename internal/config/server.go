@@ -19,6 +19,8 @@ type Server struct {
 	RateLimitSlots   int           // rate-limiting-cache-size; 0: no limit
 	RateLimitSpacing time.Duration // rate-limiting-cutoff-ms: least spacing per client
 	RateLimitKiss    bool          // rate-limiting-kiss: tell clients over the limit now and then
+	Interleaved      bool          // interleaved answers for clients that ask for them; default true
+	XDP              string        // interface whose driver answers plain requests, with ntp-xdp; empty: none
 	Responder        server.Config // RequireNTS and Versions; the rest is for the daemon to set
 }
 
@@ -40,6 +42,10 @@ type KEServer struct {
 	NTPServer            string        // sent to clients; empty: none, they use this host
 	NTPPort              uint16        // sent to clients; 0: none, they use 123
 
+	// HandshakeCPU is the processor time that key exchange may take before handshakes wait, in percent of one processor.
+	HandshakeCPU int
+	Niceness     int // of the threads that do it; 0 is that of the process
+
 	PoolTokens           []secret.Bytes // accepted-pool-authentication-tokens
 	PoolCertificatePaths []string       // authorized-pool-server-certificates
 	PoolCertificates     [][]byte       // the DER of each of those
@@ -51,7 +57,10 @@ const (
 	defaultRotation    = 24 * time.Hour
 	defaultKETimeout   = time.Second
 	defaultConnections = 512
-	longLivedShare     = 10 // longlived-connections is this part of concurrent-connections
+	defaultHandshakes  = 60   // percent of one processor
+	defaultNiceness    = 10   // a tenth of the weight of NTP (sched(7))
+	mostHandshakes     = 6400 // 64 processors
+	longLivedShare     = 10   // longlived-connections is this part of concurrent-connections
 	longestToken       = 1024
 	shortToken         = 16 // a random token of so many letters and digits has 80 bits and more
 	newToken           = "make a long one, as with openssl rand -base64 32"
@@ -76,9 +85,11 @@ var everyone = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustPars
 // server reads one [[server]] table.
 func (l *loader) server(t *table) Server {
 	s := Server{
-		Allow:     server.Rule{Prefixes: everyone, Action: server.Ignore},
-		Deny:      server.Rule{Action: server.Deny},
-		Responder: server.Config{Versions: server.DefaultVersions},
+		Allow: server.Rule{Prefixes: everyone, Action: server.Ignore},
+		Deny:  server.Rule{Action: server.Deny},
+
+		Interleaved: true,
+		Responder:   server.Config{Versions: server.DefaultVersions},
 	}
 	t.listenRequired("listen", "[::]:123", &s.Listen)
 	t.accessList("allowlist", &s.Allow)
@@ -93,7 +104,9 @@ func (l *loader) server(t *table) Server {
 			"write rate-limiting-cache-size and rate-limiting-cutoff-ms, or remove it")
 	}
 	t.requireNTS(&s.Responder.RequireNTS)
+	t.boolean("interleaved", &s.Interleaved)
 	t.versions(&s.Responder.Versions, false)
+	t.xdp(&s)
 	t.finish()
 	l.listens(t, "listen", "udp", s.Listen)
 	return s
@@ -225,13 +238,15 @@ func (l *loader) keyset(t *table) Keyset {
 
 // keServer reads one [[nts-ke-server]] table.
 func (l *loader) keServer(t *table) KEServer {
-	s := KEServer{Timeout: defaultKETimeout, MaxConnections: defaultConnections}
+	s := KEServer{Timeout: defaultKETimeout, MaxConnections: defaultConnections, HandshakeCPU: defaultHandshakes, Niceness: defaultNiceness}
 	t.listenRequired("listen", "[::]:4460", &s.Listen)
 	t.keyPair("certificate-chain-path", "private-key-path", &s.CertificateChainPath, &s.PrivateKeyPath)
 	t.interval("key-exchange-timeout-ms", timeoutRange, time.Millisecond, &s.Timeout)
 	t.integer("concurrent-connections", connections, &s.MaxConnections)
 	s.LongLived = max(1, s.MaxConnections/longLivedShare)
 	t.integer("longlived-connections", span{min: 0, max: float64(s.MaxConnections)}, &s.LongLived)
+	t.integer("handshake-cpu-percent", span{min: 1, max: mostHandshakes, unit: "%"}, &s.HandshakeCPU)
+	t.integer("handshake-niceness", span{min: 0, max: 19}, &s.Niceness)
 	if t.text("ntp-server", "ntp.example.org", &s.NTPServer) {
 		if what, remedy := checkHost(s.NTPServer); what != "" {
 			t.fail("ntp-server", t.node.children["ntp-server"], quote(s.NTPServer)+what, remedy)

@@ -11,6 +11,7 @@ import (
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/pki"
+	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/source"
 )
 
@@ -22,19 +23,30 @@ type Source struct {
 	Count  int          // sources wanted: 1, or the key count of a pool (default 4)
 	Ignore []netip.Addr // addresses of a pool that are never used
 
+	// SRV: the host is a domain whose SRV records name the key exchange servers (enable-srv-resolution); Port has no meaning
+	// then. SRVResolvers are the name servers that are asked, and believed (srv-resolvers); none: those of the system.
+	SRV          bool
+	SRVResolvers []netip.AddrPort
+
 	Roots *pki.Roots // whom the key exchange believes: certificate-authority, system-certificates; nil without NTS
 
 	// Algorithms is what the key exchange offers, most wanted first (aead-algorithms); nil: the default ones.
 	Algorithms []aead.Algorithm
 
-	Version     uint8 // of the packets sent: 4, or 3 without NTS
+	Version     uint8               // of the packets sent: 4, or 3 without NTS
+	Interleaved source.Interleaving // default auto
 	PollMin     ntp.PollExp
 	PollMax     ntp.PollExp // ≥ PollMin
 	PollInitial ntp.PollExp // in [PollMin, PollMax]
 }
 
-// Name is host:port as configured, by which logs, status and messages call the source.
-func (s *Source) Name() string { return net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) }
+// Name is host:port as configured, or the name of the SRV records, by which logs, status and messages call the source.
+func (s *Source) Name() string {
+	if s.SRV {
+		return resolve.ServiceName(s.Host)
+	}
+	return net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port)))
+}
 
 // Defaults and limits of sources (docs/rules/configuration.md#sources).
 const (
@@ -64,10 +76,12 @@ var oldModes = map[string]string{"simple": "server", "nts-server": "nts"}
 
 var pollRange = span{min: float64(ntp.MinPollExp), max: float64(ntp.MaxPollExp), unit: "(log2 of seconds)"}
 
-// sourceDefaults are what [source-defaults] gives to each source: poll limits, and whom key exchanges believe.
+// sourceDefaults are what [source-defaults] gives to each source: poll limits, whom key exchanges believe, and when answers are
+// asked for that tell when the one before left.
 type sourceDefaults struct {
 	polls
 	authority
+	interleaved source.Interleaving
 }
 
 // polls is a set of poll limits and where they were written.
@@ -78,9 +92,10 @@ type polls struct {
 
 // sourceDefaults reads [source-defaults].
 func (l *loader) sourceDefaults(t *table) sourceDefaults {
-	d := sourceDefaults{polls: polls{min: defaultPollMin, max: defaultPollMax, start: defaultPollStart}, authority: authority{system: true}}
+	d := sourceDefaults{polls: polls{min: defaultPollMin, max: defaultPollMax, start: defaultPollStart}, authority: authority{system: true}, interleaved: source.InterleaveAuto}
 	t.pollKeys(&d.polls)
 	t.authorityKeys("certificate-authority", &d.authority)
+	t.interleaved(&d.interleaved)
 	t.finish()
 	return d
 }
@@ -133,11 +148,18 @@ func (l *loader) source(t *table, defaults sourceDefaults) (s Source, ok bool) {
 	if nts {
 		s.Roots = l.roots(t, "certificate-authority", defaults.authority)
 		s.Algorithms = t.algorithms("aead-algorithms")
-		t.notBuiltWhenTrue("enable-srv-resolution", "SRV look-ups")
+		t.serviceKeys(&s)
 	}
 	t.ntpVersion(&s.Version, nts)
 	t.pollKeys(&defaults.polls)
 	s.PollMin, s.PollMax, s.PollInitial = ntp.PollExp(defaults.min), ntp.PollExp(defaults.max), ntp.PollExp(defaults.start)
+	s.Interleaved = defaults.interleaved
+	if t.interleaved(&s.Interleaved); s.Version < 4 {
+		if s.Interleaved == source.InterleaveAlways && t.has("interleaved") {
+			l.warn(t.node.children["interleaved"].key, t.name("interleaved"), "has no effect with NTP version 3", "use version 4, or remove it")
+		}
+		s.Interleaved = source.InterleaveNever
+	}
 	t.finishSource(modes[mode])
 	l.possible += s.Count
 	return s, true
@@ -165,6 +187,7 @@ var modeOnly = map[string]string{
 	"certificate-authority":      `only the modes "nts" and "nts-pool" have it`,
 	"system-certificates":        `only the modes "nts" and "nts-pool" have it`,
 	"enable-srv-resolution":      `only the modes "nts" and "nts-pool" have it`,
+	"srv-resolvers":              `only the modes "nts" and "nts-pool" have it`,
 	"aead-algorithms":            `only the modes "nts" and "nts-pool" have it`,
 	"path":                       `only the modes "sock" and "pps" have it`,
 	"precision":                  `only the modes "sock" and "pps" have it`,
@@ -176,6 +199,7 @@ var modeOnly = map[string]string{
 	"ntp_version":                `the modes "sock" and "pps" have none`,
 	"poll-interval-limits":       `the modes "sock" and "pps" have none`,
 	"initial-poll-interval":      `the modes "sock" and "pps" have none`,
+	"interleaved":                `the modes "sock" and "pps" have none`,
 }
 
 // finishSource is finish with a word on keys that another mode has.
@@ -227,6 +251,23 @@ func (t *table) ntpVersion(dst *uint8, nts bool) {
 	}
 }
 
+// interleaved reads true, false or "auto".
+func (t *table) interleaved(dst *source.Interleaving) {
+	const key = "interleaved"
+	n := t.get(key)
+	switch {
+	case n == nil:
+	case n.kind == kindBool && n.text == "true":
+		*dst = source.InterleaveAlways
+	case n.kind == kindBool && n.text == "false":
+		*dst = source.InterleaveNever
+	case n.kind == kindString && n.text == "auto":
+		*dst = source.InterleaveAuto
+	default:
+		t.fail(key, n, n.shown()+" is not known", `use true, false or "auto"`)
+	}
+}
+
 // algorithms reads the algorithms that a key exchange offers, most wanted first; nil: the default ones.
 func (t *table) algorithms(key string) (list []aead.Algorithm) {
 	n := t.typed(key, kindArray, key+" = [30, 15]")
@@ -267,14 +308,6 @@ func (n *node) shown() string {
 		return shorten(n.text)
 	}
 	return n.kind.String()
-}
-
-// notBuiltWhenTrue reads a switch of a feature that does not exist yet.
-func (t *table) notBuiltWhenTrue(key, feature string) {
-	var on bool
-	if t.boolean(key, &on); on {
-		t.l.notBuilt(t.node.children[key].val, t.name(key), feature)
-	}
 }
 
 // addresses reads an array of IP addresses.

@@ -15,6 +15,8 @@ var misnamed = map[string]string{
 	"observability.configure-permissions":     "remove it, there is no configuration socket",
 	"observability.configuration-permissions": "remove it, there is no configuration socket",
 	"observability.log-filter":                "write log-level",
+	"nts-pool-ke-server.trust":                "write system-certificates = false to trust certificate-authority-path alone",
+	"backend.trust":                           "write system-certificates = false to trust upstream-cas alone",
 }
 
 // suggest returns the remedy for an unknown key of the table.

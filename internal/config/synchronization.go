@@ -88,6 +88,10 @@ func (t *table) localStratum(s *Synchronization) {
 	v := int(s.LocalStratum)
 	t.integer("local-stratum", strata, &v)
 	s.LocalStratum = ntp.Stratum(v)
+	t.boolean("local-orphan", &s.Orphan)
+	if s.Orphan && s.Algorithm.MinimumAgreeing > 1 {
+		t.l.note(t.node.children["local-orphan"].key, t.name("local-orphan"), "needs minimum-agreeing-sources = 1: an island follows a single clock", "")
+	}
 	var id string
 	if !t.text("reference-id", exampleReferenceID, &id) {
 		return

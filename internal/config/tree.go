@@ -22,12 +22,13 @@ const (
 	kindFloat
 	kindBool
 	kindDate
+	kindNull // JSON only
 )
 
 // String names the kind as the sentence "… needs a string, not KIND" wants it.
 func (k nodeKind) String() string {
 	return [...]string{"a table", "an array of tables", "an array", "a string", "a whole number", "a number",
-		"true or false", "a date"}[k]
+		"true or false", "a date", "null"}[k]
 }
 
 // origin says how a table came to be, which decides who may add to it (TOML 1.0, "Table" and "Inline Table").

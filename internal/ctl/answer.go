@@ -7,6 +7,7 @@ import (
 	beevik "github.com/beevik/ntp"
 
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/units"
 )
 
 // answer is what one query found out, in seconds; it is also the JSON of query.
@@ -74,13 +75,13 @@ func (a *answer) describe(p painter) string {
 	rows := [][]cell{
 		{label("Server:"), left(fmt.Sprintf("%s at %s, NTP version %d", clean(a.Server), a.Address, a.Version))},
 		{label("NTS:"), protected},
-		{label("Offset:"), left(fmt.Sprintf("%s, error at most %s (%s)", signed(a.Offset), secs(a.RootDistance), direction(a.Offset)))},
-		{label("Delay:"), left(secs(a.Delay))},
+		{label("Offset:"), left(fmt.Sprintf("%s, error at most %s (%s)", units.Signed(a.Offset), units.Seconds(a.RootDistance), direction(a.Offset)))},
+		{label("Delay:"), left(units.Seconds(a.Delay))},
 		{label("Stratum:"), left(fmt.Sprint(a.Stratum))},
 		{label("Reference:"), left(a.ReferenceID)},
 		{label("Leap:"), left(a.Leap)},
-		{label("Root:"), left(fmt.Sprintf("delay %s, dispersion %s", secs(a.RootDelay), secs(a.RootDispersion)))},
-		{label("Precision:"), left(secs(a.Precision))},
+		{label("Root:"), left(fmt.Sprintf("delay %s, dispersion %s", units.Seconds(a.RootDelay), units.Seconds(a.RootDispersion)))},
+		{label("Precision:"), left(units.Seconds(a.Precision))},
 	}
 	if a.Error != "" {
 		rows = append(rows, []cell{label("Usable:"), left("no, " + clean(a.Error)).in(bad)})

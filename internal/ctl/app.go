@@ -31,13 +31,13 @@ func Main(ctx context.Context, args []string, e Env) int {
 func app(e *Env) *cli.Command {
 	root := &cli.Command{
 		Name:        "ntp-ctl",
-		Usage:       "look at and look after ntp-daemon",
+		Usage:       "look at and look after ntp-daemon and nts-pool-ke",
 		Description: description,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "the daemon's configuration `FILE` (default /etc/ntp-daemon/ntp.toml)"},
 			&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "show the version", Local: true},
 		},
-		Commands: []*cli.Command{statusCommand(e), waitSyncCommand(e), validateCommand(e), queryCommand(e), forceSyncCommand(e)},
+		Commands: []*cli.Command{statusCommand(e), waitSyncCommand(e), validateCommand(e), queryCommand(e), forceSyncCommand(e), poolCommand(e)},
 		Before: func(ctx context.Context, c *cli.Command) (context.Context, error) {
 			if c.Bool("version") { // wins over every command
 				fmt.Fprintf(e.Err, "ntp-ctl %s\n", version.Version)
@@ -56,12 +56,18 @@ func app(e *Env) *cli.Command {
 		Reader:                e.In, Writer: e.Out, ErrWriter: e.Err,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 	}
-	for _, c := range append(root.Commands, root) {
-		c.OnUsageError = usageError
-		c.UseShortOptionHandling = true
-		c.HideHelpCommand = true
-	}
+	house(root)
 	return root
+}
+
+// house gives a command and those below it what the library would do its own way.
+func house(c *cli.Command) {
+	c.OnUsageError = usageError
+	c.UseShortOptionHandling = true
+	c.HideHelpCommand = true
+	for _, sub := range c.Commands {
+		house(sub)
+	}
 }
 
 // usageError makes one line of what the library says about the command line.

@@ -16,6 +16,7 @@ import (
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/units"
 )
 
 const (
@@ -88,7 +89,7 @@ func forceSync(ctx context.Context, e *Env, f forceOptions) error {
 	}
 	fmt.Fprintf(e.Out, "\n%d %s: %s\n", len(agreeing), verb, inWords(offset))
 	if math.Abs(offset) < f.threshold.Seconds() {
-		fmt.Fprintf(e.Out, "That is within %s; nothing to do.\n", secs(f.threshold.Seconds()))
+		fmt.Fprintf(e.Out, "That is within %s; nothing to do.\n", units.Seconds(f.threshold.Seconds()))
 		return nil
 	}
 	return setClock(ctx, e, cfg, f, duration(offset))
@@ -130,7 +131,7 @@ func sampleTable(got *collected, agreeing []int, p painter) string {
 		if s.nts {
 			nts = left("yes").in(good)
 		}
-		rows = append(rows, []cell{mark, left(clean(s.name)), left(s.address), nts, right(signed(s.offset)), right(secs(s.bound))})
+		rows = append(rows, []cell{mark, left(clean(s.name)), left(s.address), nts, right(units.Signed(s.offset)), right(units.Seconds(s.bound))})
 	}
 	return table(rows, " ", p)
 }
@@ -138,11 +139,11 @@ func sampleTable(got *collected, agreeing []int, p painter) string {
 // inWords says how far off the clock is.
 func inWords(offset float64) string {
 	d := duration(math.Abs(offset))
-	size := secs(math.Abs(offset))
+	size := units.Seconds(math.Abs(offset))
 	if d >= time.Minute {
-		size = span(d)
+		size = units.Span(d)
 	}
-	switch direction := signed(offset); {
+	switch direction := units.Signed(offset); {
 	case direction == "0 s":
 		return "the clock is right"
 	case offset > 0:

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/net/dns/dnsmessage"
+
+	"ntp-daemon/internal/dnstest"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/ke"
@@ -147,6 +152,47 @@ func TestForceSync_NTS(t *testing.T) {
 	c.expect(t, code, 0, "2 sources agree", "the pool has no more than 1 servers")
 	if len(s.steps) != 1 || !about(s.steps[0], ahead) || strings.Count(c.out.String(), "yes") != 2 {
 		t.Errorf("steps %v, %q", s.steps, c.out.String())
+	}
+}
+
+// A pool of SRV records is asked as the daemon asks it: by the name servers of the configuration, each target once.
+func TestForceSync_ServiceRecords(t *testing.T) {
+	dns, w := dnstest.Start(t), startNTS(t, goodView(), nil)
+	const domain = "_ntske._tcp.pool.test"
+	port := w.ke.(*net.TCPAddr).AddrPort().Port()
+	dns.Set(domain, dnsmessage.TypeSRV, dnstest.Answer{AD: true, Records: []dnsmessage.Resource{
+		dnstest.SRV(domain, 300, 1, 0, port, "gone.test"), dnstest.SRV(domain, 300, 2, 0, port, "localhost"),
+	}})
+	text := "[synchronization]\nminimum-agreeing-sources = 1\n[[source]]\nmode = \"nts-pool\"\naddress = \"pool.test\"\nenable-srv-resolution = true\n" +
+		fmt.Sprintf("srv-resolvers = [%q]\ncertificate-authority = %q\n", dns.Addr, w.ca)
+	local := names{"localhost.": {Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}}}
+	for count, says := range map[int]string{1: "", 2: fmt.Sprintf("key exchange with gone.test:%d: look up", port)} {
+		c := newConsole(t)
+		c.Finder.Resolve = local
+		path := writeFile(t, t.TempDir(), "ntp.toml", text+fmt.Sprintf("count = %d\n", count))
+		before := len(dns.Questions())
+		code := c.run("force-sync", "--dry-run", "--threshold", "10ms", "-c", path)
+		if count == 1 {
+			c.expect(t, code, 0, "1 source says", says)
+		} else if !strings.Contains(c.err.String(), says) {
+			t.Errorf("exit %d, %q", code, c.err.String())
+		}
+		if n := len(dns.Questions()) - before; n != 1 {
+			t.Errorf("%d questions for %d sources", n, count)
+		}
+	}
+	c := newConsole(t)
+	c.Finder.Resolve = local
+	ask := []string{"query", "--nts", "--ca", w.ca, "--srv", "--srv-resolver", dns.Addr.String()}
+	c.expect(t, c.run(append(ask, "pool.test")...), 0, "localhost", "")
+	c.expect(t, c.run(append(ask, "pool.test:4460")...), 64, "", "the SRV records have the ports")
+	c.expect(t, c.run("query", "--srv", "pool.test"), 64, "", "--srv has no effect without --nts")
+	c.expect(t, c.run("query", "--nts", "--srv-resolver", "127.0.0.1", "pool.test"), 64, "", "--srv-resolver has no effect without --srv")
+	c.expect(t, c.run("query", "--nts", "--srv", "--srv-resolver", "dns.test", "pool.test"), 64, "", `"dns.test" is not an address of a name server`)
+	dns.Set(domain, dnsmessage.TypeSRV, dnstest.Answer{Records: []dnsmessage.Resource{dnstest.SRV(domain, 300, 2, 0, port, "localhost")}})
+	c.expect(t, c.run(append(ask, "pool.test")...), 69, "", "not validated by DNSSEC")
+	if code := c.run("force-sync", "--dry-run", "-c", writeFile(t, t.TempDir(), "ntp.toml", text)); code == 0 || !strings.Contains(c.err.String(), "not validated by DNSSEC") {
+		t.Errorf("exit %d, %q", code, c.err.String())
 	}
 }
 

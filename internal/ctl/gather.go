@@ -11,6 +11,7 @@ import (
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/locate"
+	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/source"
 )
 
@@ -124,15 +125,20 @@ func findCandidates(ctx context.Context, f locate.Finder, src *config.Source) ([
 	return candidates, nil
 }
 
-// exchangeCandidates makes one key exchange for each server wanted; the pool is told which it has named already.
+// exchangeCandidates makes one key exchange for each server wanted; the pool is told which it has named already, and of SRV
+// records each is used once.
 func exchangeCandidates(ctx context.Context, f locate.Finder, src *config.Source) (candidates []candidate, err error) {
-	var denied []string
+	if src.SRV && f.Services == nil {
+		f.Services = resolve.NewServices(resolve.ServicesConfig{Trusted: src.SRVResolvers}) // one look-up for all
+	}
+	var denied, failed []string
 	for range src.Count {
-		found, err := f.Find(ctx, src, locate.Hints{Denied: denied})
-		if err != nil {
+		found, err := f.Find(ctx, src, locate.Hints{Denied: slices.Concat(failed, denied), Held: denied})
+		failed = append(failed, found.Barren...)
+		if err != nil && !errors.Is(err, locate.ErrNoneLeft) {
 			return candidates, err
 		}
-		if slices.Contains(denied, found.Name) {
+		if err != nil || slices.Contains(denied, found.Name) {
 			return candidates, fmt.Errorf("the pool has no more than %d servers", len(candidates))
 		}
 		denied = append(denied, found.Name)

@@ -11,6 +11,7 @@ import (
 	"ntp-daemon/internal/metrics"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/units"
 )
 
 // plainStatus is the status for a person.
@@ -19,6 +20,7 @@ func plainStatus(s *observe.Snapshot, p painter) string {
 	b.WriteString(systemBlock(s, p))
 	b.WriteString(downBlock(s, p))
 	b.WriteString(sourceBlock(s, p))
+	b.WriteString(ntsPoolBlock(s, p))
 	b.WriteString(serverBlock(s, p))
 	b.WriteString(keyExchangeBlock(s, p))
 	return b.String()
@@ -40,14 +42,14 @@ func systemBlock(s *observe.Snapshot, p painter) string {
 	}
 	if u.EstimateKnown {
 		rows = append(rows, []cell{left("Offset:").in(bold), left(fmt.Sprintf("%s ± %s estimated, frequency error %s ± %s",
-			signed(u.Offset), secs(u.Uncertainty), ppm(u.FrequencyError), bare(u.FrequencyUncertainty)))})
+			units.Signed(u.Offset), units.Seconds(u.Uncertainty), ppm(u.FrequencyError), bare(u.FrequencyUncertainty)))})
 	}
 	if v := u.VirtualTruth; v != nil {
 		rows = append(rows, []cell{left("True offset:").in(bold), left(fmt.Sprintf("%s, frequency error %s (virtual clock against the machine's)",
-			signed(v.Offset), ppm(v.Frequency)))})
+			units.Signed(v.Offset), ppm(v.Frequency)))})
 	}
 	rows = append(rows,
-		[]cell{left("Root:").in(bold), left(fmt.Sprintf("delay %s, dispersion %s", secs(s.System.RootDelay), secs(u.RootDispersion)))},
+		[]cell{left("Root:").in(bold), left(fmt.Sprintf("delay %s, dispersion %s", units.Seconds(s.System.RootDelay), units.Seconds(u.RootDispersion)))},
 		[]cell{left("Daemon:").in(bold), left(daemonLine(s))})
 	return table(rows, "", p)
 }
@@ -61,7 +63,7 @@ func downBlock(s *observe.Snapshot, p painter) (text string) {
 		}
 		text += p.paint("Down:", bad) + " " + clean(d.Name)
 		if d.Down > 0 {
-			text += " for " + span(time.Duration(d.Down*1e9))
+			text += " for " + units.Span(time.Duration(d.Down*1e9))
 		}
 		text += ": " + clean(d.Reason) + "\n"
 	}
@@ -124,7 +126,7 @@ func clockLine(u *observe.Suite) string {
 }
 
 func daemonLine(s *observe.Snapshot) string {
-	text := fmt.Sprintf("version %s, up %s", clean(s.Program.Version), span(time.Duration(s.Program.UptimeSeconds*1e9)))
+	text := fmt.Sprintf("version %s, up %s", clean(s.Program.Version), units.Span(time.Duration(s.Program.UptimeSeconds*1e9)))
 	switch s.Suite.Steps {
 	case 0:
 	case 1:
@@ -210,10 +212,13 @@ func sourceRow(r *observe.Source, now ntp.Timestamp) []cell {
 		row = append(row, unknown, reach, right(interval(r.PollInterval)), unknown, unknown, unknown, unknown)
 	} else {
 		ago := max(now.Sub(ntp.Timestamp(r.LastUpdate.Timestamp)), 0)
-		row = append(row, right(fmt.Sprint(r.Stratum)), reach, right(interval(r.PollInterval)), right(span(ago)),
-			right(signed(r.Offset)), right("± "+secs(r.Uncertainty)), right(secs(r.Delay)))
+		row = append(row, right(fmt.Sprint(r.Stratum)), reach, right(interval(r.PollInterval)), right(units.Span(ago)),
+			right(units.Signed(r.Offset)), right("± "+units.Seconds(r.Uncertainty)), right(units.Seconds(r.Delay)))
 	}
 	status := clean(r.Role)
+	if r.Interleaved {
+		status += ", interleaved"
+	}
 	if r.Reason != "" {
 		status += ": " + clean(r.Reason)
 	}
@@ -242,25 +247,57 @@ func missingText(m *observe.MissingSource) string {
 	if m.Count > 1 {
 		text = fmt.Sprintf("%d without address", m.Count)
 	}
-	return text + " for " + span(time.Duration(m.Seconds*1e9)) + ": " + clean(m.Reason)
+	return text + " for " + units.Span(time.Duration(m.Seconds*1e9)) + ": " + clean(m.Reason)
 }
 
 func serverBlock(s *observe.Snapshot, p painter) string {
 	if len(s.Servers) == 0 {
 		return ""
 	}
-	rows := [][]cell{headerOf([]string{"ADDRESS", "RECEIVED", "ANSWERED", "DENIED", "IGNORED", "LIMITED", "NTS", "NTS ANSWERED", "NTS NAK", "SEND ERRORS", "DROPPED"},
-		map[int]bool{1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: true, 9: true, 10: true})}
+	rows := [][]cell{headerOf([]string{"ADDRESS", "RECEIVED", "ANSWERED", "DENIED", "IGNORED", "LIMITED", "NTS", "NTS ANSWERED", "NTS NAK", "SEND ERRORS", "DROPPED", "INTERLEAVED"},
+		map[int]bool{1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: true, 9: true, 10: true, 11: true})}
 	for i := range s.Servers {
 		c := &s.Servers[i].Stats
 		row := []cell{left(clean(s.Servers[i].Address))}
 		for _, n := range []uint64{c.Received, c.Accepted, c.Denied, c.Ignored, c.RateLimited, c.NTSReceived, c.NTSAccepted, c.NTSNAK, c.SendErrors,
-			s.Servers[i].Dropped} {
+			s.Servers[i].Dropped, s.Servers[i].Interleaved} {
 			row = append(row, right(fmt.Sprint(n)))
 		}
 		rows = append(rows, row)
 	}
-	return "\n" + p.paint("Servers:", bold) + "\n" + table(rows, "   ", p)
+	text := "\n" + p.paint("Servers:", bold) + "\n" + table(rows, "   ", p)
+	for i := range s.Servers {
+		text += transmitLine(&s.Servers[i]) + fastPathLine(&s.Servers[i])
+	}
+	return text
+}
+
+// transmitLine says how good the transmit times of a server's answers are at this load; nothing where that is not known.
+func transmitLine(r *observe.Server) string {
+	e := r.TransmitError
+	if e == nil {
+		return ""
+	}
+	return fmt.Sprintf("   %s: %d answers a second; their transmit times are good to %s, half of them to %s\n",
+		clean(r.Address), r.AnswersPerSecond, units.Seconds(e.Most), units.Seconds(e.Half))
+}
+
+// fastPathLine says what the network driver does for a server with xdp.
+func fastPathLine(r *observe.Server) string {
+	f := r.FastPath
+	if f == nil {
+		return ""
+	}
+	where := "in the driver of "
+	if f.Mode == "generic" {
+		where = "behind the driver of "
+	}
+	text := fmt.Sprintf("   %s: %d of these answered %s%s, %d others passed on", clean(r.Address), f.Answered,
+		where, clean(f.Interface), f.Resting+f.Listed+f.Other)
+	if f.Reason != "" {
+		text += "; not now: " + clean(f.Reason)
+	}
+	return text + "\n"
 }
 
 // keyExchangeBlock lists the outcomes of the NTS key exchange server that occurred.
@@ -270,7 +307,7 @@ func keyExchangeBlock(s *observe.Snapshot, p painter) string {
 	}
 	text := occurred(s.Suite.KeyExchange, "no connections")
 	if s.Suite.KeySetAge > 0 {
-		text += ", cookie key changed " + span(time.Duration(s.Suite.KeySetAge*1e9)) + " ago"
+		text += ", cookie key changed " + units.Span(time.Duration(s.Suite.KeySetAge*1e9)) + " ago"
 	}
 	text = "\n" + p.paint("NTS key exchange:", bold) + " " + text + "\n"
 	for i := range s.Suite.KeyExchangeServers {
@@ -278,6 +315,9 @@ func keyExchangeBlock(s *observe.Snapshot, p painter) string {
 		text += fmt.Sprintf("   %s: %s", clean(k.Address), connections(&k.Connections))
 		if k.Kept > 0 {
 			text += fmt.Sprintf(", %d kept for pools", k.Kept)
+		}
+		if k.OverBudget > 0 {
+			text += fmt.Sprintf(", handshake-cpu-percent used up %d times", k.OverBudget)
 		}
 		text += "\n"
 	}

@@ -2,30 +2,202 @@ package ctl
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/poolview"
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/units"
 	"ntp-daemon/internal/version"
 )
 
-// poolStatus is the status of nts-pool-ke for a person.
+// lineWidth is what every line for a person fits into.
+const lineWidth = 80
+
+// maxHints is how many hints end the status of a pool.
+const maxHints = 3
+
+// poolStatus is the status of nts-pool-ke for a person, at most lineWidth wide.
 func poolStatus(s *observe.Snapshot, p painter) string {
-	c := &s.Pool.Connections
-	rows := [][]cell{
-		{left("Pool:").in(bold), left(fmt.Sprintf("%s, version %s, up %s", clean(s.Pool.Address), clean(s.Program.Version),
-			span(time.Duration(s.Program.UptimeSeconds*1e9))))},
-		{left("Users:").in(bold), left(occurred(s.Pool.Outcomes, "none yet"))},
-		{left("Connections:").in(bold), left(connections(c))},
+	var b strings.Builder
+	b.WriteString(poolVerdict(s, p) + "\n")
+	for _, row := range poolRows(s) {
+		b.WriteString(wrapped(fmt.Sprintf("  %-12s", row.name), clean(row.text)))
 	}
-	if notice := expiry(s, s.Pool.CertificateNotAfter); notice != "" {
-		rows = append(rows, []cell{left("Certificate:").in(bold), left(notice).in(bad)})
+	b.WriteString(members(s, p))
+	hints := poolview.Hints(s)
+	for _, h := range hints[:min(len(hints), maxHints)] {
+		b.WriteString(wrapped(p.paint("hint", styleOf(h.Tone))+": ", clean(h.Text)))
 	}
-	return table(rows, "", p) + timeSourceBlock(s, p)
+	if more := len(hints) - maxHints; more > 0 {
+		b.WriteString(fmt.Sprintf("hint: %d more on the status page and in --json\n", more))
+	}
+	return b.String()
+}
+
+// poolVerdict is the first line: may users be sent here?
+func poolVerdict(s *observe.Snapshot, p painter) string {
+	name := "The pool"
+	if len(s.Pool.Names) > 0 {
+		name = middle(clean(s.Pool.Names[0]), 40)
+	}
+	up, wanted := poolview.HandedOut(s.Pool)
+	state := p.paint("ready", good)
+	if !s.Pool.Ready {
+		state = p.paint("NOT ready", bad)
+	}
+	return fmt.Sprintf("%s is %s: %d of %d time sources handed out", name, state, up, wanted)
+}
+
+// named is a line of the status.
+type named struct{ name, text string }
+
+// poolRows is what there is to say besides the time sources.
+func poolRows(s *observe.Snapshot) []named {
+	pool := s.Pool
+	users, recent := poolview.Counts(pool.Outcomes), poolview.Counts(pool.Recent.Outcomes)
+	if users == "" {
+		users = "none yet"
+	}
+	rows := []named{
+		{"program", fmt.Sprintf("version %s, up %s, on %s, %s", s.Program.Version, units.Span(time.Duration(s.Program.UptimeSeconds*1e9)), pool.Address, pool.Stage)},
+		{"users", users},
+	}
+	if recent != "" {
+		text := fmt.Sprintf("%s in %s", recent, units.Span(time.Duration(pool.Recent.Seconds*1e9)))
+		if d := &pool.SessionSeconds; d.P50 != nil && d.P99 != nil {
+			text += fmt.Sprintf("; half within %s, 99 of 100 within %s", units.Seconds(*d.P50), units.Seconds(*d.P99))
+		}
+		rows = append(rows, named{"lately", text})
+	}
+	return append(rows,
+		named{"connections", connections(&pool.Connections)},
+		named{"choice", fmt.Sprintf("%s; configuration generation %d, in use for %s", pool.Selection, pool.Reload.Generation, units.Span(time.Duration(pool.Reload.Age*1e9)))},
+		named{"certificate", poolview.Until(s, pool.CertificateNotAfter)},
+	)
+}
+
+// members is the table of time sources.
+func members(s *observe.Snapshot, p painter) string {
+	if len(s.Pool.Servers) == 0 {
+		return "\n" + p.paint("No time sources: every user is refused.", bad) + "\n\n"
+	}
+	rows := [][]cell{headerOf([]string{"TIME SOURCE", "HEALTH", "SCORE", "SHARE", "AIM", "DIALECT", "ANSWERS", "OFFSET"}, map[int]bool{2: true, 3: true, 4: true, 6: true, 7: true})}
+	for i := range s.Pool.Servers {
+		rows = append(rows, memberRow(&s.Pool.Servers[i]))
+	}
+	rest := 0 // the width of everything but names
+	for column := range rows[0][1:] {
+		widest := 0
+		for _, row := range rows {
+			widest = max(widest, row[column+1].width())
+		}
+		rest += widest + len(columnGap)
+	}
+	for _, row := range rows {
+		row[0].text = middle(row[0].text, max(lineWidth-rest, 12))
+	}
+	return "\n" + table(rows, "", p) + "\n"
+}
+
+func memberRow(m *observe.PoolServer) []cell {
+	h := poolview.HealthOf(m)
+	score, offset, answers := "-", "-", "-"
+	if v, ok := poolview.Score(m); ok {
+		score = fmt.Sprintf("%.1f", v.Score)
+		if v.Answered >= 0 {
+			offset = units.Signed(v.Offset)
+		}
+	}
+	if m.RTT > 0 {
+		answers = units.Seconds(m.RTT)
+	}
+	dialect := m.Dialect
+	if dialect == "" {
+		dialect = "-"
+	}
+	return []cell{left(clean(m.Server)), left(h.Word).in(styleOf(h.Tone)), right(score), right(partOf(m.Share)), right(partOf(m.Expected)),
+		left(clean(dialect)), right(answers), right(offset)}
+}
+
+func partOf(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return poolview.Percent(*v)
+}
+
+// styleOf is the colour of a tone, which a word always goes with.
+func styleOf(t poolview.Tone) style {
+	switch t {
+	case poolview.Good:
+		return good
+	case poolview.Notice:
+		return notice
+	case poolview.Bad:
+		return bad
+	}
+	return plain
+}
+
+// middle shortens a name to width runes by what is in its middle: both ends tell names apart.
+func middle(name string, width int) string {
+	if utf8.RuneCountInString(name) <= width {
+		return name
+	}
+	r := []rune(name)
+	tail := (width - 1) / 2
+	return string(r[:width-1-tail]) + "…" + string(r[len(r)-tail:])
+}
+
+// wrapped is text after a heading, broken between words so that every line fits; the lines after the first are indented as far
+// as the heading is wide. A word that is longer has a line of its own, and a number stays with its unit.
+func wrapped(heading, text string) string {
+	indent := utf8.RuneCountInString(uncoloured(heading))
+	var b strings.Builder
+	b.WriteString(heading)
+	at := indent
+	for i, word := range words(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case at+1+n > lineWidth:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	return strings.TrimRight(b.String(), " ") + "\n"
+}
+
+// words are what a line may not be broken within.
+func words(text string) (list []string) {
+	for _, word := range strings.Fields(text) {
+		last := len(list) - 1
+		if last >= 0 && list[last] != "" && strings.IndexByte("0123456789", list[last][len(list[last])-1]) >= 0 &&
+			slices.Contains([]string{"ns", "µs", "ms", "s", "min", "h", "d", "%"}, strings.TrimRight(word, ".,;:")) {
+			list[last] += " " + word
+			continue
+		}
+		list = append(list, word)
+	}
+	return list
+}
+
+// uncoloured is text as it takes place on a terminal.
+func uncoloured(s string) string {
+	for _, st := range []style{bold, good, notice, bad, faint} {
+		s = strings.ReplaceAll(s, "\x1b["+string(st)+"m", "")
+	}
+	return strings.ReplaceAll(s, "\x1b[0m", "")
 }
 
 // expiry is what is to be said of a certificate that ends at notAfter, in Unix seconds, at the time of the snapshot; empty if
@@ -56,57 +228,8 @@ func connections(c *observe.Connections) string {
 
 // occurred lists the counters that are not zero in the order of their names.
 func occurred(counts map[string]uint64, otherwise string) string {
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		if n := counts[name]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %d", clean(name), n))
-		}
+	if text := poolview.Counts(counts); text != "" {
+		return clean(text)
 	}
-	if len(parts) == 0 {
-		return otherwise
-	}
-	return strings.Join(parts, ", ")
-}
-
-func timeSourceBlock(s *observe.Snapshot, p painter) string {
-	if len(s.Pool.Servers) == 0 {
-		return "\n" + p.paint("No time sources: every user is refused.", bad) + "\n"
-	}
-	rows := [][]cell{headerOf([]string{"TIME SOURCE", "STATE", "AEAD", "LAST ERROR", "EXCHANGES"}, nil)}
-	for i := range s.Pool.Servers {
-		rows = append(rows, timeSourceRow(&s.Pool.Servers[i]))
-	}
-	return "\n" + p.paint("Time sources:", bold) + "\n" + table(rows, "   ", p)
-}
-
-func timeSourceRow(r *observe.PoolServer) []cell {
-	state := left("in turn").in(good)
-	switch {
-	case r.Breaker == observe.BreakerOpen:
-		state = left("left alone for " + span(time.Duration(r.OpenFor*1e9))).in(bad)
-	case r.Breaker == observe.BreakerTrial:
-		state = left("on trial").in(notice)
-	case r.Failures > 0:
-		state = left(fmt.Sprintf("in turn, failures in a row: %d", r.Failures)).in(notice)
-	}
-	fault := "-"
-	if r.LastError != "" {
-		fault = fmt.Sprintf("%s, %s ago", clean(r.LastError), span(time.Duration(r.ErrorAge*1e9)))
-	}
-	return []cell{left(clean(r.Server)), state, left(abilities(r)), left(fault), left(occurred(r.Exchanges, "none yet"))}
-}
-
-// abilities are the algorithms of a time source and the dialect in which it named them.
-func abilities(r *observe.PoolServer) string {
-	var ids []string
-	for _, id := range r.Algorithms {
-		ids = append(ids, fmt.Sprint(id))
-	}
-	switch {
-	case len(ids) == 0:
-		return "not asked"
-	case !r.Known:
-		return strings.Join(ids, " ") + " (" + clean(r.Dialect) + ", to be asked anew)"
-	}
-	return strings.Join(ids, " ") + " (" + clean(r.Dialect) + ")"
+	return otherwise
 }

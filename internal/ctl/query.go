@@ -21,6 +21,7 @@ import (
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/source"
+	"ntp-daemon/internal/units"
 )
 
 const (
@@ -36,6 +37,8 @@ type queryOptions struct {
 	port    uint16 // 0: the default of the protocol
 	nts     bool
 	ca      string
+	srv     bool             // the host is a domain whose SRV records name the key exchange servers
+	servers []netip.AddrPort // name servers that are asked for them, and believed; none: those of the system
 	aeads   []aead.Algorithm // offered, most wanted first; nil: the default ones
 	version int
 	count   int
@@ -51,6 +54,8 @@ func queryCommand(e *Env) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "nts", Usage: "protect the query with Network Time Security"},
 			&cli.StringFlag{Name: "ca", Usage: "trust the certificates in the PEM `FILE` beside the system's"},
+			&cli.BoolFlag{Name: "srv", Usage: "HOST is a domain whose SRV records name the key exchange servers"},
+			&cli.StringSliceFlag{Name: "srv-resolver", Usage: "ask the name server at `ADDRESS` for them, and believe what it says of DNSSEC"},
 			&cli.Uint16SliceFlag{Name: "aead", Usage: "offer only AEAD algorithm `ID` (15, 16, 17 or 30); may be given several times, most wanted first"},
 			&cli.IntFlag{Name: "ntp-version", Aliases: []string{"V"}, Value: 4, Usage: "3 or 4"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Value: 1, Usage: "ask `N` times, two seconds apart"},
@@ -59,7 +64,7 @@ func queryCommand(e *Env) *cli.Command {
 		},
 		Action: func(ctx context.Context, c *cli.Command) error {
 			q := queryOptions{
-				nts: c.Bool("nts"), ca: c.String("ca"), version: c.Int("ntp-version"),
+				nts: c.Bool("nts"), srv: c.Bool("srv"), ca: c.String("ca"), version: c.Int("ntp-version"),
 				count: c.Int("count"), timeout: c.Duration("timeout"), json: c.Bool("json"),
 			}
 			if c.NArg() != 1 {
@@ -67,6 +72,13 @@ func queryCommand(e *Env) *cli.Command {
 			}
 			for _, id := range c.Uint16Slice("aead") {
 				q.aeads = append(q.aeads, aead.Algorithm(id))
+			}
+			for _, text := range c.StringSlice("srv-resolver") {
+				a, ok := config.NameServer(text)
+				if !ok {
+					return fail(program.ExitUsage, "--srv-resolver %q is not an address of a name server; write it as 127.0.0.1 or 127.0.0.1:53", text)
+				}
+				q.servers = append(q.servers, a)
 			}
 			var err error
 			if q.host, q.port, err = config.SplitAddress(c.Args().First()); err != nil {
@@ -88,6 +100,12 @@ func (q *queryOptions) check() error {
 		return errors.New("NTS needs NTP version 4")
 	case q.ca != "" && !q.nts:
 		return errors.New("--ca has no effect without --nts")
+	case q.srv && !q.nts:
+		return errors.New("--srv has no effect without --nts")
+	case q.srv && q.port != 0:
+		return errors.New("with --srv the SRV records have the ports")
+	case len(q.servers) > 0 && !q.srv:
+		return errors.New("--srv-resolver has no effect without --srv")
 	case len(q.aeads) > 0 && !q.nts:
 		return errors.New("--aead has no effect without --nts")
 	case slices.ContainsFunc(q.aeads, func(a aead.Algorithm) bool { return !a.Supported() }):
@@ -149,7 +167,7 @@ func printAnswer(e *Env, q *queryOptions, a *answer, i int) error {
 	case q.count == 1:
 		return write(e.Out, []byte(a.describe(painter(e.Colour))))
 	}
-	text := fmt.Sprintf("%d: offset %s, error at most %s, delay %s, stratum %d", i+1, signed(a.Offset), secs(a.RootDistance), secs(a.Delay), a.Stratum)
+	text := fmt.Sprintf("%d: offset %s, error at most %s, delay %s, stratum %d", i+1, units.Signed(a.Offset), units.Seconds(a.RootDistance), units.Seconds(a.Delay), a.Stratum)
 	if a.Error != "" {
 		text += ", " + clean(a.Error)
 	}
@@ -187,7 +205,7 @@ func conclude(e *Env, q *queryOptions, all []answer, last error) error {
 
 // find finds the server as the daemon would if it were configured.
 func (q *queryOptions) find(ctx context.Context, f locate.Finder) (candidate, error) {
-	src := config.Source{Mode: source.ModeServer, Host: q.host, Port: q.port, Algorithms: q.aeads}
+	src := config.Source{Mode: source.ModeServer, Host: q.host, Port: q.port, Algorithms: q.aeads, SRV: q.srv, SRVResolvers: q.servers}
 	if q.nts {
 		src.Mode = source.ModeNTS
 		src.Roots = pki.NewRoots(q.ca, true)

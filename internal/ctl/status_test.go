@@ -21,7 +21,7 @@ func busy() *observe.Snapshot {
 		System:  observe.System{Stratum: 3, RootDelay: 0.0125, LeapIndicator: "NoWarning"},
 		Sources: []observe.Source{
 			{Name: "ntp.example.org:4460", Address: "192.0.2.1:123", ID: 1, Offset: -0.0000012, Uncertainty: 1e-7, Delay: 0.0103,
-				PollInterval: 6, NTSCookies: &cookies, Measured: true, Role: observe.RolePeer, Stratum: 2, Reach: 255, LastUpdate: ago(12)},
+				PollInterval: 6, NTSCookies: &cookies, Interleaved: true, Measured: true, Role: observe.RolePeer, Stratum: 2, Reach: 255, LastUpdate: ago(12)},
 			{Name: "pool.example.org:123", Address: "192.0.2.3:123", ID: 13, Measured: true, Offset: 1.5, Uncertainty: 0.5, PollInterval: 10,
 				Delay: 0.3, Role: observe.RoleFalseticker, Reason: "outside the consensus", Stratum: 1, Reach: 0o17, LastUpdate: ago(4000)},
 			{Name: "pool.example.org:123", Address: "[2001:db8::1]:123", ID: 12, PollInterval: 4, Role: observe.RoleExcluded, Reason: "no answer yet"},
@@ -31,7 +31,9 @@ func busy() *observe.Snapshot {
 				Role: observe.RoleCandidate, Reason: "too few agree", Stratum: 2, Reach: 1, LastUpdate: ago(1)},
 		},
 		Servers: []observe.Server{{Address: "[::]:123", Stats: observe.ServerStats{Received: 1234567, Accepted: 1234000, Denied: 2,
-			Ignored: 3, RateLimited: 562, NTSReceived: 6, NTSAccepted: 5, NTSNAK: 1}, Dropped: 17}},
+			Ignored: 3, RateLimited: 562, NTSReceived: 6, NTSAccepted: 5, NTSNAK: 1}, Dropped: 17, Interleaved: 1003,
+			AnswersPerSecond: 4321, TransmitStamps: 99, TransmitError: &observe.TransmitError{Half: 1.2e-6, Most: 8.5e-6},
+			FastPath: &observe.FastPath{Interface: "eth0", Mode: "driver", Reason: "a leap second is announced", Answered: 1200000, Listed: 2, Other: 1}}},
 		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6, Reference: "192.0.2.1",
 			RootDispersion: 0.0021, EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 2,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 0}, KeySetAge: 3600,
@@ -39,6 +41,15 @@ func busy() *observe.Snapshot {
 			Missing: []observe.MissingSource{
 				{Name: "gone.example.org:4460", NTS: true, Count: 1, Reason: "key exchange failed: certificate has\x1b expired", Seconds: 17},
 				{Name: "pool.example.org:123", Count: 2, Reason: "pool has no further servers", Seconds: 7200},
+			},
+			Pools: []observe.NTSPool{
+				{Name: "ke.pool.example:4460", FoundBy: observe.FoundByKeyExchange, Want: 2, Wait: -1, Members: []observe.NTSPoolMember{
+					{Server: "ts1.example", Address: "192.0.2.21:123"}, {Server: "ts2.example\x1b[2J", Address: "[2001:db8::22]:123"},
+				}},
+				{Name: "_ntske._tcp.srv.pool.example", FoundBy: observe.FoundBySRV, Want: 4, Wait: 871.5, Reason: "every server of the SRV records is in use",
+					Members: []observe.NTSPoolMember{{Server: "a.example", Address: "192.0.2.31:123"}},
+					Failed:  []observe.FailedServer{{Server: "b.example", Seconds: 2000}, {Server: "c.example", Seconds: 3500}}},
+				{Name: "_ntske._tcp.unsigned.example", FoundBy: observe.FoundBySRV, Want: 1, Reason: "SRV look-up failed: not validated by DNSSEC"},
 			},
 			Parts: []observe.Part{{Name: "the NTP server on [::]:123", Up: true},
 				{Name: "the NTS key exchange on 192.0.2.9:4460", Reason: "certificate expired on 2026-01-01; renew\x1b it", Down: 17},
@@ -56,17 +67,31 @@ func pooling() *observe.Snapshot {
 			CertificateNotAfter: 1795600000 - 86400,
 			Address:             "[::]:4460", Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7},
 			Outcomes: map[string]uint64{"served": 20, "no_server": 0, "tls_failed": 3},
+			Ready:    true, Stage: "serving", Names: []string{"ntspool.example"}, Selection: "weighted", Reload: observe.PoolReload{Generation: 12, Age: 245},
+			Recent:         observe.PoolRecent{Seconds: 284, Outcomes: map[string]uint64{"served": 18, "tls_failed": 3}},
+			SessionSeconds: observe.Durations{Count: 23, P50: some(0.0042), P90: some(0.009), P99: some(0.0223)},
+			Limits:         observe.PoolLimits{Connections: 4096, PerPrefix: 16, Seconds: 5}, Monitor: &observe.PoolMonitor{Reference: observe.ReferenceMembers},
 			Servers: []observe.PoolServer{
-				{Server: "a.example:4460", Breaker: observe.BreakerClosed, Known: true, Dialect: "iana", Protocols: []uint16{0}, Algorithms: []uint16{15, 30},
-					Exchanges: map[string]uint64{"served": 20, "no_server": 0}},
-				{Server: "b.example:8080", Breaker: observe.BreakerOpen, OpenFor: 8, Failures: 3, Exchanges: map[string]uint64{"no_server": 3},
-					LastError: "timeout", ErrorAge: 2},
-				{Server: "c.example:4460", Breaker: observe.BreakerTrial, Failures: 4, Dialect: "cert", Algorithms: []uint16{15},
+				{ID: "a.example:4460", Server: "a.example:4460", Weight: 3, Families: []string{"ipv4", "ipv6"}, Breaker: observe.BreakerClosed, Known: true,
+					Dialect: "iana", Protocols: []uint16{0}, Algorithms: []uint16{15, 30}, Exchanges: map[string]uint64{"served": 20, "no_server": 0},
+					RTT: 0.0117, Share: some(0.97), Expected: some(0.75), Regions: []string{"EUROPE", "NL"}, Operator: "example.net",
+					Monitored: &observe.MonitoredServer{Views: []observe.MonitorView{
+						{Family: "ipv4", Verdict: observe.VerdictUsable, Usable: true, Score: 19.8, Since: 7300, ProbeAge: 12, Outcome: "good", Answered: 12,
+							Offset: 0.00009, Distance: 0.0102, Delay: 0.0119},
+						{Family: "ipv6", Verdict: observe.VerdictOut, Score: -40.2, Since: 300, ProbeAge: 12, Outcome: "timeout", Failures: 7, Answered: 330,
+							Offset: -0.001, Distance: 0.0102, Delay: 0.0119, Reason: "3 probes failed: no answer over NTP"},
+					}, Algorithms: []observe.MonitorAlgorithm{{Algorithm: 15, Usable: true}, {Algorithm: 30, Failures: 3, Reason: "its cookies are not accepted"}}}},
+				{ID: "b", Server: "b.example:8080", Weight: 1, Families: []string{"ipv4", "ipv6"}, Breaker: observe.BreakerOpen, OpenFor: 8, Failures: 3,
+					Exchanges: map[string]uint64{"no_server": 3}, LastError: "timeout", ErrorAge: 2, Share: some(0), Expected: some(0)},
+				{ID: "2f8c0c5e-2a5f-4c3d-9a34-5f9b6a1f0c11", Server: "a-time-source.of-a-long-name.in-a-department.example:4460", Weight: 1, Families: []string{"ipv4"},
+					Breaker: observe.BreakerTrial, Failures: 4, Dialect: "cert", Algorithms: []uint16{15}, Share: some(0.03), Expected: some(0.25),
 					Exchanges: map[string]uint64{"server_failed": 4}, LastError: "answer", ErrorAge: 90},
 			},
 		},
 	}
 }
+
+func some(v float64) *float64 { return &v }
 
 func starting() *observe.Snapshot {
 	return &observe.Snapshot{
@@ -81,7 +106,7 @@ func TestPlainStatus_Golden(t *testing.T) {
 	golden(t, "status-colour.txt", plainStatus(busy(), true))
 	golden(t, "status-pool.txt", poolStatus(pooling(), false))
 	empty := pooling()
-	empty.Pool = &observe.Pool{Address: "[::]:4460"}
+	empty.Pool = &observe.Pool{Address: "[::]:4460", Stage: "draining"}
 	golden(t, "status-pool-empty.txt", poolStatus(empty, false))
 	golden(t, "status-starting.txt", plainStatus(starting(), false))
 	refused := starting()
@@ -128,8 +153,8 @@ func TestStatus_Pool(t *testing.T) {
 	path := observed(t, pooling)
 	config := writeFile(t, t.TempDir(), "pool.toml", "[nts-pool-ke-server]\nlisten = \"[::]:4460\"\ncertificate-chain-path = \"../../test-keys/end.fullchain.pem\"\n"+
 		"private-key-path = \"../../test-keys/end.key\"\nkey-exchange-servers = []\n[observability]\nobservation-path = \""+path+"\"\n")
-	c.expect(t, c.run("status", "-c", config), 0, "Time sources:", "")
-	c.expect(t, c.run("status", "--socket", path), 0, "Time sources:", "")
+	c.expect(t, c.run("status", "-c", config), 0, "TIME SOURCE", "")
+	c.expect(t, c.run("status", "--socket", path), 0, "TIME SOURCE", "")
 	if code := c.run("status", "--json", "--socket", path); code != 0 {
 		t.Fatalf("exit %d", code)
 	}

@@ -2,7 +2,6 @@ package ctl
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -27,27 +26,22 @@ func validateCommand(e *Env) *cli.Command {
 
 // check loads a configuration as the daemon would, and looks at this machine unless only the text counts.
 func check(path string, offline bool, m config.Machine) (warnings []config.Warning, isPool bool, err error) {
-	load, loadPool := config.Load, config.LoadPool
+	load := config.Load
 	if offline {
-		load, loadPool = config.LoadText, config.LoadPoolText
+		load = config.LoadText
 	}
-	var cfg *config.Config
-	cfg, warnings, err = load(path)
-	examine := (&config.Pool{}).Examine
-	if cfg != nil {
-		examine = cfg.Examine
+	cfg, warnings, err := load(path)
+	switch {
+	case path != "" && config.IsPool(err) && offline:
+		_, warnings, err = config.LoadPoolText(path)
+		return warnings, true, err
+	case path != "" && config.IsPool(err):
+		warnings, err = config.CheckPool(path, m)
+		return warnings, true, err
+	case cfg != nil && !offline:
+		warnings = append(warnings, cfg.Examine(m)...)
 	}
-	if path != "" && config.IsPool(err) {
-		isPool = true
-		var pool *config.Pool
-		if pool, warnings, err = loadPool(path); pool != nil {
-			examine = pool.Examine
-		}
-	}
-	if offline {
-		return warnings, isPool, err
-	}
-	return append(warnings, examine(m)...), isPool, err
+	return warnings, false, err
 }
 
 // validate prints everything that is to be said about a configuration: one line each on standard error. The error
@@ -58,37 +52,8 @@ func validate(e *Env, path string, offline bool) error {
 		verdict = "Config looks good, as far as its text goes: files that it names, and this machine, were not looked at"
 	}
 	warnings, isPool, err := check(path, offline, program.Machine(time.Now()))
-	code := 0
-	for _, w := range warnings {
-		row := w.Check.Check()
-		effect := row.Daemon
-		if isPool {
-			effect = row.Pool
-		}
-		switch {
-		case w.Info:
-			fmt.Fprintf(e.Err, "note: %v\n", w)
-			continue
-		case effect == config.Down:
-			fmt.Fprintf(e.Err, "%s: %v (runs: %s)\n", row.Name, w, row.Then)
-		case effect == config.Ends:
-			fmt.Fprintf(e.Err, "%s: %v (the program ends with %d)\n", row.Name, w, row.Exit)
-		default:
-			fmt.Fprintf(e.Err, "warning: %v\n", w)
-		}
-		code = max(code, row.Validate)
-	}
-	var notBuilt *config.NotBuilt
-	switch {
-	case errors.As(err, &notBuilt):
-		fmt.Fprintf(e.Err, "%v\n", err)
-		fmt.Fprintln(e.Err, "The configuration is valid, but the daemon stops with it: it asks for what is not built yet.")
-		return done(program.ExitConfig)
-	case err != nil:
-		fmt.Fprintf(e.Err, "%v\n", err)
-		return done(program.ExitConfig)
-	case code != 0:
-		return done(code)
+	if v := program.Tell(e.Err, warnings, err, isPool); v.Code != 0 {
+		return done(v.Code)
 	}
 	fmt.Fprintln(e.Err, verdict)
 	return nil

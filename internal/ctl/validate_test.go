@@ -71,6 +71,27 @@ func TestValidate_BadSamples(t *testing.T) {
 	}
 }
 
+// The samples of nts-pool-ke's configuration, in both formats, are judged as that program judges them.
+func TestValidate_PoolSamples(t *testing.T) {
+	t.Chdir("../config")
+	c := newConsole(t)
+	for _, file := range files(t, "testdata/bad-pool/*.toml") {
+		if base := filepath.Base(file); base == "empty.toml" || base == "ntp-daemon-file.toml" {
+			continue // as configurations of ntp-daemon they are good
+		}
+		if code := c.run("validate", "-c", file); code != 78 || strings.Contains(c.err.String(), "belongs to nts-pool-ke") {
+			t.Errorf("%s: exit %d, %q", file, code, c.err.String())
+		}
+	}
+	for _, file := range files(t, "testdata/good/*pool-ke.toml") {
+		if code := c.run("validate", "-c", file); code != 0 && code != 1 {
+			t.Errorf("%s: exit %d, %q", file, code, c.err.String())
+		}
+	}
+	c.expect(t, c.run("validate", "-c", "testdata/bad-pool/list-half.toml"), 78, "", "bad-half.json:3:22: ends in the middle; correct the JSON")
+	c.expect(t, c.run("validate", "--offline", "-c", "testdata/bad-pool/list-half.toml"), 0, "", "as far as its text goes")
+}
+
 // Warnings make exit code 1, as in ntpd-rs; notes do not.
 func TestValidate_Warnings(t *testing.T) {
 	c := newConsole(t)

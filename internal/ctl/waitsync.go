@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/units"
 )
 
 const (
@@ -57,7 +58,7 @@ func (l syncLimits) unmet(s *observe.Snapshot) string {
 	case !r.truth && !s.Suite.EstimateKnown:
 		return "the daemon has no estimate of its clock yet"
 	case l.offset >= 0 && worst > l.offset:
-		return fmt.Sprintf("offset %s is above the limit of %s", r.showOffset(), secs(l.offset))
+		return fmt.Sprintf("offset %s is above the limit of %s", r.showOffset(), units.Seconds(l.offset))
 	case l.frequency >= 0 && fastest > l.frequency:
 		return fmt.Sprintf("frequency error %s is above the limit of %s", r.showFrequency(), bare(l.frequency))
 	}
@@ -66,9 +67,9 @@ func (l syncLimits) unmet(s *observe.Snapshot) string {
 
 func (r reading) showOffset() string {
 	if r.truth {
-		return signed(r.offset)
+		return units.Signed(r.offset)
 	}
-	return signed(r.offset) + " ± " + secs(r.offsetSigma)
+	return units.Signed(r.offset) + " ± " + units.Seconds(r.offsetSigma)
 }
 
 func (r reading) showFrequency() string {

@@ -20,8 +20,10 @@ import (
 	"ntp-daemon/internal/nts"
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/server"
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/timekeeper"
+	"ntp-daemon/internal/udp"
 	"ntp-daemon/internal/version"
 )
 
@@ -38,26 +40,30 @@ type Daemon struct {
 	levelFixed, observeOnly bool
 	logFile                 *logging.File // opened anew by a reload; nil without log-path
 
-	steers   bool
-	tk       *keeper
-	state    *stateKeeper
-	keys     *keyring // nil without a server
-	servers  []*listener
-	ke       []*keListener
-	observe  *program.Part // the observation socket; nil without observation-path
-	group    *group        // while Run runs
-	unlock   func()
-	claims   *assoc.Claims
-	statuses *assoc.Statuses
-	network  *assoc.Network
-	boot     *assoc.Bootstrap
-	notify   *notifier
-	truth    func() *observe.VirtualTruth // only with a virtual clock
+	steers      bool
+	tk          *keeper
+	state       *stateKeeper
+	keys        *keyring // nil without a server
+	servers     []*listener
+	interleaves *server.Interleaves // of all listen addresses that interleave; nil: none does
+	waits       udp.BriefWaits      // of all listen addresses
+	ke          []*keListener
+	observe     *program.Part // the observation socket; nil without observation-path
+	fastPath    *fastPath     // the socket for ntp-xdp; nil without xdp
+	group       *group        // while Run runs
+	unlock      func()
+	claims      *assoc.Claims
+	statuses    *assoc.Statuses
+	network     *assoc.Network
+	boot        *assoc.Bootstrap
+	notify      *notifier
+	truth       func() *observe.VirtualTruth // only with a virtual clock
 
 	view    atomic.Pointer[ntp.View]
 	report  atomic.Pointer[system.Report]
 	keySet  atomic.Pointer[nts.KeySet]
 	rotated atomic.Int64
+	fast    atomic.Pointer[fastReport] // what ntp-xdp says; nil inside without xdp
 	nextID  atomic.Uint64
 }
 
@@ -67,7 +73,7 @@ func New(cfg *config.Config, deps Deps) (*Daemon, error) {
 	d := &Daemon{cfg: cfg, deps: deps, log: deps.Log, started: time.Now(), claims: assoc.NewClaims(), statuses: assoc.NewStatuses(), network: assoc.NewNetwork()}
 	d.notify = newNotifier(&d.deps)
 	// What can fail without touching anything comes first, the clock last.
-	for _, open := range []func() error{d.openState, d.openServers, d.openObserver, d.openTimekeeper} {
+	for _, open := range []func() error{d.openState, d.openServers, d.openObserver, d.openFastPath, d.openTimekeeper} {
 		if err := open(); err != nil {
 			d.close()
 			return nil, err
@@ -88,17 +94,24 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	go func() { defer close(stateDone); g.guard(stateCtx, "state keeper", d.state.run) }()
 	defer func() { endState(); <-stateDone }()
 
-	jumped := make(chan struct{}, 1)
-	d.tk.jumped = jumped
+	jumped, stood := make(chan struct{}, 1), make(chan time.Duration, 1)
+	d.tk.jumped, d.tk.stood = jumped, stood
+	if d.fastPath != nil {
+		d.tk.viewed = d.fastPath.changed
+	}
 	g.start("timekeeper", d.tk.run)
 	if d.keys != nil {
 		g.start("keyring", d.keys.run)
 	}
-	provision(len(d.servers) * runtime.NumCPU())
+	d.waits.Allow(provision(len(d.servers)*runtime.NumCPU(), d.keyExchangeThreads()))
 	for _, p := range d.parts() {
 		g.start(p.Name, p.Run)
 	}
 	d.startWatchers(g, jumped)
+	look := d.watchNetwork(g)
+	if clock.CanStandStill() {
+		d.watchStandstills(g, look, stood)
+	}
 	sources := &sources{d: d}
 	sources.set(d.cfg.Sources)
 	g.start("reload", func(ctx context.Context) error { return newReloader(d, sources).run(ctx, hup) })
@@ -129,10 +142,18 @@ func (d *Daemon) openTimekeeper() error {
 		if err := restoreFrequency(c, stored.Frequency); err != nil {
 			return err
 		}
-		params.Algorithm.KnownFrequencyUncertainty = stored.uncertaintyNow(d.state.boot)
+		params.Algorithm.KnownFrequencyUncertainty = stored.uncertaintyNow(d.state.boot, time.Now())
+	}
+	if haveDrift {
+		if err := d.moveForward(c, &stored, &params); err != nil {
+			return err
+		}
 	}
 	params.Precision = clock.Precision(c.Now)
 	params.Observe = !steers
+	if steers && d.cfg.Synchronization.Clock == config.ClockSystem {
+		params.Leaps = leapTable(leapList, target(d.log, logtarget.System))
+	}
 	drifts := make(chan drift, 1)
 	d.state.drifts = drifts
 	d.tk = &keeper{
@@ -147,6 +168,23 @@ func (d *Daemon) openTimekeeper() error {
 		d.truth = d.virtualTruth
 	}
 	d.view.Store(&ntp.View{Leap: ntp.LeapUnknown, Stratum: ntp.MaxStratum, Precision: params.Precision})
+	return nil
+}
+
+// moveForward sets a clock that nobody has set since the machine was switched on to the last time that was known to be right
+// (docs/rules/clock.md#unset-clock).
+func (d *Daemon) moveForward(c clock.Clock, stored *drift, p *system.Params) error {
+	now := time.Now()
+	by := forward(stored, now, d.state.boot, clock.HasBattery())
+	if by <= 0 {
+		return nil
+	}
+	if _, err := c.Step(by); err != nil {
+		return fmt.Errorf("set the clock forward to the last known time: %w", err)
+	}
+	p.Guessed = by
+	target(d.log, logtarget.System).Warn().Time("clock", now).Time("saved", stored.Saved).
+		Msg("nobody has set the clock since the machine was switched on: set forward to the last known time, not served until sources are heard")
 	return nil
 }
 
@@ -172,8 +210,8 @@ func (d *Daemon) close() {
 	}
 }
 
-// startWatchers starts what tells the timekeeper of the world: steps by others, resumes; and the
-// supervisors and listeners of changes of the network.
+// startWatchers starts what tells the timekeeper of steps by others and resumes, and the listeners of changes of addresses
+// and certificates.
 func (d *Daemon) startWatchers(g *group, jumped chan<- struct{}) {
 	g.start("step watcher", func(ctx context.Context) error {
 		err := clock.WatchSteps(ctx, func() {
@@ -188,19 +226,42 @@ func (d *Daemon) startWatchers(g *group, jumped chan<- struct{}) {
 		}
 		return nil
 	})
-	g.start("network watcher", func(ctx context.Context) error {
-		if err := netwatch.Watch(ctx, d.network.Changed); err != nil && ctx.Err() == nil {
-			// Without the watcher sources that are silent are polled every minute or so.
-			target(d.log, logtarget.System).Debug().Err(err).Msg("changes of the network are noticed late")
-		}
-		return nil
-	})
 	if len(d.cfg.Servers) > 0 {
 		g.start("address watcher", d.watchAddresses)
 	}
 	if len(d.ke) > 0 {
 		g.start("certificate watcher", d.watchCertificates)
 	}
+}
+
+// watchNetwork tells the supervisors of changes of the network. What it returns hears of them, too: a machine that was moved
+// or restored gets its network anew.
+func (d *Daemon) watchNetwork(g *group) (changed <-chan struct{}) {
+	also := make(chan struct{}, 1)
+	g.start("network watcher", func(ctx context.Context) error {
+		err := netwatch.Watch(ctx, func() {
+			offer(also, struct{}{})
+			d.network.Changed()
+		})
+		if err != nil && ctx.Err() == nil {
+			// Without the watcher sources that are silent are polled every minute or so.
+			target(d.log, logtarget.System).Debug().Err(err).Msg("changes of the network are noticed late")
+		}
+		return nil
+	})
+	return also
+}
+
+// watchStandstills tells the timekeeper when the machine was paused, or restored from a saved state.
+func (d *Daemon) watchStandstills(g *group, look <-chan struct{}, stood chan<- time.Duration) {
+	g.start("standstill watcher", func(ctx context.Context) error {
+		err := clock.WatchStandstills(ctx, look, func(by time.Duration) { offer(stood, by) })
+		if err != nil && ctx.Err() == nil {
+			// Without the watcher a pause shows at the next measurement, see system.doubted.
+			target(d.log, logtarget.System).Debug().Err(err).Msg("pauses of this virtual machine are noticed late")
+		}
+		return nil
+	})
 }
 
 // virtualTruth compares the virtual clock with the machine's, for trials: nobody else can know.

@@ -13,6 +13,7 @@ import (
 
 	"ntp-daemon/internal/system"
 	"ntp-daemon/internal/timekeeper"
+	"ntp-daemon/internal/version"
 )
 
 const (
@@ -24,6 +25,8 @@ const (
 	// that was off.
 	restartDoubt = 1e-6
 	rebootDoubt  = 5e-6
+	// aging is what a crystal changes by in the time that it was not watched, s/s for each second: a quarter of a ppm in a month.
+	aging        = 1e-13
 	maxDriftAge  = 400 * 24 * time.Hour // an older frequency says nothing about this oscillator today
 	driftSpacing = time.Minute          // between two writes at most, see keepState
 	driftRefresh = time.Hour            // a drift that did not change is still written this often: its time is used
@@ -43,13 +46,29 @@ type drift struct {
 // worthwhile reports whether the frequency is better than the one that the kernel happens to have.
 func (d drift) worthwhile() bool { return d.Sigma <= timekeeper.MaxKeptSigma }
 
-// uncertaintyNow is one sigma of the stored frequency for a run that begins in the given boot, s/s.
-func (d drift) uncertaintyNow(boot string) float64 {
+// uncertaintyNow is one sigma of the stored frequency for a run that begins in the given boot, s/s. It grows with the age of
+// the file, by a clock that may be wrong: one that shows an earlier time tells nothing of the age.
+func (d drift) uncertaintyNow(boot string, now time.Time) float64 {
 	doubt := rebootDoubt
 	if boot != "" && d.Boot == boot {
 		doubt = restartDoubt
 	}
-	return math.Hypot(d.Sigma, doubt)
+	age := min(max(now.Sub(d.Saved), 0), maxDriftAge)
+	return math.Hypot(d.Sigma, doubt+float64(aging*age.Seconds()))
+}
+
+// forward is by how much a clock that shows now is set forward at the start, because nobody has set it since the machine was
+// switched on: the first run of a boot finds it before the saved time and without a battery that could know better, or long
+// before the build of this program. Never back; the saved time is at most maxLead after the build (see bootstrap). 0: it stays.
+func forward(stored *drift, now time.Time, boot string, battery bool) time.Duration {
+	by := stored.Saved.Sub(now)
+	switch sameBoot := boot != "" && stored.Boot == boot; {
+	case stored.Saved.IsZero(), by <= 0, sameBoot:
+		return 0
+	case battery && !now.Before(version.Built().Add(-system.NeverSetMargin)):
+		return 0
+	}
+	return by
 }
 
 var errDrift = errors.New("drift file")

@@ -108,19 +108,26 @@ func TestK02_AllowanceBelongsToTheBoot(t *testing.T) {
 
 // A frequency from the noise of a few samples is not put in force; a good one is trusted less after a reboot.
 func TestDriftWorth(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Unix(1_800_000_000, 0)
 	for _, row := range []struct {
 		d     drift
 		boot  string
+		age   time.Duration
 		worth bool
 		sigma float64
 	}{
-		{drift{Sigma: 99e-6, Boot: "a"}, "a", false, 99.005e-6},
-		{drift{Sigma: 0, Boot: "a"}, "a", true, 1e-6},
-		{drift{Sigma: 3e-6, Boot: "a"}, "a", true, 3.162e-6},
-		{drift{Sigma: 0.1e-6, Boot: "a"}, "b", true, 5.001e-6},
-		{drift{Sigma: 0.1e-6}, "", true, 5.001e-6},
+		{drift{Sigma: 99e-6, Boot: "a"}, "a", 0, false, 99.005e-6},
+		{drift{Sigma: 0, Boot: "a"}, "a", 0, true, 1e-6},
+		{drift{Sigma: 3e-6, Boot: "a"}, "a", 0, true, 3.162e-6},
+		{drift{Sigma: 0.1e-6, Boot: "a"}, "b", 0, true, 5.001e-6},
+		{drift{Sigma: 0.1e-6}, "", 0, true, 5.001e-6},
+		{drift{Sigma: 0.1e-6, Boot: "a"}, "b", 30 * day, true, 5.260e-6},
+		{drift{Sigma: 0.1e-6, Boot: "a"}, "b", 399 * day, true, 8.448e-6},
+		{drift{Sigma: 0.1e-6, Boot: "a"}, "b", -1000 * day, true, 5.001e-6}, // a clock without a battery
 	} {
-		if got := row.d.uncertaintyNow(row.boot); math.Abs(got-row.sigma) > 1e-9 || row.d.worthwhile() != row.worth {
+		row.d.Saved = now.Add(-row.age)
+		if got := row.d.uncertaintyNow(row.boot, now); math.Abs(got-row.sigma) > 1e-9 || row.d.worthwhile() != row.worth {
 			t.Errorf("%+v in boot %q: %v, %v", row.d, row.boot, got, row.d.worthwhile())
 		}
 	}

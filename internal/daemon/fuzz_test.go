@@ -30,7 +30,7 @@ func FuzzParseDrift(f *testing.F) {
 		if math.IsNaN(d.Frequency) || math.Abs(d.Frequency) > maxDriftFreq || !(d.Sigma >= 0 && d.Sigma <= math.MaxFloat64) {
 			t.Fatalf("taken: %+v", d)
 		}
-		if u := d.uncertaintyNow("b-1"); !(u >= restartDoubt) || math.IsInf(u, 0) {
+		if u := d.uncertaintyNow("b-1", now); !(u >= restartDoubt) || math.IsInf(u, 0) {
 			t.Fatalf("doubt %v", u)
 		}
 		if now.Sub(d.Saved) > maxDriftAge {

@@ -48,12 +48,20 @@ func (d *Daemon) newKE(c config.KEServer) *keListener {
 		PoolLeaves:  func() [][]byte { return *k.leaves.Load() },
 		Tokens:      func() []secret.Bytes { return *k.tokens.Load() },
 		NTPServer:   c.NTPServer, NTPPort: c.NTPPort, Timeout: c.Timeout,
-		MaxConnections: c.MaxConnections, LongLived: longLived(c.LongLived),
+		MaxConnections: c.MaxConnections, LongLived: longLived(c.LongLived), HandshakeCPU: c.HandshakeCPU, Nice: niceness(c.Niceness),
 		KeySet: func() *nts.KeySet { return d.keySet.Load() },
 		Rand:   d.deps.Rand, Log: k.log, Now: time.Now,
 	})
 	k.part = program.NewPart("the NTS key exchange on "+c.Listen.String(), k.log, func() error { return k.open(d.believed()) }, k.serve)
 	return k
+}
+
+// keyExchangeThreads is how many threads the key exchange has for itself.
+func (d *Daemon) keyExchangeThreads() (n int) {
+	for _, c := range d.cfg.KEServers {
+		n += ke.Threads(c.HandshakeCPU)
+	}
+	return n
 }
 
 // open reads the certificate and listens.
@@ -75,6 +83,14 @@ func (k *keListener) open(now time.Time) error {
 // longLived translates the number of the configuration, where 0 is none and the default is filled in, for ke, where 0
 // is the default.
 func longLived(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// niceness translates the number of the configuration, as longLived does.
+func niceness(n int) int {
 	if n == 0 {
 		return -1
 	}
@@ -133,6 +149,7 @@ func (k *keListener) connections() observe.KeyExchangeServer {
 	c := k.server.Counters()
 	row := observe.KeyExchangeServer{
 		Address: k.address.String(), Connections: observe.Connections(c.Accept), Kept: c.Kept, KeyExports: c.Exports,
+		CPU: c.Spent.Seconds(), OverBudget: c.Held,
 	}
 	if cert := k.cert.Load(); cert != nil {
 		row.CertificateNotAfter = cert.Leaf.NotAfter.Unix()

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -30,8 +29,6 @@ const (
 	// rateBurst is how many requests a prefix may send at once although rate-limiting-cutoff-ms spaces them: a
 	// client's start burst passes (row S14).
 	rateBurst = 8
-	// nonceBuffer is the random data drawn at once for a worker: one system call per 256 nonces.
-	nonceBuffer = 4096
 	// addressInterval is how often the host's own addresses are looked at for loop detection.
 	addressInterval = 30 * time.Second
 )
@@ -42,6 +39,7 @@ type listener struct {
 	part     *program.Part
 	counters []*server.Counters
 	access   atomic.Pointer[server.Access] // swapped at a reload
+	rules    atomic.Pointer[config.Server] // the same before it was compiled, and what never changes
 	workers  atomic.Pointer[[]*worker]     // nil until the address could be had
 	absent   atomic.Bool                   // no interface has the address now
 }
@@ -102,6 +100,12 @@ func (d *Daemon) newListener(s config.Server) (*listener, error) {
 	}
 	conf := s.Responder
 	conf.Access = lists
+	if s.Interleaved {
+		if d.interleaves == nil { // one for all that interleave: a client may ask at several addresses
+			d.interleaves = server.NewInterleaves([2]uint64{seed[2], seed[0]})
+		}
+		conf.Interleaves = d.interleaves
+	}
 	conf.Limiter = server.NewRateLimiter(server.RateLimit{
 		Prefixes: s.RateLimitSlots, Interval: s.RateLimitSpacing, Burst: rateBurst, Seed: [2]uint64{seed[0], seed[1]},
 	})
@@ -110,6 +114,7 @@ func (d *Daemon) newListener(s config.Server) (*listener, error) {
 	}
 	l := &listener{address: s.Listen}
 	l.access.Store(lists)
+	l.rules.Store(&s)
 	for range runtime.NumCPU() {
 		l.counters = append(l.counters, new(server.Counters))
 	}
@@ -122,18 +127,20 @@ func (d *Daemon) newListener(s config.Server) (*listener, error) {
 func (d *Daemon) bind(l *listener, conf server.Config, seed uint64) error {
 	sockets, err := udp.Listen(udp.ListenConfig{
 		Address: l.address, Sockets: len(l.counters), V6Only: d.alsoIPv4(l.address),
-		Clock: udp.Clock{Now: d.readClock, Map: d.mapStamp},
+		Clock: udp.Clock{Now: d.readClock, Map: d.mapStamp}, Waits: &d.waits,
 	})
 	if err != nil {
 		return err
 	}
 	workers := make([]*worker, 0, len(sockets))
 	for i, sock := range sockets {
-		conf.Rand, conf.Seed = bufio.NewReaderSize(d.deps.Rand, nonceBuffer), seed+uint64(i)
+		nonces := newNonces(d.deps.Rand)
+		conf.Rand, conf.Seed, conf.Lead = nonces, seed+uint64(i), new(server.Lead)
 		workers = append(workers, &worker{
 			socket: sock, counters: l.counters[i], view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
+			epoch:     func() uint64 { return d.tk.clock.Epoch() },
 			log:       logging.Target(d.log, logtarget.Server),
-			responder: server.NewResponder(conf),
+			responder: server.NewResponder(conf), lead: conf.Lead, table: conf.Interleaves, nonces: nonces,
 		})
 	}
 	l.workers.Store(&workers)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -57,7 +58,16 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 		d.close()
 		return err
 	}
+	d.economize()
 	return d.Run(ctx, hup)
+}
+
+// economize gives a daemon that serves nobody one processor of the Go scheduler's: it handles one packet at a time, and with more each
+// packet would wake threads that find nothing to do. Whoever has set GOMAXPROCS knows better.
+func (d *Daemon) economize() {
+	if len(d.servers) == 0 && len(d.ke) == 0 && os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 }
 
 // dropPrivileges changes to the daemon's user and gives up what it does not need. The cookie keys are written anew then, so

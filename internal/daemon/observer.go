@@ -6,7 +6,9 @@ import (
 	"net"
 	"time"
 
+	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/fastpath"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
@@ -64,7 +66,7 @@ func (o *observer) snapshot() *observe.Snapshot {
 		}
 	}
 	for _, l := range d.servers {
-		s.Servers = append(s.Servers, observe.Server{Address: l.address.String(), Stats: l.stats(), Dropped: l.dropped()})
+		s.Servers = append(s.Servers, d.serverSnapshot(l, d.readClock()))
 	}
 	return s
 }
@@ -73,7 +75,7 @@ func systemSnapshot(v *ntp.View, rep *system.Report) observe.System {
 	s := observe.System{
 		Stratum: uint8(v.Stratum), ReferenceID: uint32(v.RefID),
 		Precision: ntp.PrecisionExp(v.Precision).Duration().Seconds(),
-		RootDelay: v.RootDelay.Seconds(), RootVarianceBaseTime: observe.At(v.Reference),
+		RootDelay: v.RootDelay.Seconds(), RootVarianceBaseTime: observe.At(rep.VarianceAt),
 		RootVarianceBase: rep.RootVariance[0], RootVarianceLinear: rep.RootVariance[1],
 		RootVarianceQuadratic: rep.RootVariance[2], RootVarianceCubic: rep.RootVariance[3],
 		LeapIndicator:    observe.LeapName(v.Leap, v.Synchronized),
@@ -97,6 +99,7 @@ func sourceSnapshot(r *system.SourceRow, st *source.Status) observe.Source {
 		Measured: e.Known, Role: r.Role.String(), Reason: r.Reason, Stratum: uint8(claims.Stratum),
 		ReferenceID: refText(claims.Stratum, claims.RefID), Reach: st.Reach, Version: claims.Version,
 		LastAnswer: st.LastVerdict.String(), Frequency: e.Frequency, Jitter: e.Jitter.Seconds(),
+		Interleaved: st.Interleaved, InterleavedReplies: st.InterleavedReplies,
 	}
 	if st.NTS {
 		s.NTSCookies = &st.Cookies
@@ -134,7 +137,7 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 		s.KeyExchangeServers = append(s.KeyExchangeServers, k.connections())
 	}
 	for _, l := range d.servers {
-		t := l.totals()
+		t := d.totals(l)
 		for _, verdict := range server.Verdicts() {
 			s.Verdicts[verdict.String()] += t.ByVerdict[verdict]
 		}
@@ -149,10 +152,38 @@ func (o *observer) suite(v *ntp.View, rep *system.Report, now ntp.Timestamp) obs
 			Name: m.Name, NTS: m.NTS, Count: m.Count, Reason: m.Reason, Seconds: time.Since(m.Since).Seconds(),
 		})
 	}
+	s.Pools = poolSnapshot(d.statuses.Pools(), time.Now())
 	if d.truth != nil {
 		s.VirtualTruth = d.truth()
 	}
 	return s
+}
+
+// poolSnapshot is what readers see of the NTS pools that sources come from.
+func poolSnapshot(pools []assoc.PoolState, now time.Time) []observe.NTSPool {
+	list := make([]observe.NTSPool, 0, len(pools))
+	for _, p := range pools {
+		o := observe.NTSPool{
+			Name: p.Name, FoundBy: observe.FoundByKeyExchange, Want: p.Want, Reason: p.Reason, Wait: -1,
+			Members: make([]observe.NTSPoolMember, 0, len(p.Members)), Failed: make([]observe.FailedServer, 0, len(p.Failed)),
+		}
+		if p.SRV {
+			o.FoundBy = observe.FoundBySRV
+		}
+		if p.Reason != "" {
+			o.Wait = max(p.Search.Sub(now).Seconds(), 0)
+		}
+		for _, m := range p.Members {
+			o.Members = append(o.Members, observe.NTSPoolMember{Server: m.Server, Address: m.Addr.String()})
+		}
+		for _, f := range p.Failed {
+			if left := f.Until.Sub(now).Seconds(); left > 0 {
+				o.Failed = append(o.Failed, observe.FailedServer{Server: f.Name, Seconds: left})
+			}
+		}
+		list = append(list, o)
+	}
+	return list
 }
 
 // clockName says what is steered.
@@ -164,9 +195,13 @@ func (d *Daemon) clockName() string {
 	return c.String()
 }
 
-func (l *listener) totals() (t server.Totals) {
+// totals are what became of all packets to a server: those that its sockets got, and those that were answered before.
+func (d *Daemon) totals(l *listener) (t server.Totals) {
 	for _, c := range l.counters {
 		c.AddTo(&t)
+	}
+	if r := d.fast.Load(); r != nil {
+		t.AddAnswered(r.packets(l.address)[fastpath.Answered])
 	}
 	return t
 }
@@ -181,8 +216,21 @@ func (l *listener) dropped() (n uint64) {
 	return n
 }
 
-func (l *listener) stats() observe.ServerStats {
-	t := l.totals()
+// serverSnapshot is what is shown of the listener at clock reading now.
+func (d *Daemon) serverSnapshot(l *listener, now ntp.Timestamp) observe.Server {
+	t := d.totals(l)
+	s := observe.Server{Address: l.address.String(), Stats: stats(&t), Dropped: l.dropped(), TransmitStamps: t.Misses.Measured, Interleaved: t.Interleaved, FastPath: d.fastSnapshot(l)}
+	for _, c := range l.counters {
+		s.AnswersPerSecond += c.AnsweredLately(now)
+	}
+	if half, known := t.Misses.Quantile(0.5); known {
+		most, _ := t.Misses.Quantile(0.99)
+		s.TransmitError = &observe.TransmitError{Half: half.Seconds(), Most: most.Seconds()}
+	}
+	return s
+}
+
+func stats(t *server.Totals) observe.ServerStats {
 	return observe.ServerStats{
 		Received: t.Received, Accepted: t.Accepted, Denied: t.Denied, Ignored: t.Ignored, RateLimited: t.RateLimited,
 		SendErrors: t.ResponseSendErrors, NTSReceived: t.NTSReceived, NTSAccepted: t.NTSAccepted,

@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ntp-daemon/internal/algorithm"
+	"ntp-daemon/internal/assoc"
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/source"
@@ -50,5 +52,21 @@ func TestSourceSnapshot(t *testing.T) {
 		if role.String() != word {
 			t.Errorf("role %q is shown as %q", role, word)
 		}
+	}
+}
+
+// TestK16_StatusShowsWhatIsServed: the bound in the status is the one that clients are told at that moment.
+func TestK16_StatusShowsWhatIsServed(t *testing.T) {
+	r := newTrial(t, system.Defaults())
+	for range 20 {
+		r.sample(t, 0)
+	}
+	d := &Daemon{cfg: &config.Config{}, tk: r.keeper, statuses: assoc.NewStatuses(), started: time.Now()}
+	d.view.Store(r.view.Load())
+	d.report.Store(r.report.Load())
+	s, v := (&observer{d}).snapshot(), r.view.Load()
+	told := v.RootDispersion(ntp.Timestamp(s.Program.Now.Timestamp)).Seconds()
+	if !v.Synchronized || s.Suite.RootDispersion != told || s.System.RootDelay != v.RootDelay.Seconds() || s.Suite.RootDispersion <= 0 {
+		t.Errorf("status %+v and %g, served %+v", s.System, s.Suite.RootDispersion, *v)
 	}
 }

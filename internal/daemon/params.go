@@ -4,8 +4,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/durable"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
@@ -41,6 +44,26 @@ func limitLostClock(p *system.Params, shows time.Time) bool {
 	p.StartupStep.Forward = min(p.StartupStep.Forward, lostStep)
 	p.StartupStep.Backward = min(p.StartupStep.Backward, lostStep)
 	return true
+}
+
+const (
+	// leapList is where Debian's tzdata has the list of leap seconds, and other systems, too.
+	leapList    = "/usr/share/zoneinfo/leap-seconds.list"
+	maxLeapList = 64 << 10 // bytes; it has 5000
+)
+
+// leapTable reads the list of leap seconds at path; nil without one that can be read, which is not worth more than a line for
+// those who look for it: only the kernel's TAI clock depends on it.
+func leapTable(path string, log *zerolog.Logger) *ntp.LeapTable {
+	text, _, err := durable.ReadFile(path, maxLeapList)
+	if err == nil {
+		var table *ntp.LeapTable
+		if table, err = ntp.ParseLeapTable(text); err == nil {
+			return table
+		}
+	}
+	log.Debug().Str("path", path).Err(err).Msg("no list of leap seconds: the kernel is not told the offset of TAI")
+	return nil
 }
 
 // expected is how many sources the tables promise.

@@ -22,6 +22,9 @@ func (d *Daemon) parts() (list []*program.Part) {
 	if d.observe != nil {
 		list = append(list, d.observe)
 	}
+	if d.fastPath != nil {
+		list = append(list, d.fastPath.part)
+	}
 	if d.logPart != nil {
 		list = append(list, d.logPart)
 	}

@@ -138,7 +138,11 @@ func (r *reloader) prepare(next *config.Config) (swaps []func(), changed []strin
 				return nil, nil, fmt.Errorf("server %s: %w", s.Listen, err)
 			}
 			was := &r.inUse.Servers[i]
-			swaps = append(swaps, func() { l.access.Store(lists); was.Allow, was.Deny = s.Allow, s.Deny })
+			swaps = append(swaps, func() {
+				l.access.Store(lists)
+				was.Allow, was.Deny = s.Allow, s.Deny
+				r.d.followLists(l, *was)
+			})
 			if !reflect.DeepEqual(was.Allow, s.Allow) || !reflect.DeepEqual(was.Deny, s.Deny) {
 				changed = append(changed, "access lists of server "+s.Listen.String())
 			}

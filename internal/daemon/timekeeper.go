@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ntp-daemon/internal/alarm"
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/logging"
@@ -34,12 +35,14 @@ type keeper struct {
 	quiet *logging.Limiter // for lines that come again and again
 
 	inbox  chan assoc.Message
-	jumped <-chan struct{} // a foreign step or a resume was noticed by the kernel
+	jumped <-chan struct{}      // a foreign step or a resume was noticed by the kernel
+	stood  <-chan time.Duration // the machine stood still for so long
 	advice map[ntp.SourceID]chan<- ntp.Advice
 	saved  chan<- drift // latest wins; the keeper of the state directory reads it
 
 	view   *atomic.Pointer[ntp.View]
 	report *atomic.Pointer[system.Report]
+	viewed chan<- struct{}  // hears of each new view; nil: nobody waits for it
 	boot   *assoc.Bootstrap // hears of the first accepted update
 	notify *notifier        // the service manager hears of the state, and that the loop turns
 	status string           // as it last heard
@@ -54,8 +57,10 @@ func (k *keeper) run(ctx context.Context) error {
 			_ = k.rest()
 		}
 	}()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	bell, ticks := alarm.New(), make(chan struct{}, 1)
+	defer bell.Close()
+	tick := func() { offer(ticks, struct{}{}) }
+	tick()
 	for {
 		var ev system.Event
 		select {
@@ -68,7 +73,9 @@ func (k *keeper) run(ctx context.Context) error {
 			continue // the watchdog sees that we are alive; nothing happened, and the timer runs on
 		case <-k.jumped:
 			ev = system.Tick{}
-		case <-timer.C:
+		case d := <-k.stood:
+			ev = system.StoodStill{For: d}
+		case <-ticks:
 			ev = system.Tick{}
 		}
 		wait, err := k.turn(time.Now(), ev)
@@ -76,7 +83,7 @@ func (k *keeper) run(ctx context.Context) error {
 			ended = true
 			return errors.Join(err, k.rest())
 		}
-		timer.Reset(wait)
+		bell.Set(wait, tick)
 	}
 }
 
@@ -88,6 +95,7 @@ func (k *keeper) turn(now time.Time, ev system.Event) (time.Duration, error) {
 	}
 	if fx.View != nil {
 		k.view.Store(fx.View)
+		offer(k.viewed, struct{}{})
 	}
 	for _, a := range fx.Advice {
 		if ch, ok := k.advice[a.Source]; ok {

@@ -218,9 +218,9 @@ func TestC33_ClockOutsideTheWindow(t *testing.T) {
 	}
 }
 
-// Row L04: a second time daemon that sets the frequency again and again, as chronyd does, costs one warning an hour, and
+// Rows L04 and K06: a second time daemon that sets the frequency again and again, as chronyd does, costs one warning an hour, and
 // ours goes on.
-func TestL04_AnotherDaemonSteersTheClock(t *testing.T) {
+func TestL04_K06_AnotherDaemonSteersTheClock(t *testing.T) {
 	r := newTrial(t, system.Defaults())
 	var log bytes.Buffer
 	r.log = zerolog.New(&log).Level(zerolog.InfoLevel)

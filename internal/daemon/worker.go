@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
@@ -24,9 +25,9 @@ const (
 	lastPause  = time.Second
 )
 
-// sendEvery is how many datagrams of a batch are answered before the answers leave. A transmit stamp ages while
-// the rest of its batch is worked on; a quarter of a batch keeps that below 50 µs at saturation.
-const sendEvery = 8
+// awaitSent is after how many batches it is looked for the stamp of an answer: that of the answer, and the next one,
+// because behind a queueing discipline an answer leaves late.
+const awaitSent = 2
 
 // panicLogGap is the least time between two log lines about contained panics; the counter has them all.
 const panicLogGap = time.Minute
@@ -35,6 +36,7 @@ const panicLogGap = time.Minute
 type socket interface {
 	Receive(*udp.Batch) error
 	Send(*udp.Batch) (failed int)
+	Sent(*udp.Batch, func(id uint32, at ntp.Timestamp))
 	Interrupt()
 	Dropped() uint64 // by the kernel, before we saw them
 	Close() error
@@ -48,21 +50,28 @@ type worker struct {
 	keys      *atomic.Pointer[nts.KeySet]    // published by the keyring; nil inside means no NTS
 	access    *atomic.Pointer[server.Access] // published at a reload; nil inside leaves the lists as they are
 	readClock func() ntp.Timestamp           // the steered clock
+	epoch     func() uint64                  // of that clock
 	counters  *server.Counters               // this worker's own
+	lead      *server.Lead                   // the Responder's; nil: no answer is stamped for it
+	table     *server.Interleaves            // the Responder's; nil: the same
+	nonces    *nonces                        // the Responder's; nil: they come from elsewhere
 	log       zerolog.Logger                 // start, stop and our own bugs; never a line per packet
 
 	batch     *udp.Batch
-	nextPanic time.Time // when the next panic may be logged
+	sent      func(uint32, ntp.Timestamp) // w.left, made once
+	era       uint64                      // the clock's epoch, for the whole batch
+	awaited   int                         // batches after which stamps of answers may come
+	nextPanic time.Time                   // when the next panic may be logged
 }
 
 // run owns the socket, the responder and the counters; nobody else touches them, except to read the counters.
-// It keeps its thread to itself, because that thread sits in a blocking call. It stops when ctx ends and closes
-// the socket.
+// It stops when ctx ends and closes the socket. It has no thread of its own: the runtime preempts whoever runs for
+// 10 ms, and a goroutine locked to its thread can then go on only after another thread was woken, found it and woke its
+// thread in turn (docs/rules/server.md#calls-that-cannot-block).
 func (w *worker) run(ctx context.Context) error {
-	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	defer w.socket.Close()
 	defer context.AfterFunc(ctx, w.socket.Interrupt)()
-	w.batch = udp.NewBatch()
+	w.batch, w.sent = udp.NewBatch(), w.left
 	pause := firstPause
 	for {
 		err := w.socket.Receive(w.batch)
@@ -86,18 +95,35 @@ func (w *worker) run(ctx context.Context) error {
 // serve answers the batch. The pointers are loaded once for all of it.
 func (w *worker) serve() {
 	view, keys := w.view.Load(), w.keys.Load()
+	w.era = w.epoch()
 	if w.access != nil {
 		if lists := w.access.Load(); lists != nil {
 			w.responder.SetAccess(lists)
 		}
 	}
+	if w.batch.Len() > 0 {
+		w.nonces.at(w.batch.Datagram(0).Received)
+	}
+	answers := 0
 	for i := range w.batch.Len() {
-		w.counters.Count(w.answer(i, view, keys))
-		if (i+1)%sendEvery == 0 {
+		w.lead.Place(i % server.SendEvery)
+		verdict := w.answer(i, view, keys)
+		w.counters.Count(verdict)
+		if verdict == server.Answered || verdict == server.AnsweredNTS {
+			answers++
+		}
+		if (i+1)%server.SendEvery == 0 {
 			w.send()
 		}
 	}
 	w.send()
+	if answers > 0 {
+		w.counters.CountAnswers(w.batch.Datagram(0).Received, answers)
+	}
+	if w.awaited > 0 {
+		w.awaited--
+		w.socket.Sent(w.batch, w.sent)
+	}
 }
 
 // send sends what is queued.
@@ -123,11 +149,41 @@ func (w *worker) answer(i int, view *ntp.View, keys *nts.KeySet) (verdict server
 		return server.ImpossibleAddress
 	}
 	reply, verdict := w.responder.Respond(w.batch.ReplyBuffer(i), view, keys,
-		server.Datagram{Data: d.Data, From: d.From, To: d.To, Received: d.Received}, w.readClock)
+		server.Datagram{Data: d.Data, From: d.From, To: d.To, Received: d.Received, Epoch: w.era}, w.readClock)
 	if reply != nil {
-		w.batch.Answer(i, reply)
+		w.queue(i, reply)
 	}
 	return verdict
+}
+
+// queue queues the answer to datagram i, with the wish to be told when it leaves where the next answer to that client will need
+// it, and now and then else.
+func (w *worker) queue(i int, reply []byte) {
+	s := w.responder.Sending()
+	if s.Interleaved {
+		w.counters.CountInterleaved()
+	}
+	id, ask := s.ID, s.Stamped
+	if !ask {
+		id, ask = w.lead.Ask()
+	}
+	if !ask {
+		w.batch.Answer(i, reply)
+		return
+	}
+	w.batch.AnswerStamped(i, reply, id)
+	w.awaited = awaitSent
+}
+
+// left hears when the answer with that id left.
+func (w *worker) left(id uint32, at ntp.Timestamp) {
+	if id < server.LeadID && w.table != nil {
+		w.table.Sent(id, at)
+		return
+	}
+	if miss, ok := w.lead.Left(id, at); ok {
+		w.counters.CountMiss(miss)
+	}
 }
 
 // reportPanic logs the place of a contained panic, at most once a minute.
@@ -138,13 +194,16 @@ func (w *worker) reportPanic(p any) {
 	}
 }
 
-// provision gives the Go scheduler one processor more than there are workers. Measured: with as many processors
-// as threads in blocking calls, each return from one pays for getting its processor back (a quarter of the CPU
-// time at saturation). Call it once, before the workers start.
-func provision(workers int) {
-	if want := workers + 1; runtime.GOMAXPROCS(0) < want {
+// provision returns how many workers may wait briefly for the next datagram, which keeps a processor of the Go scheduler's, and gives
+// the scheduler one processor more, and those of the handshakes: the rest of the daemon needs one at any time, on a machine
+// with a single CPU, too. Not one for each worker, of which there are as many as CPUs for each address: the collector takes a
+// quarter of them all. Whoever has set GOMAXPROCS knows better. Call it once, before the workers start.
+func provision(workers, handshakes int) (brief int) {
+	brief = min(workers, runtime.NumCPU())
+	if want := brief + handshakes + 1; runtime.GOMAXPROCS(0) < want && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(want)
 	}
+	return min(brief, runtime.GOMAXPROCS(0)-1)
 }
 
 // sleep pauses; false if ctx ended meanwhile.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"runtime/metrics"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,7 +107,7 @@ func (g *generator) run(n int) {
 func benchmarkWorker(b *testing.B, request []byte, keys *nts.KeySet, rnd *counterRand) {
 	before := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(before)
-	provision(runtime.NumCPU())
+	provision(runtime.NumCPU(), 0)
 	var m *meter
 	s := serve(b, server.Config{Rand: rnd}, func(w *worker) {
 		m = &meter{Server: w.socket.(*udp.Server)}
@@ -229,5 +231,85 @@ func TestListener_Dropped(t *testing.T) {
 	}
 	if l.dropped() == 0 {
 		t.Error("none dropped from full buffers")
+	}
+}
+
+// What the kernel tells of when answers left is counted and learned from: on loopback the transmit times are soon within
+// a millisecond, and the counter has at least one stamp for each 251 answers.
+func TestWorker_TransmitErrorIsMeasured(t *testing.T) {
+	s := serve(t, server.Config{}, nil)
+	c, err := udp.Dial(s.address, hostClock, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	request := make([]byte, 48)
+	request[0] = 0x23
+	const requests = 2510
+	for range requests {
+		if err := c.Send(request); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, _, err := c.Receive(t.Context(), make([]byte, ntp.MaxPacket)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.await(t, "every answer counted", func(sum server.Totals) bool { return sum.Accepted == requests })
+	sum := s.totals()
+	if sum.Misses.Measured == 0 {
+		t.Skip("this kernel does not stamp single datagrams")
+	}
+	if half, ok := sum.Misses.Quantile(0.5); sum.Misses.Measured < requests/251-1 || !ok || half > time.Millisecond {
+		t.Errorf("%d stamps, half of the transmit times within %v", sum.Misses.Measured, half)
+	}
+	now := hostClock() // the last answers may be of this second or of the one before
+	if n := s.counters.AnsweredLately(now+1<<32) + s.counters.AnsweredLately(now); n == 0 || n > requests {
+		t.Errorf("%d answers in two seconds", n)
+	}
+}
+
+// BenchmarkWorker_Collections is how long a collection of garbage stops the world while a worker is served at saturation, or
+// waits briefly: what the calls that the runtime is not told of cost the rest of the daemon.
+func BenchmarkWorker_Collections(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	provision(1, 0)
+	s := serve(b, server.Config{}, nil)
+	request := make([]byte, 48)
+	request[0] = 0x23
+	g, stop, done := newGenerator(b, s.address, request), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				g.run(batch)
+			}
+		}
+	}()
+	pauses := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(pauses)
+	before := slices.Clone(pauses[0].Value.Float64Histogram().Counts)
+	for b.Loop() {
+		runtime.GC()
+	}
+	metrics.Read(pauses)
+	close(stop)
+	<-done
+	h := pauses[0].Value.Float64Histogram()
+	sum := uint64(0)
+	for i := range h.Counts {
+		h.Counts[i] -= before[i]
+		sum += h.Counts[i]
+	}
+	for _, share := range []float64{0.5, 0.99} {
+		below := uint64(0)
+		for i, n := range h.Counts {
+			if below += n; float64(below) >= share*float64(sum) {
+				b.ReportMetric(h.Buckets[i+1]*1e6, fmt.Sprintf("p%g-pause-µs", share*100))
+				break
+			}
+		}
 	}
 }

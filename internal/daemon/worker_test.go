@@ -43,13 +43,15 @@ func serve(t testing.TB, c server.Config, change func(*worker)) *served {
 		t.Fatal(err)
 	}
 	s := &served{address: sockets[0].LocalAddr()}
+	c.Lead = new(server.Lead)
 	now := hostClock()
 	s.view.Store(&ntp.View{
 		Stratum: 1, RefID: ntp.RefIDFromString("TEST"), Reference: now, Dispersion: time.Millisecond, Precision: -20, Synchronized: true,
 	})
 	w := &worker{
 		socket: sockets[0], responder: server.NewResponder(c), view: &s.view, keys: &s.keys, access: &s.access,
-		readClock: hostClock, counters: &s.counters, log: zerolog.New(&s.log),
+		readClock: hostClock, epoch: func() uint64 { return 0 }, counters: &s.counters, log: zerolog.New(&s.log), lead: c.Lead,
+		table: c.Interleaves,
 	}
 	if change != nil {
 		change(w)
@@ -265,11 +267,12 @@ type brokenSocket struct {
 	err    error
 }
 
-func (b *brokenSocket) Receive(*udp.Batch) error { b.calls.Add(1); return b.err }
-func (b *brokenSocket) Send(*udp.Batch) int      { return 0 }
-func (b *brokenSocket) Interrupt()               {}
-func (b *brokenSocket) Dropped() uint64          { return 0 }
-func (b *brokenSocket) Close() error             { b.closed.Store(true); return nil }
+func (b *brokenSocket) Receive(*udp.Batch) error                     { b.calls.Add(1); return b.err }
+func (b *brokenSocket) Send(*udp.Batch) int                          { return 0 }
+func (b *brokenSocket) Sent(*udp.Batch, func(uint32, ntp.Timestamp)) {}
+func (b *brokenSocket) Interrupt()                                   {}
+func (b *brokenSocket) Dropped() uint64                              { return 0 }
+func (b *brokenSocket) Close() error                                 { b.closed.Store(true); return nil }
 
 func TestS24_ReceiveErrorsDoNotSpin(t *testing.T) {
 	sock := &brokenSocket{err: errors.New("network is down")}

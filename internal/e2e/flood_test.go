@@ -155,12 +155,19 @@ func (u *ntpUsers) check(t *testing.T, before *ntpUsers, strict bool) {
 	if n := len(before.took); n > 0 {
 		t.Logf("NTP without the flood: %d answers to %d requests, 99 %% within %v", n, before.sent, before.took[n*99/100])
 	}
-	if len(u.took)*10 < u.sent*9 {
+	most := u.sent / 10
+	if strict {
+		most = u.sent / 100
+	}
+	if u.sent-len(u.took) > most || len(u.took) == 0 {
 		t.Errorf("NTP: %d answers to %d requests", len(u.took), u.sent)
 		return
 	}
-	p99 := u.took[len(u.took)*99/100]
-	t.Logf("NTP: %d answers to %d requests, 99 %% within %v", len(u.took), u.sent, p99)
+	p99, ratio := u.took[len(u.took)*99/100], 0.0
+	if n := len(before.took); n > 0 {
+		ratio = float64(p99) / float64(before.took[n*99/100])
+	}
+	t.Logf("NTP: %d answers to %d requests, 99 %% within %v, %.2f times as long as without the flood", len(u.took), u.sent, p99, ratio)
 	if strict && p99 > 5*time.Millisecond {
 		t.Errorf("NTP: 99 %% within %v", p99)
 	}
@@ -222,7 +229,12 @@ func floodHost(t *testing.T, key string, pool bool) (*testHost, *x509.CertPool, 
 	suite.WriteFile(t, filepath.Join(s.dir, "ca.pem"), string(ca.PEM()))
 	files := strings.NewReplacer("{keys}/end.fullchain.pem", "{dir}/chain.pem", "authorized-pool-server-certificates = [\"{keys}/end.pem\"]\n", "",
 		"{keys}/end.key", "{dir}/key.pem", "{keys}/testca.pem", "{dir}/ca.pem")
-	target := s.start("server", files.Replace(server("server")))
+	conf := server("server")
+	if os.Getenv("NTPD_BENCH") != "" {
+		// Beside all other tests nothing is left for a thread that lets everybody go first; here it counts.
+		conf = strings.Replace(conf, "handshake-niceness = 0\n", "", 1)
+	}
+	target := s.start("server", files.Replace(conf))
 	s.up(target)
 	if pool {
 		target = s.start("pool", files.Replace(poolFront))

@@ -281,7 +281,7 @@ func TestKS14_P08_FewDescriptors(t *testing.T) {
 			if spent := still.cpu - busy.cpu; spent > 500*time.Millisecond {
 				t.Errorf("%v of CPU time in a second with a full table", spent)
 			}
-			if still.fds > 64 {
+			if still.fds > 65 { // one may be closed and another opened while they are counted
 				t.Errorf("%v", still)
 			}
 			closeAll(list)

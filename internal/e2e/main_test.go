@@ -100,6 +100,7 @@ func server(name string, more ...string) string {
 [[server]]
 listen = "0.0.0.0:123"
 [[nts-ke-server]]
+handshake-niceness = 0
 listen = "0.0.0.0:8080"
 certificate-chain-path = "{keys}/end.fullchain.pem"
 private-key-path = "{keys}/end.key"

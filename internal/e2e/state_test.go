@@ -133,25 +133,30 @@ func TestL01_KillAtEachSystemCall(t *testing.T) {
 	s := newTestHost(t)
 	path := filepath.Join(s.dir, "keys")
 	conf := s.file("a.toml", fmt.Sprintf(rotating, 20100, path))
-	start := func(args ...string) string {
+	const rotation = 1500 * time.Millisecond // longer than one
+	start := func(most time.Duration, args ...string) string {
 		log := filepath.Join(s.dir, "trace")
 		p := s.traced(append(args, "-o", log), conf)
 		select {
 		case <-p.Done():
-		case <-time.After(1500 * time.Millisecond): // one rotation
+		case <-time.After(most):
 			stopTraced(t, p)
 		}
 		b, _ := os.ReadFile(log)
 		return string(b)
 	}
-	start("-e", "trace=none") // the first file
+	start(rotation, "-e", "trace=none") // the first file
 	if _, err := keySetOf(path); err != nil {
 		t.Fatal(err)
 	}
 	for _, call := range []string{"fsync", "renameat"} {
 		for when := 1; when <= 2; when++ {
 			old, _ := os.ReadFile(path)
-			trace := start("-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, when))
+			most := rotation
+			if when == 1 {
+				most = 20 * time.Second // every rotation reaches the first, which ends it; a busy machine takes its time
+			}
+			trace := start(most, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, when))
 			now, _ := os.ReadFile(path)
 			if _, err := keySetOf(path); err != nil {
 				t.Errorf("killed at %s %d: %v", call, when, err)

@@ -40,7 +40,7 @@ func TestK11_StoppedProcesses(t *testing.T) {
 	for _, p := range all {
 		_ = p.Cmd.Process.Signal(syscall.SIGCONT)
 	}
-	eventually(t, 5*time.Second, "answer", newAsker(t, s.Namespace, "127.0.0.1:123").ask)
+	eventually(t, time.Second, "answer", newAsker(t, s.Namespace, "127.0.0.1:123").ask)
 	for _, port := range []int{8080, 4460} {
 		if _, err := s.exchange(port, nil); err != nil {
 			t.Errorf("port %d: %v", port, err)

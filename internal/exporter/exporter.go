@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"sync"
@@ -15,25 +14,18 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
-	"golang.org/x/net/netutil"
 
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/web"
 )
 
-// Limits of the HTTP server (docs/rules/control.md#exporter).
 const (
-	maxConnections = 100
-	headerTimeout  = time.Second     // from accept to the end of the header; also ends a slow loris
-	requestTimeout = 2 * time.Second // for header and body, of which there should be none
-	answerTimeout  = 5 * time.Second // from the header to the last byte, the daemon's part included
-	daemonTimeout  = time.Second     // for the snapshot
-	maxHeader      = 2048            // bytes; the library reads 4 KiB more before it refuses
-	drainTimeout   = 2 * time.Second // for answers under way at the end
-	bindRetry      = 10 * time.Second
+	daemonTimeout = time.Second // for the snapshot
+	bindRetry     = 10 * time.Second
 )
 
 // Main loads the configuration and serves until ctx ends; hup asks for the log file to be opened anew. For its error
@@ -116,25 +108,5 @@ func serve(ctx context.Context, ln net.Listener, path string, log zerolog.Logger
 		defer cancel()
 		return observe.Read(ctx, path)
 	}
-	srv := &http.Server{
-		Handler:           handler(read, log),
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
-		MaxHeaderBytes: maxHeader,
-	}
-	srv.SetKeepAlivesEnabled(false) // one request per connection, so that an idle one holds no permit
-	srv.ErrorLog = quiet(log)
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		stopped <- errors.Join(srv.Shutdown(drain), srv.Close())
-	})
-	err := srv.Serve(netutil.LimitListener(ln, maxConnections))
-	if errors.Is(err, http.ErrServerClosed) && !stop() {
-		if err := <-stopped; err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("stop serving metrics: %w", err)
-		}
-		return nil
-	}
-	return fmt.Errorf("serve metrics: %w", err)
+	return web.Serve(ctx, ln, handler(read, log), log)
 }

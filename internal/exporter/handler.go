@@ -4,12 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strconv"
+	"strings"
 
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/metrics"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/web"
 )
 
 // reader gets the daemon's snapshot.
@@ -23,7 +24,7 @@ func handler(read reader, log zerolog.Logger) http.Handler {
 	mux.HandleFunc("GET /metrics", text)
 	mux.HandleFunc("GET /{$}", text) // scrapers set up for ntpd-rs use any path, in practice these two
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		send(w, http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
+		web.Send(w, http.StatusOK, web.Text, []byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", serveReady(read))
 	return mux
@@ -35,10 +36,10 @@ func serveMetrics(read reader, log zerolog.Logger) http.HandlerFunc {
 		s, err := read(r.Context())
 		if err != nil {
 			log.Warn().Err(err).Msg("no snapshot for a scrape")
-			send(w, http.StatusInternalServerError, "text/plain; charset=utf-8", nil)
+			web.Send(w, http.StatusInternalServerError, web.Text, nil)
 			return
 		}
-		send(w, http.StatusOK, metrics.ContentType, metrics.Append(nil, s))
+		web.Send(w, http.StatusOK, metrics.ContentType, metrics.Append(nil, s))
 	}
 }
 
@@ -49,7 +50,7 @@ type readiness struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// serveReady answers 200 while the daemon can be read and is synchronised, or the pool can be read, else 503 and why.
+// serveReady answers 200 while the daemon can be read and is synchronised, or the pool is ready, else 503 and why.
 func serveReady(read reader) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var body readiness
@@ -57,8 +58,8 @@ func serveReady(read reader) http.HandlerFunc {
 		switch {
 		case err != nil:
 			body.Reason = err.Error()
-		case s.Pool != nil: // a pool that answers serves
-			body.Ready = true
+		case s.Pool != nil:
+			body.Ready, body.State, body.Reason = s.Pool.Ready, s.Pool.Stage, strings.Join(s.Pool.NotReady, "; ")
 		case !s.Suite.Synchronized:
 			body.State, body.Reason = s.Suite.State, "the clock is not synchronised"
 			if s.Suite.Refusal != "" {
@@ -77,16 +78,6 @@ func serveReady(read reader) http.HandlerFunc {
 		if err != nil { // strings and a bool always encode
 			code = http.StatusInternalServerError
 		}
-		send(w, code, "application/json", append(text, '\n'))
+		web.Send(w, code, web.JSON, append(text, '\n'))
 	}
-}
-
-func send(w http.ResponseWriter, code int, contentType string, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(code)
-	_, _ = w.Write(body) // a scraper that left is no event
 }

@@ -88,7 +88,7 @@ func (p *pool) ask() (answer []byte, keys string, took time.Duration) {
 	defer raw.Close()
 	_ = raw.SetDeadline(time.Now().Add(20 * time.Second))
 	conn := tls.Client(raw, ke.ClientTLS(near, p.ca.Pool(), nil))
-	if _, err := conn.Write(record.AppendUser(nil, []aead.Algorithm{aead.SIVCMAC256}, nil)); err != nil {
+	if _, err := conn.Write(record.AppendUser(nil, []aead.Algorithm{aead.SIVCMAC256}, "", nil)); err != nil {
 		t.Fatal(err)
 	}
 	answer, err = io.ReadAll(conn)
@@ -200,8 +200,13 @@ func TestP02_P03_P05_HostileMembers(t *testing.T) {
 	}
 	w := newRoutedNet(t, len(cases), faultnet.Config{})
 	ca := testca.New(t)
-	t.Run("", func(t *testing.T) {
+	// Ten programs that start at once take the machine from each other, so those whose time is the point come after the others.
+	hangs := func(i int) bool { return strings.Contains(cases[i].name, "hangs") }
+	group := func(t *testing.T, wanted bool) {
 		for i, c := range cases {
+			if hangs(i) != wanted {
+				continue
+			}
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				w := &routedNet{t: t, near: w.near, far: w.far, r: w.r, began: time.Now()}
@@ -212,7 +217,7 @@ func TestP02_P03_P05_HostileMembers(t *testing.T) {
 				if c.cookies == 0 && (code != 2 || cookies != 0) || c.cookies > 0 && (code != -1 || cookies != c.cookies) {
 					t.Errorf("%d cookies, error %d", cookies, code)
 				}
-				if took > 4*time.Second { // P05: 3 s, and this machine is busy
+				if took > 4*time.Second { // P05: 3 s, and the programs of other tests
 					t.Errorf("the user waited %v", took)
 				}
 				if got := m.Keys(); len(got) == 0 || len(got) > 2 || slices.ContainsFunc(got, func(k string) bool { return k != keys }) {
@@ -223,7 +228,9 @@ func TestP02_P03_P05_HostileMembers(t *testing.T) {
 				}
 			})
 		}
-	})
+	}
+	t.Run("answer", func(t *testing.T) { group(t, false) })
+	t.Run("hang", func(t *testing.T) { group(t, true) })
 }
 
 // TestP04_P05_P06_NextMember: a member that is bad before it gets keys costs users nothing; the good one serves them.

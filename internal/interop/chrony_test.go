@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"cmp"
 	"encoding/csv"
 	"math"
 	"math/bits"
@@ -28,20 +29,38 @@ ntstrustedcerts {ca}
 // chrony is a running chronyd.
 type chrony struct {
 	*suite.Proc
-	l *lab
+	l   *lab
+	ask []string // chronyc
 }
 
-// startChrony runs chronyd at the peer's end of the wire.
+// startChrony runs bookworm's chronyd at the peer's end of the wire.
 func (l *lab) startChrony(config string) *chrony {
+	l.t.Helper()
+	return l.startChronyOf([]string{peerProgram(l.t, chronydPath)}, []string{peerProgram(l.t, chronycPath)}, config)
+}
+
+// startChronyOfSid runs sid's chronyd there; without it the test is skipped.
+func (l *lab) startChronyOfSid(config string) *chrony {
+	l.t.Helper()
+	sid := os.Getenv(sidEnv)
+	if sid == "" {
+		l.t.Skip("NTPD_SID does not name sid's programs; make interop does")
+	}
+	run := filepath.Join(sid, "run")
+	return l.startChronyOf([]string{"setpriv", "--bounding-set", "-sys_time", run, "usr/sbin/chronyd"},
+		[]string{run, "usr/bin/chronyc", "-u", "root"}, config)
+}
+
+func (l *lab) startChronyOf(daemon, ask []string, config string) *chrony {
 	l.t.Helper()
 	for _, d := range []string{"cmd", "dump"} {
 		if err := os.MkdirAll(l.path(d), 0o700); err != nil {
 			l.t.Fatal(err)
 		}
 	}
-	p := l.peer.Start(peerProgram(l.t, chronydPath), "-x", "-d", "-f", l.file("chrony.conf", chronyCommon+config))
+	p := l.peer.Start(daemon[0], append(daemon[1:len(daemon):len(daemon)], "-x", "-d", "-f", l.file("chrony.conf", chronyCommon+config))...)
 	p.Name = "chronyd"
-	c := &chrony{Proc: p, l: l}
+	c := &chrony{Proc: p, l: l, ask: ask}
 	p.Until("chronyd's command socket", func() bool {
 		_, err := os.Stat(filepath.Join(l.dir, "cmd", "chronyd.sock"))
 		return err == nil
@@ -52,7 +71,8 @@ func (l *lab) startChrony(config string) *chrony {
 // report asks chronyc for one of its reports, in CSV form. nil while there is none.
 func (c *chrony) report(args ...string) [][]string {
 	c.l.t.Helper()
-	cmd := c.l.peer.Command(peerProgram(c.l.t, chronycPath), append([]string{"-c", "-n", "-h", c.l.path("cmd/chronyd.sock")}, args...)...)
+	line := append(c.ask[1:len(c.ask):len(c.ask)], "-c", "-n", "-h", c.l.path("cmd/chronyd.sock"))
+	cmd := c.l.peer.Command(c.ask[0], append(line, args...)...)
 	out, err := cmd.Output()
 	if err != nil {
 		return nil
@@ -122,12 +142,12 @@ func (c *chrony) follows(nts bool, version string) {
 		return err == nil && math.Abs(o) < smallOffset
 	})
 	if nts {
-		c.protected()
+		c.protected("15")
 	}
 }
 
 // protected checks the state of the only source's NTS association. One cookie is away while a request is under way.
-func (c *chrony) protected() {
+func (c *chrony) protected(algorithm string) {
 	c.l.t.Helper()
 	var a []string
 	c.Until("association with 8 cookies", func() bool {
@@ -138,8 +158,8 @@ func (c *chrony) protected() {
 		a = rows[0]
 		return a[authCookies] == "8"
 	})
-	if a[authMode] != "NTS" || a[authAlgorithm] != "15" || a[authAttempts] != "0" || a[authNAK] != "0" {
-		c.l.t.Errorf("chronyc authdata: %q, want NTS, AEAD 15, no attempts, no NAK", a)
+	if a[authMode] != "NTS" || a[authAlgorithm] != algorithm || a[authAttempts] != "0" || a[authNAK] != "0" {
+		c.l.t.Errorf("chronyc authdata: %q, want NTS, AEAD %s, no attempts, no NAK", a, algorithm)
 	}
 }
 
@@ -163,6 +183,28 @@ func TestInterop_ChronyNTSClientOfPool(t *testing.T) {
 	l.startChrony("server {poolName} nts ntsport {poolPort} iburst minpoll 0 maxpoll 1\n").follows(true, "4")
 	l.throughPool(pool)
 	done(t, row{1, "chronyd", "client of nts-pool-ke", "NTS, AEAD 15", "authenticated by the member that the pool chose, 8 cookies kept"})
+}
+
+// TestInterop_D3_48_ChronyThroughPool: a chronyd that knows record 1024, with each algorithm that it can be told to ask for
+// and with what it asks for by itself: its keys of AEAD 30 are those that the pool exported, so no packet is refused.
+func TestInterop_D3_48_ChronyThroughPool(t *testing.T) {
+	for _, tc := range []struct{ option, algorithm string }{
+		{"", "30"}, {"ntsaeads 30", "30"}, {"ntsaeads 15", "15"}, {"ntsaeads 15 30", "15"}, {"ntsaeads 30 15", "30"},
+	} {
+		t.Run(cmp.Or(tc.option, "by itself"), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.startServer()
+			pool := l.startPool()
+			c := l.startChronyOfSid("server {poolName} nts ntsport {poolPort} iburst minpoll 0 maxpoll 1\n" + tc.option + "\n")
+			c.Until("a selected source that was reached often", func() bool {
+				reach, err := strconv.ParseUint(c.field(sourceReach, "sources"), 8, 16)
+				return err == nil && bits.TrailingZeros64(^reach) >= wantSamples && c.field(sourceState, "sources") == "*"
+			})
+			c.protected(tc.algorithm)
+			l.throughPool(pool)
+		})
+	}
 }
 
 // throughPool checks that one client came to our server through our pool.

@@ -46,7 +46,7 @@ type exchange struct {
 // let a third of the timeout pass; the first that gives keys ends the others. All that takes no longer than the timeout.
 // failed are those that gave none.
 func (f Finder) keys(ctx context.Context, src *config.Source, h Hints) (res ke.Result, failed []Attempt, err error) {
-	addrs, err := f.keyServers(ctx, src, h.Avoid)
+	addrs, err := f.keyServers(ctx, src, h)
 	if err != nil {
 		return res, nil, fmt.Errorf("key exchange with %s: %w", src.Name(), err)
 	}
@@ -61,7 +61,7 @@ func (f Finder) keys(ctx context.Context, src *config.Source, h Hints) (res ke.R
 		x := exchange{addr: addrs[len(all)], since: time.Now()}
 		all = append(all, x)
 		running.Go(func() {
-			x.res, x.err = f.exchange(ctx, src, h.Denied, x.addr)
+			x.res, x.err = f.exchange(ctx, src, h, x.addr)
 			ends <- x
 		})
 	}
@@ -121,8 +121,12 @@ func together(src *config.Source, failed []Attempt) error {
 // keyServers looks up where src.Host may be asked for keys, most promising first: the families in turn, so that one that
 // leads nowhere costs one attempt, then the addresses to avoid. An address of this host is as good as any, since the
 // certificate says whose it is.
-func (f Finder) keyServers(ctx context.Context, src *config.Source, avoid []netip.AddrPort) ([]netip.AddrPort, error) {
-	a, err := f.Resolve.Lookup(ctx, src.Host, src.Port)
+func (f Finder) keyServers(ctx context.Context, src *config.Source, h Hints) ([]netip.AddrPort, error) {
+	host := src.Host
+	if h.target {
+		host += "."
+	}
+	a, err := f.Resolve.Lookup(ctx, host, src.Port)
 	addrs := a.Addrs
 	for _, r := range a.Refused {
 		if r.Reason == resolve.Loopback || r.Reason == resolve.Own {
@@ -136,7 +140,7 @@ func (f Finder) keyServers(ctx context.Context, src *config.Source, avoid []neti
 		return nil, err
 	}
 	addrs = Alternate(addrs)
-	slices.SortStableFunc(addrs, func(a, b netip.AddrPort) int { return listed(avoid, a) - listed(avoid, b) })
+	slices.SortStableFunc(addrs, func(a, b netip.AddrPort) int { return listed(h.Avoid, a) - listed(h.Avoid, b) })
 	return addrs[:min(len(addrs), maxTried)], nil
 }
 

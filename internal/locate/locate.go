@@ -29,9 +29,16 @@ type Resolver interface {
 // Exchange gets keys and cookies; ke.Exchange is the one for production. It ends within the timeout of its argument.
 type Exchange func(ctx context.Context, c ke.ClientConfig) (ke.Result, error)
 
+// Services finds the servers that the SRV records of a domain name, in the order in which they are to be asked;
+// *resolve.Services is the one for production. An error comes without servers, and without one there is at least one.
+type Services interface {
+	Lookup(ctx context.Context, domain string) ([]resolve.Service, error)
+}
+
 // Finder is the outside world of a search. It may be used by several goroutines at once if its parts may.
 type Finder struct {
 	Resolve  Resolver
+	Services Services // nil: name servers as the source says, without a memory
 	Exchange Exchange
 	Timeout  time.Duration       // for the keys, with all addresses that are asked for them; 0: ke.DefaultTimeout
 	Own      func() []netip.Addr // the addresses of this host; nil: resolve.OwnAddresses
@@ -39,15 +46,20 @@ type Finder struct {
 
 // Hints is what the caller remembers of earlier searches.
 type Hints struct {
-	Denied []string         // names that a pool is asked not to return
+	Denied []string         // names that a pool is asked not to return, the least important first; of SRV targets: asked last
+	Held   []string         // SRV targets that are not asked
+	Prefer string           // name that a pool is asked to return again, SRV target that is asked first; empty: any
 	Avoid  []netip.AddrPort // addresses of the key exchange server that gave no keys of late: they are asked last
+
+	target bool // the host is an SRV target, so no search domain of ours may turn it into another name
 }
 
 // Found is where to ask, and for the NTS modes with which keys.
 type Found struct {
 	Session *nts.Session // nil in the plain modes
 	// Name is the server's name, or address, by the key exchange; empty in the plain modes. It is as the server
-	// wrote it, or the configured host where no Server record came.
+	// wrote it, or the configured host where no Server record came. Of a source found by SRV records it is the target, which
+	// is what the domain vouches for.
 	Name string
 	Port uint16 // UDP
 	// Addrs is where to ask, most promising first, without the addresses that the source ignores; empty only if it
@@ -55,12 +67,14 @@ type Found struct {
 	Addrs   []netip.AddrPort
 	Refused []resolve.Refusal // addresses that the name stands for and must not
 	Failed  []Attempt         // addresses of the key exchange server that gave no keys, those of a search with an error included
+	Barren  []string          // SRV targets that gave no keys, likewise
 }
 
 // Find makes one attempt for a source of any mode:
 //
 //	server, pool:   look up Host → addresses
 //	nts, nts-pool:  look up Host → key exchange with one of its addresses → session, name and port → look up the name → addresses
+//	with SRV:       look up the SRV records of Host → one target after the other as if it were the host
 //
 // Without a Server record NTP is served where the keys came from (RFC 8915 §4.1.7): that address is the first then,
 // and a failure of the look-up does not matter. A Server record must not point farther in than where the keys came from
@@ -70,11 +84,19 @@ func (f Finder) Find(ctx context.Context, src *config.Source, h Hints) (Found, e
 	if !src.Mode.NTS() {
 		return f.addresses(ctx, src, Found{Port: src.Port}, src.Host)
 	}
+	if src.SRV {
+		return f.byService(ctx, src, h)
+	}
+	return f.secure(ctx, src, h)
+}
+
+// secure makes one key exchange with src.Host and finds the server that it names.
+func (f Finder) secure(ctx context.Context, src *config.Source, h Hints) (Found, error) {
 	res, failed, err := f.keys(ctx, src, h)
 	if err != nil {
 		return Found{Failed: failed}, err
 	}
-	found, err := f.addresses(ctx, src, Found{Session: res.Session, Name: res.Server, Port: res.Port, Failed: failed}, absolute(res))
+	found, err := f.addresses(ctx, src, Found{Session: res.Session, Name: res.Server, Port: res.Port, Failed: failed}, absolute(res, h.target))
 	peer := res.Remote.Unmap()
 	if res.ServerGiven {
 		f.keepOutward(&found, peer)
@@ -103,13 +125,13 @@ func unusable(found *Found, err error) error {
 
 // exchange gets keys and cookies from one address. A chain that ends at an unknown authority is tried once more if that is
 // known by now.
-func (f Finder) exchange(ctx context.Context, src *config.Source, denied []string, at netip.AddrPort) (ke.Result, error) {
+func (f Finder) exchange(ctx context.Context, src *config.Source, h Hints, at netip.AddrPort) (ke.Result, error) {
 	for again := true; ; again = false {
 		roots, err := src.Roots.Pool(time.Now())
 		if err != nil {
 			return ke.Result{}, fmt.Errorf("certificate-authority: %w", err)
 		}
-		c := f.clientConfig(src, roots, denied)
+		c := f.clientConfig(src, roots, h)
 		c.Connect = at
 		res, err := f.Exchange(ctx, c)
 		if err == nil || !again || !src.Roots.Doubt(err, time.Now()) {
@@ -119,9 +141,9 @@ func (f Finder) exchange(ctx context.Context, src *config.Source, denied []strin
 }
 
 // clientConfig is the key exchange that the source asks for.
-func (f Finder) clientConfig(src *config.Source, roots *x509.CertPool, denied []string) ke.ClientConfig {
+func (f Finder) clientConfig(src *config.Source, roots *x509.CertPool, h Hints) ke.ClientConfig {
 	return ke.ClientConfig{
-		Address: src.Host, Port: src.Port, Roots: roots, Algorithms: src.Algorithms, Denied: denied, Timeout: f.timeout(),
+		Address: src.Host, Port: src.Port, Roots: roots, Algorithms: src.Algorithms, Denied: h.Denied, Prefer: h.Prefer, Timeout: f.timeout(),
 	}
 }
 
@@ -160,9 +182,9 @@ func other(a netip.AddrPort, peer netip.Addr) int {
 }
 
 // absolute is the host to look up after a key exchange. A name that a server sent is absolute, so that no search
-// domain of ours can turn it into another (RFC 8915 §4.1.7).
-func absolute(res ke.Result) string {
-	if _, err := netip.ParseAddr(res.Server); err == nil || !res.ServerGiven || strings.HasSuffix(res.Server, ".") {
+// domain of ours can turn it into another (RFC 8915 §4.1.7), and so is one out of an SRV record.
+func absolute(res ke.Result, target bool) string {
+	if _, err := netip.ParseAddr(res.Server); err == nil || !res.ServerGiven && !target || strings.HasSuffix(res.Server, ".") {
 		return res.Server
 	}
 	return res.Server + "."

@@ -13,5 +13,6 @@ const (
 	KeySet      = "ntpd::daemon::nts_key_provider" // cookie keys and their file
 	Observer    = "ntpd::daemon::observer"         // observation socket
 	PoolKE      = "nts_pool_ke"                    // nts-pool-ke
+	FastPath    = "ntp_xdp"                        // ntp-xdp
 	Exporter    = "ntp_metrics_exporter"           // ntp-metrics-exporter
 )

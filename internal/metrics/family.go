@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,8 +13,9 @@ import (
 type kind string
 
 const (
-	gauge   kind = "gauge"
-	counter kind = "counter"
+	gauge     kind = "gauge"
+	counter   kind = "counter"
+	histogram kind = "histogram"
 )
 
 // unit is the base unit that a family declares; the name of the family ends in it.
@@ -34,8 +36,11 @@ type family struct {
 	samples func(s *observe.Snapshot, emit emitter)
 }
 
-// label is one label of a sample.
+// label is one label of a sample. One called nameLabel stands first and is the sample's name where that is not the family's.
 type label struct{ name, value string }
+
+// nameLabel is what the name is called in Prometheus' own model of the data.
+const nameLabel = "__name__"
 
 // emitter takes the samples of one family in order.
 type emitter func(value float64, labels ...label)
@@ -48,7 +53,11 @@ func (f *family) append(dst []byte, s *observe.Snapshot) []byte {
 		dst = append(dst, "# UNIT "+f.name+" "+string(f.unit)+"\n"...)
 	}
 	f.samples(s, func(value float64, labels ...label) {
-		dst = append(dst, f.name...)
+		name := f.name
+		if len(labels) > 0 && labels[0].name == nameLabel {
+			name, labels = labels[0].value, labels[1:]
+		}
+		dst = append(dst, name...)
 		dst = appendLabels(dst, labels)
 		dst = append(dst, ' ')
 		dst = appendValue(dst, value)
@@ -84,6 +93,24 @@ func appendValue(dst []byte, v float64) []byte {
 		return append(dst, "+Inf"...)
 	}
 	return strconv.AppendFloat(dst, v, 'f', -1, 64)
+}
+
+// durations makes a histogram of what get finds.
+func durations(name, help string, get func(s *observe.Snapshot, each func(d *observe.Durations, at ...label))) family {
+	return family{name, help, histogram, seconds, func(s *observe.Snapshot, emit emitter) {
+		get(s, func(d *observe.Durations, at ...label) {
+			bounds := observe.DurationBounds()
+			sample := func(suffix string, value float64, more ...label) {
+				emit(value, slices.Concat([]label{{nameLabel, name + suffix}}, at, more)...)
+			}
+			for i, n := range d.Buckets[:min(len(d.Buckets), len(bounds))] {
+				sample("_bucket", float64(n), label{"le", strconv.FormatFloat(bounds[i], 'f', -1, 64)})
+			}
+			sample("_bucket", float64(d.Count), label{"le", "+Inf"})
+			sample("_sum", d.Sum)
+			sample("_count", float64(d.Count))
+		})
+	}}
 }
 
 // one is the number of a truth.

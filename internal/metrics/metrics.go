@@ -10,6 +10,9 @@ func Append(dst []byte, s *observe.Snapshot) []byte {
 	lists := [][]family{compatible, own}
 	if s.Pool != nil {
 		lists = [][]family{pool}
+		if s.Pool.Monitor != nil {
+			lists = append(lists, monitored)
+		}
 	}
 	for _, list := range lists {
 		for i := range list {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,16 +36,22 @@ func busy() *observe.Snapshot {
 		},
 		Servers: []observe.Server{
 			{Address: "[::]:123", Stats: observe.ServerStats{Received: 1 << 40, Accepted: 10, Denied: 2, Ignored: 3, RateLimited: 4,
-				SendErrors: 5, NTSReceived: 6, NTSAccepted: 7, NTSDenied: 8, NTSRateLimited: 9, NTSNAK: 11}, Dropped: 12},
+				SendErrors: 5, NTSReceived: 6, NTSAccepted: 7, NTSDenied: 8, NTSRateLimited: 9, NTSNAK: 11}, Dropped: 12,
+				AnswersPerSecond: 13, TransmitStamps: 14, TransmitError: &observe.TransmitError{Half: 1.5e-6, Most: 9e-6},
+				FastPath: &observe.FastPath{Interface: "eth0", Mode: "driver", Answered: 9, Resting: 1, Listed: 2, Other: 3}},
 			{Address: "127.0.0.1:1123"},
 		},
 		Suite: observe.Suite{Synchronized: true, State: "synchronised", Clock: "virtual", Frequency: -12.5e-6,
 			EstimateKnown: true, Offset: 2.5e-6, Uncertainty: 1e-6, FrequencyError: 1e-8, FrequencyUncertainty: 2e-8, Steps: 1,
 			RefusedSteps: map[string]uint64{"single-step-panic-threshold": 2}, UnauthenticatedSteps: 3.5, ClockUnset: true, KeySetStored: true,
 			KeyExchange: map[string]uint64{"granted": 5, "bad record": 1}, Verdicts: map[string]uint64{"answered": 17, "bad length": 3},
-			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 8, KeyExports: 9, CertificateNotAfter: 1803816000,
+			KeyExchangeServers: []observe.KeyExchangeServer{{Address: "[::]:4460", Kept: 8, KeyExports: 9, CPU: 1.5, OverBudget: 3, CertificateNotAfter: 1803816000,
 				Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7}}},
 			Missing: []observe.MissingSource{{Name: "gone.example:123", Count: 2, Reason: "no such host"}},
+			Pools: []observe.NTSPool{
+				{Name: "ke.pool.example:4460", FoundBy: observe.FoundByKeyExchange, Want: 2, Wait: -1, Members: []observe.NTSPoolMember{{Server: "a.example"}, {Server: "b.example"}}},
+				{Name: "_ntske._tcp.srv.example", FoundBy: observe.FoundBySRV, Want: 4, Wait: 870.5, Members: []observe.NTSPoolMember{{Server: "a.example"}}, Failed: []observe.FailedServer{{Server: "c.example", Seconds: 2000}}},
+			},
 			Parts: []observe.Part{{Name: "the NTP server on [::]:123", Up: true},
 				{Name: "the NTS key exchange on [::]:4460", Reason: "certificate expired", Down: 17}},
 			ConsensusLost: 13, LoopsDetected: 14, WrongEpoch: 15, InLeap: 16,
@@ -58,18 +65,68 @@ func pooling() *observe.Snapshot {
 		Program: observe.Program{Version: "1.2.3", BuildCommit: "abc1234", BuildCommitDate: "2026-11-25", UptimeSeconds: 60},
 		Pool: &observe.Pool{
 			Address: "[::]:4460", Connections: observe.Connections{Accepted: 40, Full: 1, Prefix: 2, Evicted: 3, Errors: 4, Panics: 5, Open: 6, InUse: 7},
-			CertificateNotAfter: 1803816000,
-			Outcomes:            map[string]uint64{"served": 20, "no_server": 0, "tls_failed": 3},
+			CertificateNotAfter: 1803816000, Reload: observe.PoolReload{Generation: 4, Age: 30, Refused: 2, Reason: "servers.json:3:22: ends in the middle"},
+			Outcomes: map[string]uint64{"served": 20, "no_server": 0, "tls_failed": 3},
+			Monitors: map[string]uint64{"served": 2, "no_server": 1},
+			Ready:    true, Stage: "serving", Limits: observe.PoolLimits{Connections: 4096, PerPrefix: 16, Seconds: 5},
+			Denied: map[string]uint64{"honoured": 7, "ignored": 1, "unknown": 2}, Lookups: map[string]uint64{"found": 17, "unknown": 3, "error": 0},
+			CountriesBuilt: 1790000000,
+			Algorithms:     map[string]uint64{"15": 19, "30": 1}, Protocols: map[string]uint64{"0": 20},
+			SessionSeconds:  took(23, 0.0012),
+			StageSeconds:    map[string]observe.Durations{"tls": took(23, 0.0008), "cookies": took(20, 0.0003)},
+			UpstreamSeconds: took(20, 0.00025),
+			Monitor: &observe.PoolMonitor{Rounds: 100, VoidRounds: 2, RoundAge: 12.5, Reference: observe.ReferenceMembers, ReferenceVoices: 3,
+				ClockOffset: -0.0005, AllOut: 4, StoreErrors: 5},
 			Servers: []observe.PoolServer{
-				{Server: "a.example:4460", Breaker: observe.BreakerClosed, Known: true, Dialect: "iana", Protocols: []uint16{0}, Algorithms: []uint16{15, 30},
-					Exchanges: map[string]uint64{"served": 20, "no_server": 0}},
-				{Server: "b.example:8080", Breaker: observe.BreakerOpen, OpenFor: 8, Failures: 3, Exchanges: map[string]uint64{"no_server": 3},
+				{ID: "a.example:4460", Server: "a.example:4460", Weight: 1, Families: []string{"ipv4", "ipv6"}, Breaker: observe.BreakerClosed, Known: true, Dialect: "iana", Protocols: []uint16{0}, Algorithms: []uint16{15, 30},
+					Exchanges: map[string]uint64{"served": 20, "no_server": 0}, Selected: map[string]uint64{"@": 15, "NL": 6}, RTT: 0.0125, InFlight: 2, Idle: 1, Opened: 3, Resumed: 4, Reused: 17, ListsAge: 33, OddCookies: 1, CertificateNotAfter: 1803816001,
+					Monitored: &observe.MonitoredServer{
+						Views: []observe.MonitorView{
+							{Family: "ipv4", Verdict: observe.VerdictUsable, Usable: true, Score: 19.5, Offset: 0.0001, Distance: 0.01, Delay: 0.002},
+							{Family: "ipv6", Verdict: observe.VerdictProbation, Score: 3, Failures: 2, Answered: -1},
+						},
+						Algorithms: []observe.MonitorAlgorithm{{Algorithm: 15, Usable: true}, {Algorithm: 30}},
+					}},
+				{ID: "b.example:8080", Server: "b.example:8080", Weight: 1, Families: []string{"ipv4", "ipv6"}, Breaker: observe.BreakerOpen, OpenFor: 8, Failures: 3, Exchanges: map[string]uint64{"no_server": 3},
 					LastError: "timeout", ErrorAge: 2},
-				{Server: "c.example:4460", Breaker: observe.BreakerTrial, Failures: 4, Dialect: "cert", Algorithms: []uint16{15},
+				{ID: "c.example:4460", Server: "c.example:4460", Weight: 1, Families: []string{"ipv4", "ipv6"}, Breaker: observe.BreakerTrial, Failures: 4, Dialect: "cert", Algorithms: []uint16{15},
 					Exchanges: map[string]uint64{"server_failed": 4}, LastError: "answer", ErrorAge: 90},
 			},
 		},
 	}
+}
+
+// TestPool_SameNameTwice: no series is there twice, even if the list names a time source twice, as the first program's may.
+func TestPool_SameNameTwice(t *testing.T) {
+	s := pooling()
+	s.Pool.Servers = append(s.Pool.Servers, s.Pool.Servers[0], s.Pool.Servers[0])
+	seen := map[string]bool{}
+	text := string(Append(nil, s))
+	for line := range strings.Lines(text) {
+		name, _, _ := strings.Cut(line, "} ")
+		if seen[name] && !strings.HasPrefix(line, "#") {
+			t.Errorf("twice: %s", line)
+		}
+		seen[name] = true
+	}
+	for _, want := range []string{`ntspool_server_up{server="a.example:4460"} 1`, `ntspool_server_up{server="a.example:4460#2"} 1`, `ntspool_server_up{server="a.example:4460#3"} 1`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}
+
+// took is n events of the same length in seconds.
+func took(n uint64, each float64) observe.Durations {
+	d := observe.Durations{Count: n, Sum: float64(n) * each}
+	for _, bound := range observe.DurationBounds() {
+		if each <= bound {
+			d.Buckets = append(d.Buckets, n)
+		} else {
+			d.Buckets = append(d.Buckets, 0)
+		}
+	}
+	return d
 }
 
 func golden(t *testing.T, name string, got []byte) {
@@ -106,7 +163,7 @@ func TestAppend_PrometheusReadsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range append(problems, more...) {
-		if strings.HasPrefix(p.Metric, "ntp_daemon_") || strings.HasPrefix(p.Metric, "nts_pool_") {
+		if strings.HasPrefix(p.Metric, "ntp_daemon_") || strings.HasPrefix(p.Metric, "ntspool_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
 	}
@@ -146,7 +203,7 @@ func TestAppend_NamesAndOrderOfNtpdRs(t *testing.T) {
 
 func TestFamilies_Declarations(t *testing.T) {
 	seen := map[string]bool{}
-	for _, f := range append(append([]family{}, compatible...), own...) {
+	for _, f := range slices.Concat(compatible, own, pool, monitored) {
 		if seen[f.name] {
 			t.Errorf("%s twice", f.name)
 		}

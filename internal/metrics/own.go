@@ -54,17 +54,25 @@ var own = []family{
 		sources(always, func(r *observe.Source) float64 { return one(Selected(r)) })},
 	{"ntp_daemon_source_jitter_seconds", "Standard deviation of the offset in a single exchange with the source.", gauge, seconds,
 		sources(measured, func(r *observe.Source) float64 { return r.Jitter })},
+	{"ntp_daemon_source_interleaved", "Whether the latest reply of the source told when the one before it left (interleaved mode, RFC 9769).", gauge, none,
+		sources(always, func(r *observe.Source) float64 { return one(r.Interleaved) })},
+	{"ntp_daemon_source_interleaved_replies_total", "Replies of the source that told when the one before them left.", counter, none,
+		sources(always, func(r *observe.Source) float64 { return float64(r.InterleavedReplies) })},
 	{"ntp_daemon_key_exchange_total", "Connections to the NTS key exchange server by outcome.", counter, none,
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.KeyExchange, "outcome", emit) }},
 	{"ntp_daemon_key_exchange_connections_total", "Connections to the key exchange by what became of them: accepted, closed_full (every place taken), closed_prefix (too many from one network), evicted_idle (had not spoken), accept_errors, panics.", counter, none,
 		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) { connectionEvents(&r.Connections, emit, at) })},
 	{"ntp_daemon_key_exchange_active_connections", "Connections to the key exchange now: open, in_use (those that hold a place), kept (for pools).", gauge, none,
 		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) {
-			connectionsNow(&r.Connections, emit, at)
+			connectionsNow(&r.Connections, "kind", emit, at)
 			emit(float64(r.Kept), at, label{"kind", "kept"})
 		})},
 	{"ntp_daemon_key_exchange_exports_total", "TLS sessions that a client's keys were made from.", counter, none,
 		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) { emit(float64(r.KeyExports), at) })},
+	{"ntp_daemon_key_exchange_cpu_total", "Seconds of processor time of the threads of the key exchange; 0 where it has none of its own.", counter, none,
+		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) { emit(r.CPU, at) })},
+	{"ntp_daemon_key_exchange_budget_used_up_total", "Times that handshakes had to wait because handshake-cpu-percent was used up.", counter, none,
+		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) { emit(float64(r.OverBudget), at) })},
 	{"ntp_daemon_key_exchange_certificate_expiry_timestamp_seconds", "End of the certificate that the key exchange shows, in seconds since 1970; left out while there is none.", gauge, seconds,
 		keyExchanges(func(r *observe.KeyExchangeServer, emit emitter, at label) {
 			if r.CertificateNotAfter != 0 {
@@ -73,10 +81,24 @@ var own = []family{
 		})},
 	{"ntp_daemon_missing_sources", "Sources that are configured and have no address: the name is not known, or the key exchange fails.", gauge, none,
 		func(s *observe.Snapshot, emit emitter) {
+			distinct := distinctNames()
 			for i := range s.Suite.Missing {
-				emit(float64(s.Suite.Missing[i].Count), label{"name", s.Suite.Missing[i].Name})
+				emit(float64(s.Suite.Missing[i].Count), label{"name", distinct(s.Suite.Missing[i].Name)})
 			}
 		}},
+	{"ntp_daemon_nts_pool_sources", "Sources from an NTS pool, or from the SRV records of a domain: wanted, and held now.", gauge, none,
+		ntsPools(func(p *observe.NTSPool, emit emitter, at label) {
+			emit(float64(p.Want), at, label{"kind", "wanted"})
+			emit(float64(len(p.Members)), at, label{"kind", "held"})
+		})},
+	{"ntp_daemon_nts_pool_failed_servers", "Servers of an NTS pool that failed of late and are left out for half an hour to an hour.", gauge, none,
+		ntsPools(func(p *observe.NTSPool, emit emitter, at label) { emit(float64(len(p.Failed)), at) })},
+	{"ntp_daemon_nts_pool_search_wait_seconds", "Time until the next search for a server of an NTS pool; left out while none is wanted.", gauge, seconds,
+		ntsPools(func(p *observe.NTSPool, emit emitter, at label) {
+			if p.Wait >= 0 {
+				emit(p.Wait, at)
+			}
+		})},
 	{"ntp_daemon_part_up", "Whether a listener or socket is up; one that is down is tried again.", gauge, none,
 		func(s *observe.Snapshot, emit emitter) {
 			for i := range s.Suite.Parts {
@@ -87,6 +109,31 @@ var own = []family{
 		func(s *observe.Snapshot, emit emitter) { byName(s.Suite.Verdicts, "verdict", emit) }},
 	{"ntp_daemon_server_dropped_packets_total", "Packets that the kernel dropped before the server saw them, nearly always for a full receive buffer; not among the received ones.", counter, none,
 		servers(func(r *observe.Server) uint64 { return r.Dropped })},
+	{"ntp_daemon_server_answers_per_second", "Answers of the NTP server with time in the last whole second.", gauge, none,
+		servers(func(r *observe.Server) uint64 { return r.AnswersPerSecond })},
+	{"ntp_daemon_server_transmit_stamps_total", "Answers of which the kernel told when they left: one of 251, and one each second.", counter, none,
+		servers(func(r *observe.Server) uint64 { return r.TransmitStamps })},
+	{"ntp_daemon_server_transmit_error_seconds", "How far the transmit times in the answers of late were from when the answers left: 0.5 and 0.99 of them were better.", gauge, seconds,
+		transmitErrors},
+	{"ntp_daemon_server_interleaved_answers_total", "Answers of the NTP server that told when the one before them left (interleaved mode, RFC 9769).", counter, none,
+		servers(func(r *observe.Server) uint64 { return r.Interleaved })},
+	{"ntp_daemon_server_fast_path_active", "Whether plain requests are answered in the network driver now (ntp-xdp), for servers with xdp.", gauge, none,
+		func(s *observe.Snapshot, emit emitter) {
+			fastPaths(s, func(r *observe.Server, f *observe.FastPath) {
+				emit(one(f.Mode != "" && f.Reason == ""), label{"listen_address", r.Address}, label{"interface", f.Interface})
+			})
+		}},
+	{"ntp_daemon_server_fast_path_packets_total", "Packets that ntp-xdp saw: answered in the network driver, which the server's families count too, or left to the sockets because there was nothing to answer from (resting), by the access lists (listed), or as no plain request (other).", counter, none,
+		func(s *observe.Snapshot, emit emitter) {
+			fastPaths(s, func(r *observe.Server, f *observe.FastPath) {
+				for _, o := range []struct {
+					name string
+					n    uint64
+				}{{"answered", f.Answered}, {"resting", f.Resting}, {"listed", f.Listed}, {"other", f.Other}} {
+					emit(float64(o.n), label{"listen_address", r.Address}, label{"outcome", o.name})
+				}
+			})
+		}},
 	{"ntp_daemon_keyset_stored", "Whether the cookie keys are in their file and survive a restart.", gauge, none,
 		func(s *observe.Snapshot, emit emitter) {
 			if s.Suite.KeySetAge > 0 {
@@ -103,6 +150,16 @@ var own = []family{
 		truth(func(v *observe.VirtualTruth) float64 { return v.Offset })},
 	{"ntp_daemon_virtual_frequency_ratio", "Remaining rate error of the virtual clock, in trials.", gauge, ratio,
 		truth(func(v *observe.VirtualTruth) float64 { return v.Frequency })},
+}
+
+// transmitErrors leaves out a server without stamps.
+func transmitErrors(s *observe.Snapshot, emit emitter) {
+	for i := range s.Servers {
+		if e := s.Servers[i].TransmitError; e != nil {
+			emit(e.Half, label{"listen_address", s.Servers[i].Address}, label{"share", "0.5"})
+			emit(e.Most, label{"listen_address", s.Servers[i].Address}, label{"share", "0.99"})
+		}
+	}
 }
 
 // estimate makes a family of one sample that is left out while there is no estimate.
@@ -133,6 +190,17 @@ func keyExchanges(samples func(r *observe.KeyExchangeServer, emit emitter, at la
 	}
 }
 
+// ntsPools makes a family with samples for every NTS pool that sources come from.
+func ntsPools(samples func(p *observe.NTSPool, emit emitter, at label)) func(*observe.Snapshot, emitter) {
+	return func(s *observe.Snapshot, emit emitter) {
+		distinct := distinctNames()
+		for i := range s.Suite.Pools {
+			p := &s.Suite.Pools[i]
+			samples(p, emit, label{"name", distinct(p.Name)})
+		}
+	}
+}
+
 // byName emits a table of counters in the order of their names, which follow the labels of all of them.
 func byName(counts map[string]uint64, name string, emit emitter, at ...label) {
 	for _, key := range slices.Sorted(maps.Keys(counts)) {
@@ -143,4 +211,13 @@ func byName(counts map[string]uint64, name string, emit emitter, at ...label) {
 // Selected reports whether the source's role is one that steers the clock.
 func Selected(r *observe.Source) bool {
 	return r.Role == observe.RoleSelected || r.Role == observe.RolePeer
+}
+
+// fastPaths visits the servers that have one.
+func fastPaths(s *observe.Snapshot, visit func(*observe.Server, *observe.FastPath)) {
+	for i := range s.Servers {
+		if f := s.Servers[i].FastPath; f != nil {
+			visit(&s.Servers[i], f)
+		}
+	}
 }

@@ -12,10 +12,16 @@ import (
 )
 
 const (
-	// settle is how long the first change waits for those that come with it: an address is of no use before its route.
-	settle = time.Second
-	// spacing is the least time between two calls, however much the network changes.
-	spacing = 5 * time.Second
+	// settle is how long a change waits for those that come with it: an address is of no use before its route. A network that
+	// returns is used within half a second.
+	settle = 50 * time.Millisecond
+	// gap is the least time between two calls, spacing between further ones when burst of them came in a row, however much
+	// the network changes.
+	gap, spacing = 250 * time.Millisecond, 5 * time.Second
+	burst        = 4
+	// eventPeers is the value of IFLA_EVENT by which a link asks to be announced: the machine was moved, or restored
+	// (IFLA_EVENT_NOTIFY_PEERS).
+	eventPeers = 4
 	// longest is what one read can return; the kernel's messages about links and routes are far below that.
 	longest = 64 << 10
 )
@@ -24,7 +30,7 @@ const (
 const groups = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
 	1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1)
 
-// Watch calls changed soon after links, addresses or routes have come up, at most every five seconds. It returns when ctx
+// Watch calls changed soon after links, addresses or routes have come up, mostly no more often than every five seconds. It returns when ctx
 // ends, with its error, or when the kernel cannot be listened to. changed must be quick; it runs on the caller's goroutine.
 func Watch(ctx context.Context, changed func()) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
@@ -39,7 +45,8 @@ func Watch(ctx context.Context, changed func()) error {
 	// A deadline in the past ends a Read that is waiting; closing the file could race with its reuse.
 	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
 	seen, buf := newSeen(), make([]byte, longest)
-	var due, last time.Time // of the next call, zero if nothing has changed; and of the last one
+	var due time.Time // of the next call, zero if nothing has changed
+	var pace pace
 	for {
 		_ = f.SetReadDeadline(due)
 		if ctx.Err() != nil { // it may have ended before the deadline was set
@@ -50,14 +57,38 @@ func Watch(ctx context.Context, changed func()) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			due, last = time.Time{}, time.Now()
+			due = time.Time{}
+			pace.called(time.Now())
 			changed()
 		case err != nil && !errors.Is(err, unix.ENOBUFS): // ENOBUFS: more came than we could read
 			return fmt.Errorf("watch network: %w", err)
 		case (err != nil || seen.anythingNew(buf[:n])) && due.IsZero():
-			due = time.Now().Add(max(settle, time.Until(last.Add(spacing))))
+			due = pace.next(time.Now())
 		}
 	}
+}
+
+// pace spaces the calls: a bucket of burst calls that fills by one in each spacing.
+type pace struct {
+	last  time.Time // the latest call; zero before the first
+	spent time.Duration
+}
+
+// called notes a call.
+func (p *pace) called(now time.Time) {
+	p.spent, p.last = p.owed(now)+spacing, now
+}
+
+// owed is what is left at now of the time that the calls so far stand for.
+func (p *pace) owed(now time.Time) time.Duration { return max(p.spent-now.Sub(p.last), 0) }
+
+// next is when to call about a change that comes now.
+func (p *pace) next(now time.Time) time.Time {
+	wait := max(settle, p.owed(now)-(burst-1)*spacing)
+	if soon := p.last.Add(gap); soon.After(now.Add(wait)) {
+		return soon
+	}
+	return now.Add(wait)
 }
 
 // maxSeen bounds the memory of links and addresses; a host with more is told of changes more often than needed.
@@ -89,10 +120,12 @@ func (s *seen) anythingNew(b []byte) (is bool) {
 func (s *seen) isNew(kind uint16, body []byte) bool {
 	switch {
 	case (kind == unix.RTM_NEWLINK || kind == unix.RTM_DELLINK) && len(body) >= unix.SizeofIfInfomsg:
-		flags := binary.NativeEndian.Uint32(body[8:])
-		return s.enter("link"+string(body[4:8]), kind == unix.RTM_NEWLINK && flags&unix.IFF_RUNNING != 0)
+		running := kind == unix.RTM_NEWLINK && binary.NativeEndian.Uint32(body[8:])&unix.IFF_RUNNING != 0
+		event := find(body[unix.SizeofIfInfomsg:], unix.IFLA_EVENT)
+		moved := running && len(event) == 4 && binary.NativeEndian.Uint32([]byte(event)) == eventPeers
+		return s.enter("link"+string(body[4:8]), running) || moved
 	case (kind == unix.RTM_NEWADDR || kind == unix.RTM_DELADDR) && len(body) >= unix.SizeofIfAddrmsg:
-		return s.enter("address"+string(body[:2])+string(body[4:8])+address(body[unix.SizeofIfAddrmsg:]), kind == unix.RTM_NEWADDR)
+		return s.enter("address"+string(body[:2])+string(body[4:8])+find(body[unix.SizeofIfAddrmsg:], unix.IFA_ADDRESS), kind == unix.RTM_NEWADDR)
 	case kind == unix.RTM_NEWROUTE && len(body) >= unix.SizeofRtMsg:
 		return binary.NativeEndian.Uint32(body[8:])&unix.RTM_F_CLONED == 0 // a cached route is no new one
 	}
@@ -110,14 +143,14 @@ func (s *seen) enter(key string, up bool) bool {
 	return up && !was
 }
 
-// address returns the attribute IFA_ADDRESS, empty if there is none.
-func address(attributes []byte) string {
+// find returns the first attribute of the wanted kind, empty if there is none.
+func find(attributes []byte, wanted uint16) string {
 	for b := attributes; len(b) >= unix.SizeofRtAttr; {
 		size, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
 		if size < unix.SizeofRtAttr || size > len(b) {
 			break
 		}
-		if kind == unix.IFA_ADDRESS {
+		if kind == wanted {
 			return string(b[unix.SizeofRtAttr:size])
 		}
 		b = b[min((size+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1), len(b)):]

@@ -34,6 +34,14 @@ func link(kind uint16, index, flags uint32) []byte {
 	return message(kind, body)
 }
 
+// moved is a link that asks to be announced.
+func moved(index, flags, event uint32) []byte {
+	body := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(body[4:], index)
+	binary.NativeEndian.PutUint32(body[8:], flags)
+	return message(unix.RTM_NEWLINK, append(body, attribute(unix.IFLA_EVENT, binary.NativeEndian.AppendUint32(nil, event))...))
+}
+
 func addr(kind uint16, index uint32, last byte) []byte {
 	body := make([]byte, unix.SizeofIfAddrmsg)
 	body[0] = unix.AF_INET
@@ -66,6 +74,9 @@ func TestAnythingNew(t *testing.T) {
 		{link(unix.RTM_NEWLINK, 2, unix.IFF_UP|unix.IFF_RUNNING), true},
 		{link(unix.RTM_NEWLINK, 2, unix.IFF_UP|unix.IFF_RUNNING), false}, // a radio link's statistics
 		{link(unix.RTM_NEWLINK, 3, unix.IFF_UP|unix.IFF_RUNNING), true},
+		{moved(3, unix.IFF_UP|unix.IFF_RUNNING, eventPeers), true}, // the machine was restored from a saved state
+		{moved(3, unix.IFF_UP|unix.IFF_RUNNING, 2), false},         // features
+		{moved(4, unix.IFF_UP, eventPeers), false},
 		{link(unix.RTM_NEWLINK, 2, unix.IFF_UP), false},
 		{link(unix.RTM_NEWLINK, 2, unix.IFF_UP|unix.IFF_RUNNING), true},
 		{link(unix.RTM_DELLINK, 2, unix.IFF_UP|unix.IFF_RUNNING), false},
@@ -91,6 +102,26 @@ func TestAnythingNew(t *testing.T) {
 	}
 	if len(s.up) > maxSeen {
 		t.Errorf("%d entries", len(s.up))
+	}
+}
+
+// TestPace: changes are told at once, four of them; a network that never rests every five seconds, until it has rested.
+func TestPace(t *testing.T) {
+	var p pace
+	now := time.Unix(1000, 0)
+	for i := range 12 {
+		at := p.next(now)
+		d := at.Sub(now)
+		switch {
+		case i == 0 && d != settle, i > 0 && i < burst && d != gap, i > burst && d != spacing, i == burst && d < spacing/2:
+			t.Errorf("call %d after %v", i, d)
+		}
+		p.called(at)
+		now = at
+	}
+	now = now.Add(time.Minute)
+	if d := p.next(now).Sub(now); d != settle {
+		t.Errorf("after a minute's rest %v", d)
 	}
 }
 
@@ -136,7 +167,7 @@ func TestWatch(t *testing.T) {
 		t.Fatalf("no call after %d new addresses", n)
 	}
 	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) || len(calls) > 1+int(time.Since(began)/spacing) {
+	if err := <-done; !errors.Is(err, context.Canceled) || len(calls) > burst+int(time.Since(began)/spacing) {
 		t.Errorf("%v, %d calls in %v", err, len(calls), time.Since(began))
 	}
 }

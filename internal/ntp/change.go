@@ -11,6 +11,7 @@ type ClockStatus struct {
 	MaxError     time.Duration // root distance: a bound of the error, ≥ 0
 	EstError     time.Duration // expected error, ≥ 0
 	Synchronized bool
+	TAI          int // TAI - UTC, s; 0: not known, what the kernel has stays
 }
 
 // ForeignChange describes what somebody else did to the clock between two looks. Enter it in the ledger with

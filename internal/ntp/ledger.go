@@ -25,8 +25,8 @@ type LedgerEntry struct {
 	ClockGap time.Duration // clock minus Local right after the change, counted from the ledger's first reading
 }
 
-// ledgerDepth bounds the history. Only exchanges and stored samples that straddle older entries are lost; the
-// longest exchange lasts 5 s.
+// ledgerDepth bounds the history. Only exchanges and stored samples that straddle older entries are lost. An exchange
+// lasts 5 s at most; an interleaved reply tells of one that lies a poll interval back.
 const ledgerDepth = 256
 
 // Ledger keeps the estimator off the clock that it steers: it is the list of all changes of that clock, and takes them
@@ -40,16 +40,18 @@ const ledgerDepth = 256
 // the clock is made to do afterwards, so a steer appends one entry and touches no filter. An entry is appended when
 // the kernel has confirmed the change, never when it was only wished for.
 //
-// A Ledger is immutable: Append returns a new value, and the zero value is not usable, see NewLedger.
+// A Ledger is immutable: Append returns a new value, and the zero value is not usable, see NewLedger. Ledgers that follow from
+// each other share memory; Append must not run at the same time on two of them.
 type Ledger struct {
 	base    Timestamp
 	entries []LedgerEntry // oldest first, at least one
+	free    *int          // slots after the newest entry that no ledger of this memory uses
 }
 
 // NewLedger starts a ledger: at clock reading `at` the clock runs with the given frequency correction, and
 // Local starts at zero there.
 func NewLedger(at Timestamp, frequency float64) Ledger {
-	return Ledger{base: at, entries: []LedgerEntry{{Time: at, Frequency: frequency}}}
+	return Ledger{base: at, entries: []LedgerEntry{{Time: at, Frequency: frequency}}, free: new(int)}
 }
 
 // Last returns the newest entry.
@@ -69,9 +71,13 @@ func (l Ledger) Append(e LedgerEntry, elapsedIfForeign time.Duration) Ledger {
 	if len(keep) >= ledgerDepth {
 		keep = keep[len(keep)-ledgerDepth+1:]
 	}
-	entries := make([]LedgerEntry, len(keep), len(keep)+1)
-	copy(entries, keep)
-	return Ledger{base: l.base, entries: append(entries, e)}
+	if left := cap(keep) - len(keep); left > 0 && left == *l.free { // nobody has appended to l before
+		*l.free--
+		return Ledger{base: l.base, entries: append(keep, e), free: l.free}
+	}
+	entries := append(make([]LedgerEntry, 0, 2*len(keep)+1), keep...)
+	free := cap(entries) - len(entries) - 1
+	return Ledger{base: l.base, entries: append(entries, e), free: &free}
 }
 
 // local maps a reading taken while e was the newest entry.

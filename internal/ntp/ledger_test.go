@@ -211,3 +211,34 @@ func TestLedger_Depth(t *testing.T) {
 		t.Error("placed an exchange older than the ledger")
 	}
 }
+
+// TestLedger_Branches: what follows from one ledger in two ways shares memory and nothing else.
+func TestLedger_Branches(t *testing.T) {
+	l := NewLedger(0, 0)
+	for i := range 3 * ledgerDepth {
+		at := Timestamp(0).Add(time.Duration(i+1) * time.Second)
+		a := l.Append(LedgerEntry{Time: at, Frequency: 1e-6}, 0)
+		b := l.Append(LedgerEntry{Time: at, Frequency: 2e-6}, 0)
+		next := a.Append(LedgerEntry{Time: at.Add(time.Second), Frequency: 3e-6}, 0)
+		if a.Last().Frequency != 1e-6 || b.Last().Frequency != 2e-6 || next.Last().Frequency != 3e-6 || next.entries[len(next.entries)-2] != a.Last() {
+			t.Fatalf("entry %d: %g, %g, %g", i, a.Last().Frequency, b.Last().Frequency, next.Last().Frequency)
+		}
+		if i%2 == 0 {
+			l = a
+		} else {
+			l = b
+		}
+	}
+}
+
+// TestLedger_AppendIsCheap: memory is taken once for many entries.
+func TestLedger_AppendIsCheap(t *testing.T) {
+	l := NewLedger(0, 0)
+	at := Timestamp(0)
+	if n := testing.AllocsPerRun(10*ledgerDepth, func() {
+		at = at.Add(time.Second)
+		l = l.Append(LedgerEntry{Time: at}, 0)
+	}); n > 0.1 {
+		t.Errorf("%g allocations for each entry", n)
+	}
+}

@@ -54,6 +54,7 @@ type Measurement struct {
 	RootDispersion time.Duration // claimed by the source, ≥ 0
 	Precision      time.Duration // of the source's clock, > 0
 	Poll           PollExp       // our interval when the request was sent
+	PollMin        PollExp       // the shortest one that is allowed
 	Stratum        Stratum
 	Leap           LeapIndicator
 	RefID          RefID

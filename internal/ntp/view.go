@@ -26,15 +26,19 @@ type View struct {
 // Reference, and a bound that does not fit is the largest one.
 func (v *View) RootDispersion(at Timestamp) time.Duration {
 	age := max(at.Sub(v.Reference), 0)
-	rate := v.Wander
-	if rate <= 0 {
-		rate = dispersionRate
-	}
-	growth := float64(age) * rate
+	growth := float64(age) * v.Rate()
 	if !(growth < float64(math.MaxInt64-v.Dispersion)) { // NaN included
 		return math.MaxInt64
 	}
 	return v.Dispersion + time.Duration(growth)
+}
+
+// Rate returns the growth of RootDispersion, s/s.
+func (v *View) Rate() float64 {
+	if v.Wander <= 0 {
+		return dispersionRate
+	}
+	return v.Wander
 }
 
 // Advice is what the system process asks of one association.
@@ -42,4 +46,8 @@ type Advice struct {
 	Source  SourceID
 	Poll    PollExp // wanted interval; the association keeps it inside its limits
 	PollNow bool    // poll as soon as the rate rules allow: after a step, a resume, or a lost majority
+	// Stood is for how long the machine did not run just before, clock of timers included: for the server so much more time has
+	// passed since the last poll.
+	Stood  time.Duration
+	Urgent bool // nothing is known of the clock: a poll that goes unanswered is repeated soon, a few times
 }

@@ -7,6 +7,7 @@ import (
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/nts/aead"
+	"ntp-daemon/internal/secret"
 )
 
 // A cookie is the client's keys, sealed for ourselves (RFC 8915 §6):
@@ -38,11 +39,12 @@ func cookieSize(a aead.Algorithm) int {
 // Sealer seals and opens cookies and packets with cipher objects that it keeps, so that a packet costs no
 // allocation. It is not safe for concurrent use: every goroutine has its own.
 type Sealer struct {
-	loaded   *KeySet       // whose keys masters holds
-	masters  []aead.Cipher // in the order of seen.keys
-	c2s, s2c aead.Cipher   // of the request at hand
-	plain    []byte        // decrypted fields, or fields to encrypt
-	sealed   [maxCookieSize]byte
+	loaded   *KeySet             // whose keys masters holds
+	masters  []aead.Cipher       // in the order of seen.keys
+	c2s, s2c aead.Cipher         // of the request at hand
+	plain    []byte              // decrypted fields, or fields to encrypt
+	sealed   [maxCookieSize]byte // memory for what is in a cookie
+	text     []byte              // what is in the cookies to seal, in sealed
 	inner    ntp.Fields
 	random   [(1 + maxCookies) * maxNonce]byte
 }
@@ -63,20 +65,26 @@ func (s *Sealer) Seal(dst []byte, ks *KeySet, k *Keys, rnd io.Reader) []byte {
 	if _, err := io.ReadFull(rnd, nonce); err != nil {
 		return dst
 	}
-	return s.appendCookie(dst, ks, k, nonce)
+	s.pack(k)
+	return s.appendCookie(dst, ks, nonce)
 }
 
-// appendCookie appends one cookie with the given nonce of 16 bytes.
-func (s *Sealer) appendCookie(dst []byte, ks *KeySet, k *Keys, nonce []byte) []byte {
+// appendCookie appends one cookie that holds s.text, with the given nonce of 16 bytes.
+func (s *Sealer) appendCookie(dst []byte, ks *KeySet, nonce []byte) []byte {
 	s.loadKeys(ks)
 	at := len(dst)
 	dst = binary.BigEndian.AppendUint32(dst, ks.keys[0].id)
 	dst = append(dst, nonce...)
-	plain := binary.BigEndian.AppendUint16(s.sealed[:0], uint16(k.Algorithm))
-	plain = append(plain, 0, 0)
-	plain = append(plain, k.S2C...)
-	plain = append(plain, k.C2S...)
-	return s.masters[0].Seal(dst, nonce, plain, dst[at:at+cookieID])
+	return s.masters[0].Seal(dst, nonce, s.text, dst[at:at+cookieID])
+}
+
+// pack makes s.text what the cookies of k have inside.
+func (s *Sealer) pack(k *Keys) {
+	clear(s.sealed[:]) // longer keys may have been there
+	s.text = binary.BigEndian.AppendUint16(s.sealed[:0], uint16(k.Algorithm))
+	s.text = append(s.text, 0, 0)
+	s.text = append(s.text, k.S2C...)
+	s.text = append(s.text, k.C2S...)
 }
 
 // Open opens a cookie into the keys it holds, reusing the memory of into; false, with into as it was, if no key
@@ -86,15 +94,18 @@ func (s *Sealer) Open(ks *KeySet, cookie []byte, into *Keys) bool {
 		return false
 	}
 	s.loadKeys(ks)
+	clear(s.sealed[:]) // longer keys may have been there
 	id := binary.BigEndian.Uint32(cookie)
 	for i := range ks.keys {
 		if ks.keys[i].id != id {
 			continue
 		}
-		if s.openCookie(&s.masters[i], cookie, into) {
-			return true
+		opened := s.openCookie(&s.masters[i], cookie, into) ||
+			ks.keys[i].foreign && s.openForeign(&s.masters[i], cookie, into)
+		if i > 0 {
+			s.masters[i].Forget() // the next message under a stale key may be days away
 		}
-		if ks.keys[i].foreign && s.openForeign(&s.masters[i], cookie, into) {
+		if opened {
 			return true
 		}
 	}
@@ -129,9 +140,22 @@ func (k *Keys) unpack(a aead.Algorithm, keys []byte) bool {
 		return false
 	}
 	k.Algorithm = a
-	k.S2C = append(k.S2C[:0], keys[:n]...)
-	k.C2S = append(k.C2S[:0], keys[n:]...)
+	k.S2C = replace(k.S2C, keys[:n])
+	k.C2S = replace(k.C2S, keys[n:])
 	return true
+}
+
+// replace returns key in the memory of old if there is room. Nothing of old is left, whatever the two lengths.
+func replace(old secret.Bytes, key []byte) secret.Bytes {
+	clear(old[:cap(old)])
+	return append(old[:0], key...)
+}
+
+// empty returns s.plain without content, and with nothing behind it of what was in it.
+func (s *Sealer) empty() []byte {
+	clear(s.plain)
+	s.plain = s.plain[:0]
+	return s.plain
 }
 
 // openRequest verifies an authenticator with the client's key and leaves its plaintext in s.plain.
@@ -139,7 +163,7 @@ func (s *Sealer) openRequest(k *Keys, auth authenticator, ad []byte) bool {
 	if s.c2s.Rekey(k.Algorithm, k.C2S) != nil {
 		return false
 	}
-	plain, err := s.c2s.Open(s.plain[:0], auth.nonce, auth.sealed, ad)
+	plain, err := s.c2s.Open(s.empty(), auth.nonce, auth.sealed, ad)
 	if err != nil {
 		return false
 	}
@@ -147,17 +171,19 @@ func (s *Sealer) openRequest(k *Keys, auth authenticator, ad []byte) bool {
 	return true
 }
 
-// loadKeys makes the cipher objects of ks, once per rotation.
+// loadKeys makes the cipher objects of ks, once per rotation. Those of the set before are overwritten.
 func (s *Sealer) loadKeys(ks *KeySet) {
 	if s.loaded == ks {
 		return
 	}
+	clear(s.masters)
 	s.masters = make([]aead.Cipher, len(ks.keys))
 	for i := range ks.keys {
 		if err := s.masters[i].Rekey(aead.SIVCMAC512, ks.keys[i].key[:]); err != nil {
 			panic("nts: " + err.Error()) // the size is that of the array
 		}
 	}
+	s.masters[0].Remember() // the text of a cookie that was opened is sealed anew
 	s.loaded = ks
 }
 

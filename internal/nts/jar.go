@@ -44,6 +44,16 @@ func (j *jar) put(cookie []byte) {
 	j.count++
 }
 
+// putBack makes a cookie that was dropped the oldest again, if there is room.
+func (j *jar) putBack(cookie []byte) {
+	if len(cookie) == 0 || j.count == jarSize {
+		return
+	}
+	j.first = (j.first + jarSize - 1) % jarSize
+	j.sizes[j.first] = copy(j.slots[j.first][:], cookie)
+	j.count++
+}
+
 // at returns the i-th oldest cookie; it stays the jar's memory.
 func (j *jar) at(i int) []byte {
 	slot := (j.first + i) % jarSize

@@ -116,10 +116,11 @@ func (r *Request) AppendResponse(dst []byte, ks *KeySet, s *Sealer, rnd io.Reade
 		return dst, false
 	}
 	nonce := nonces[:r.Keys.Algorithm.NonceSize()]
-	s.plain = s.plain[:0]
+	s.plain = s.empty()
+	s.pack(&r.Keys)
 	for i := range cookies {
 		s.plain = appendCookieField(s.plain, cookieSize(r.Keys.Algorithm))
-		s.plain = s.appendCookie(s.plain, ks, &r.Keys, nonces[(1+i)*maxNonce:][:maxNonce])
+		s.plain = s.appendCookie(s.plain, ks, nonces[(1+i)*maxNonce:][:maxNonce])
 	}
 	return appendAuthenticator(packet, &s.s2c, nonce, s.plain), true
 }

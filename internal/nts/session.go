@@ -25,6 +25,8 @@ type SessionParams struct {
 	// it uses (docs/rules/key-exchange.md#aead-30), nil otherwise.
 	Alternate *Keys
 	Cookies   [][]byte
+	// Stock is how many cookies the session keeps at hand, 1 to 8, and so how many its requests ask for; 0: 8.
+	Stock int
 	// NotBefore and NotAfter are the validity of the certificate that the keys came under; zero: not known.
 	NotBefore, NotAfter time.Time
 }
@@ -53,9 +55,12 @@ type Session struct {
 	c2s, s2c  aead.Cipher
 	alternate *Keys // nil without one, or once it is in use
 	jar       jar
-	from, to  time.Time  // validity of the certificate, zero if not known
-	plain     []byte     // decrypted fields of a reply, reused
-	inner     ntp.Fields // what they are
+	spent     [maxCookie]byte // the cookie of the latest request, for Unspend
+	spentLen  int             // of it; 0 when it was taken back
+	stock     int             // cookies wanted in the jar
+	from, to  time.Time       // validity of the certificate, zero if not known
+	plain     []byte          // decrypted fields of a reply, reused
+	inner     ntp.Fields      // what they are
 }
 
 // NewSession checks the keys and fills the jar: cookies of 4 to 350 bytes, a multiple of 4, the first 8 of
@@ -64,7 +69,10 @@ func NewSession(p SessionParams) (*Session, error) {
 	if p.Alternate != nil && !p.Alternate.Valid() {
 		return nil, ErrKeys
 	}
-	s := &Session{from: p.NotBefore, to: p.NotAfter}
+	s := &Session{from: p.NotBefore, to: p.NotAfter, stock: jarSize}
+	if p.Stock > 0 {
+		s.stock = min(p.Stock, jarSize)
+	}
 	if err := s.rekey(&p.Keys); err != nil {
 		return nil, err
 	}
@@ -73,7 +81,7 @@ func NewSession(p SessionParams) (*Session, error) {
 		s.alternate = &alternate
 	}
 	for _, cookie := range p.Cookies {
-		if s.jar.count == jarSize {
+		if s.jar.count == s.stock {
 			break
 		}
 		s.jar.put(cookie)
@@ -145,17 +153,25 @@ func (s *Session) AppendRequest(dst []byte, uid []byte, rnd io.Reader) ([]byte, 
 	if _, err := io.ReadFull(rnd, nonce[:n]); err != nil {
 		return dst, fmt.Errorf("draw NTS nonce: %w", err)
 	}
-	placeholders := jarSize - s.jar.count
+	placeholders := s.stock - s.jar.count
 	cookie := s.jar.at(0)
+	s.spentLen = copy(s.spent[:], cookie)
 	packet := ntp.AppendField(dst, ntp.FieldUniqueID, uid)
 	packet = ntp.AppendField(packet, ntp.FieldCookie, cookie)
 	room := MaxRequest - len(packet) - authenticatorSize(s.algorithm, 0)
 	clear(cookie) // its bytes are in the packet; what follows are the zeros of the placeholders
-	for range min(placeholders, room/(fieldHeader+len(cookie))) {
+	for range min(max(placeholders, 0), room/(fieldHeader+len(cookie))) {
 		packet = ntp.AppendField(packet, ntp.FieldCookiePlaceholder, cookie)
 	}
 	s.jar.drop()
 	return appendAuthenticator(packet, &s.c2s, nonce[:n], nil), nil
+}
+
+// Unspend takes back the cookie of the latest request, which never left this host, so that nobody can have seen it: an outage of
+// the network shall not cost the cookies, and with them a key exchange when it is over. A second call does nothing.
+func (s *Session) Unspend() {
+	s.jar.putBack(s.spent[:s.spentLen])
+	s.spentLen = 0
 }
 
 // ResponseVerdict says what OpenResponse found a reply to be.

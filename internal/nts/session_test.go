@@ -124,6 +124,26 @@ func TestSession_RefillsTheJar(t *testing.T) {
 	}
 }
 
+// TestSession_Stock: a session that keeps fewer cookies asks for no more.
+func TestSession_Stock(t *testing.T) {
+	for stock := 1; stock <= 8; stock++ {
+		s := newTestServer(t, aead.SIVCMAC256)
+		c, err := NewSession(SessionParams{Keys: s.keys, Cookies: s.cookies(1), Stock: stock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			_, reply := exchange(t, s, c, testUID(1))
+			if v := judge(t, c, reply, testUID(1)); v != Authentic || c.Cookies() != stock {
+				t.Errorf("stock %d: %v, %d cookies", stock, v, c.Cookies())
+			}
+		}
+	}
+	if c, err := NewSession(SessionParams{Keys: newTestServer(t, aead.SIVCMAC256).keys, Cookies: newTestServer(t, aead.SIVCMAC256).cookies(8), Stock: 2}); err != nil || c.Cookies() != 2 {
+		t.Errorf("%d cookies, %v", c.Cookies(), err)
+	}
+}
+
 func TestN13_NAKWithoutRightIdentifierIsIgnored(t *testing.T) {
 	s := newTestServer(t, aead.SIVCMAC256)
 	c := s.session(t, 8)
@@ -437,6 +457,35 @@ func TestNothingPrintsSecrets(t *testing.T) {
 					t.Errorf("%T: %s", v, text)
 				}
 			}
+		}
+	}
+}
+
+// TestSession_Unspend: a request that never left gives its cookie back, as the oldest, once; what follows goes on as if there had
+// been no such request, also around the end of the jar.
+func TestSession_Unspend(t *testing.T) {
+	s := newTestServer(t, aead.SIVCMAC256)
+	c := s.session(t, 8)
+	for round := range 20 { // the oldest cookie wanders through all slots
+		want := bytes.Clone(c.jar.at(0))
+		held := c.Cookies()
+		for range 9 { // more often than there are cookies
+			if _, err := c.AppendRequest(make([]byte, 48), testUID(1), random(1)); err != nil {
+				t.Fatal(err)
+			}
+			c.Unspend()
+			c.Unspend()
+			if c.Cookies() != held || !bytes.Equal(c.jar.at(0), want) {
+				t.Fatalf("round %d: %d cookies, want %d, the oldest the one that was not sent", round, c.Cookies(), held)
+			}
+		}
+		_, reply := exchange(t, s, c, testUID(1))
+		if v := judge(t, c, reply, testUID(1)); v != Authentic {
+			t.Fatalf("round %d: %v", round, v)
+		}
+		c.Unspend() // the jar is full again: nothing to take back
+		if c.Cookies() != 8 {
+			t.Fatalf("%d cookies in a jar of 8", c.Cookies())
 		}
 	}
 }

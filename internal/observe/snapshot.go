@@ -73,6 +73,9 @@ type Source struct {
 	Version     uint8   `json:"version"`      // NTP version of the last reply
 	Frequency   float64 `json:"frequency"`    // s/s of the oscillator against this source
 	Jitter      float64 `json:"jitter"`       // one sigma of a single sample's offset, s
+
+	Interleaved        bool   `json:"interleaved"`         // the latest reply told when the one before it left (RFC 9769)
+	InterleavedReplies uint64 `json:"interleaved_replies"` // since the source was added
 }
 
 // Server is one listen address with the counters of ntpd-rs 1.9. The members after Stats are ours.
@@ -81,6 +84,32 @@ type Server struct {
 	Stats   ServerStats `json:"stats"`
 
 	Dropped uint64 `json:"dropped_packets"` // by the kernel because the receive buffer was full; not in Stats
+
+	AnswersPerSecond uint64         `json:"answers_per_second"`       // with time, in the last whole second
+	TransmitStamps   uint64         `json:"transmit_stamps"`          // answers since start of which the kernel told when they left
+	TransmitError    *TransmitError `json:"transmit_error,omitempty"` // nil as long as there are none
+	Interleaved      uint64         `json:"interleaved_answers"`      // of the accepted packets, those with an interleaved answer (RFC 9769)
+
+	FastPath *FastPath `json:"fast_path,omitempty"` // only with xdp
+}
+
+// TransmitError is how far the transmit times in our answers of late were from when they left, by the kernel's stamps:
+// about the last thousand of each worker.
+type TransmitError struct {
+	Half float64 `json:"p50"` // half of the answers are better than this, s
+	Most float64 `json:"p99"` // 99 of 100 are, s
+}
+
+// FastPath is what the network driver does for a server (ntp-xdp). What it answered is in the server's Stats, too; the other
+// packets went to the server's sockets and are counted there by what became of them.
+type FastPath struct {
+	Interface string `json:"interface"`
+	Mode      string `json:"mode"`   // driver or generic; empty while nothing is attached
+	Reason    string `json:"reason"` // why nothing is answered there now; empty: it answers
+	Answered  uint64 `json:"answered_packets"`
+	Resting   uint64 `json:"resting_packets"` // came while there was nothing to answer from
+	Listed    uint64 `json:"listed_packets"`  // from who is not let in
+	Other     uint64 `json:"other_packets"`   // no plain requests of version 3 or 4, or damaged
 }
 
 // ServerStats counts datagrams since start; every datagram is received and exactly one of accepted, denied,
@@ -117,6 +146,36 @@ type MissingSource struct {
 	Seconds float64 `json:"seconds"` // since the first of them was looked for
 }
 
+// NTSPool is one [[source]] block whose servers somebody else chooses: an NTS pool, or the SRV records of a domain.
+type NTSPool struct {
+	Name    string          `json:"name"`
+	FoundBy string          `json:"found_by"` // one of the FoundBy constants
+	Want    int             `json:"want"`     // sources
+	Members []NTSPoolMember `json:"members"`  // in the order of their start
+	Failed  []FailedServer  `json:"failed"`   // left out for a while, the one that failed first comes first
+	// Wait is how long until the next search for a server, s: 0 when one may start now or is under way, -1 when none is wanted.
+	Wait   float64 `json:"search_wait"`
+	Reason string  `json:"reason"` // what the last search came to, while servers are wanted
+}
+
+// The words of NTSPool.FoundBy.
+const (
+	FoundByKeyExchange = "key exchange" // the front end of the pool hands out members
+	FoundBySRV         = "SRV"          // SRV records name them
+)
+
+// NTSPoolMember is a server of an NTSPool.
+type NTSPoolMember struct {
+	Server  string `json:"server"` // name by the key exchange, or the SRV target
+	Address string `json:"address"`
+}
+
+// FailedServer is a server that failed and is left out, denied to the pool or asked last.
+type FailedServer struct {
+	Server  string  `json:"server"`
+	Seconds float64 `json:"seconds"` // for how much longer
+}
+
 // Suite is what ntpd-rs does not report.
 type Suite struct {
 	Synchronized   bool              `json:"synchronized"`
@@ -144,6 +203,7 @@ type Suite struct {
 	Parts              []Part              `json:"parts"`                // listeners and sockets, in configuration order
 
 	Missing []MissingSource `json:"missing_sources"` // without an address, in configuration order
+	Pools   []NTSPool       `json:"nts_pools"`       // in configuration order
 
 	Selected   int `json:"selected_sources"`  // that the clock follows now
 	Candidates int `json:"candidate_sources"` // that had a vote on it

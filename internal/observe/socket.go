@@ -23,7 +23,7 @@ const (
 	maxClients    = 8                      // simultaneous readers; more are closed at once
 	writeTimeout  = 500 * time.Millisecond // a reader that does not read is dropped
 	readTimeout   = 2 * time.Second        // for our own tools
-	maxSnapshot   = 1 << 20                // bytes that a reader accepts
+	maxSnapshot   = 4 << 20                // bytes that a reader accepts; a pool of 1000 time sources has half as many
 	lengthPrefix  = 8
 	acceptBackoff = 100 * time.Millisecond // after an accept error such as EMFILE
 	bugGap        = time.Minute            // between two lines about panics, which a reader may be able to repeat
@@ -160,7 +160,7 @@ func Write(w io.Writer, s *Snapshot) error {
 	return nil
 }
 
-// Read fetches one snapshot from the socket at path; unknown members are tolerated, more than 1 MiB is refused.
+// Read fetches one snapshot from the socket at path; unknown members are tolerated, more than maxSnapshot is refused.
 func Read(ctx context.Context, path string) (*Snapshot, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)
@@ -186,8 +186,11 @@ func Decode(r io.Reader) (*Snapshot, error) {
 	if n > maxSnapshot {
 		return nil, fmt.Errorf("snapshot of %d bytes exceeds %d", n, maxSnapshot)
 	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(r, body); err != nil {
+	body, err := io.ReadAll(io.LimitReader(r, int64(n))) // which grows with what comes, not with what is claimed
+	if err == nil && uint64(len(body)) < n {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read snapshot: %w", err)
 	}
 	s := new(Snapshot)

@@ -80,6 +80,17 @@ func TestX01_LengthPrefixAndGarbageRefused(t *testing.T) {
 	}
 }
 
+// TestX01_LongerThanTheMostRefused: a whole snapshot that is one byte too long is not read, however well it is made.
+func TestX01_LongerThanTheMostRefused(t *testing.T) {
+	for more, accepted := range map[int]bool{0: true, 1: false} {
+		body := append(bytes.Repeat([]byte{' '}, maxSnapshot-2+more), "{}"...)
+		in := append(binary.BigEndian.AppendUint64(nil, uint64(len(body))), body...)
+		if _, err := Decode(bytes.NewReader(in)); (err == nil) != accepted {
+			t.Errorf("%d bytes: %v", len(body), err)
+		}
+	}
+}
+
 // TestX01_NobodyIsHeard: the socket only speaks. What a client sends is not read, its connection is closed, and the next one
 // is served.
 func TestX01_NobodyIsHeard(t *testing.T) {
@@ -290,7 +301,7 @@ func TestServe_SlowReaderLosesItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := sample()
-	large.Suite.Refusal = strings.Repeat("x", maxSnapshot*3/4)
+	large.Suite.Refusal = strings.Repeat("x", 1<<20) // several times what the kernel keeps for a reader
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Serve(ctx, ln, func() *Snapshot { return large }, zerolog.Nop()) }()
@@ -336,12 +347,12 @@ func TestServe_PanicCostsItsReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	calls := 0
+	var calls atomic.Int32
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
 		done <- Serve(ctx, ln, func() *Snapshot {
-			if calls++; calls <= 3 {
+			if calls.Add(1) <= 3 {
 				panic("injected")
 			}
 			return sample()

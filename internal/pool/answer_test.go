@@ -53,6 +53,18 @@ func TestAnswer(t *testing.T) {
 			}), nil},
 		{"P02: nine cookies, the first eight", choice, base(func(r *record.Response) { r.Cookies = cookies(9) }),
 			base(func(r *record.Response) { r.Server, r.Port = "TS.example.net", 123 }), nil},
+		{"cookies of several lengths: those of the first usable one", choice,
+			base(func(r *record.Response) {
+				r.Cookies = [][]byte{{1, 2, 3}, {1, 2, 3, 4}, {1, 2, 3}, {5, 6, 7, 8}, make([]byte, 8)}
+			}),
+			base(func(r *record.Response) {
+				r.Cookies, r.Server, r.Port = [][]byte{{1, 2, 3, 4}, {5, 6, 7, 8}}, "TS.example.net", 123
+			}), nil},
+		{"cookies that chrony would skip: better than none", choice,
+			base(func(r *record.Response) { r.Cookies = [][]byte{{1, 2, 3}, {1, 2, 3, 4, 5}, {4, 5, 6}} }),
+			base(func(r *record.Response) {
+				r.Cookies, r.Server, r.Port = [][]byte{{1, 2, 3}, {4, 5, 6}}, "TS.example.net", 123
+			}), nil},
 		{"P02: no cookie", choice, base(func(r *record.Response) { r.Cookies = nil }), record.Response{}, ErrNoCookies},
 		{"P02: other AEAD", choice, base(func(r *record.Response) { r.Algorithm = aead.SIVCMAC256 }), record.Response{}, ErrOtherChoice},
 		{"P02: other protocol", choice, base(func(r *record.Response) { r.Protocol = 0x8001 }), record.Response{}, ErrOtherChoice},
@@ -61,7 +73,7 @@ func TestAnswer(t *testing.T) {
 		{"loopback", choice, base(func(r *record.Response) { r.Server = "127.0.0.1" }), record.Response{}, ErrNameLocal},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			got, err := d.Answer(&b, tt.choice, "reached.example", tt.got)
+			got, err := d.Answer(&b, tt.choice, Expected{Reached: "reached.example"}, tt.got)
 			if !errors.Is(err, tt.wantErr) || (err == nil) != (tt.wantErr == nil) {
 				t.Fatalf("error %v, want %v", err, tt.wantErr)
 			}
@@ -69,5 +81,23 @@ func TestAnswer(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", g, w)
 			}
 		})
+	}
+}
+
+func TestOddCookies(t *testing.T) {
+	for _, tt := range []struct {
+		story string
+		got   record.Response
+		want  bool
+	}{
+		{"eight alike", record.Response{Cookies: cookies(8)}, false},
+		{"one", record.Response{Cookies: cookies(1)}, false},
+		{"nine", record.Response{Cookies: cookies(8), Surplus: 1}, true},
+		{"two lengths", record.Response{Cookies: append(cookies(1), make([]byte, 100))}, true},
+		{"not a multiple of four", record.Response{Cookies: [][]byte{make([]byte, 102)}}, true},
+	} {
+		if got := OddCookies(&tt.got); got != tt.want {
+			t.Errorf("%s: %v", tt.story, got)
+		}
 	}
 }

@@ -58,18 +58,25 @@ func parseAddress(name string) (netip.Addr, bool) {
 	return addr.Unmap(), true
 }
 
+// Expected is what is known before a time source's answer comes.
+type Expected struct {
+	// Reached is the name by which the user came to the pool (SNI), which is the pool's own, although a certificate with a
+	// wildcard does not say so; empty if unknown. A user who lies about it harms himself.
+	Reached string
+	// Names are those that the time source says it hands out (List Server Names); nil: it did not say, empty: none.
+	Names []string
+}
+
 // CheckServerName decides whether the Server name a time source put in its answer may be handed
 // to a user (docs/rules/pool.md#server-names). The domain of the backend and the names configured for it are
-// trusted as written by the operator; with such a list present nothing else passes.
-//
-// reached is the name by which the user came to the pool (SNI), which is the pool's own, although a certificate with a
-// wildcard does not say so; empty if unknown. A user who lies about it harms himself.
-func (d *Directory) CheckServerName(b *Backend, name, reached string) error {
+// trusted as written by the operator; with such a list present nothing else passes. Without one, a list that the time
+// source gave of itself limits it in the same way, but makes no name pass that would not.
+func (d *Directory) CheckServerName(b *Backend, name string, e Expected) error {
 	if err := WellFormed(name); err != nil {
 		return err
 	}
 	canonical := CanonicalName(name)
-	if canonical == CanonicalName(b.Domain) || containsName(b.Names, canonical) {
+	if b.Trusts(name) {
 		return nil
 	}
 	host := strings.TrimSuffix(name, ".")
@@ -77,14 +84,20 @@ func (d *Directory) CheckServerName(b *Backend, name, reached string) error {
 	switch {
 	case !literal && numericLabel(host[strings.LastIndexByte(host, '.')+1:]):
 		return ErrNameMalformed // browsers' parsers take it for an address
-	case slices.Contains(d.own, canonical), reached != "" && canonical == CanonicalName(reached):
+	case slices.Contains(d.own, canonical), d.isOwnPart(canonical), e.Reached != "" && canonical == CanonicalName(e.Reached):
 		return ErrNameOwn
 	case isLocal(canonical):
 		return ErrNameLocal
-	case len(b.Names) > 0:
+	case len(b.Names) > 0, e.Names != nil && !containsName(e.Names, canonical):
 		return ErrNameUnlisted
 	}
 	return nil
+}
+
+// Trusts reports whether the operator has written the name for this time source: it may stand for any address then.
+func (b *Backend) Trusts(name string) bool {
+	canonical := CanonicalName(name)
+	return canonical == CanonicalName(b.Domain) || containsName(b.Names, canonical)
 }
 
 // WellFormed tells a DNS name or address literal from anything else a stranger may send. Errors: ErrNameEmpty,
@@ -140,7 +153,12 @@ func isLocal(canonical string) bool {
 	if !ok {
 		return canonical == "localhost" || strings.HasSuffix(canonical, ".localhost")
 	}
-	if !addr.IsGlobalUnicast() || addr.IsPrivate() {
+	return IsLocal(addr)
+}
+
+// IsLocal reports an address that leads into the user's own machine or network, or nowhere.
+func IsLocal(addr netip.Addr) bool {
+	if addr = addr.Unmap(); !addr.IsGlobalUnicast() || addr.IsPrivate() {
 		return true
 	}
 	for _, p := range localPrefixes {

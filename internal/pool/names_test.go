@@ -81,10 +81,41 @@ func TestCheckServerName(t *testing.T) {
 		{"private address as domain", &private, "192.168.1.4", nil},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			if got := d.CheckServerName(tt.b, tt.name, "2.ke.example.org"); !errors.Is(got, tt.want) || (tt.want == nil) != (got == nil) {
+			if got := d.CheckServerName(tt.b, tt.name, Expected{Reached: "2.ke.example.org"}); !errors.Is(got, tt.want) || (tt.want == nil) != (got == nil) {
 				t.Errorf("CheckServerName(%q) = %v, want %v", tt.name, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestCheckServerName_Listed: a list that a time source gave of itself binds it where the operator wrote none, and exempts
+// no name.
+func TestCheckServerName_Listed(t *testing.T) {
+	plain := Backend{Domain: "ts1.example.net", Port: 4460}
+	configured := Backend{Domain: "ts2.example.net", Port: 4460, Names: []string{"ntp.ts2.example.net"}}
+	d := mustDirectory(t, []string{"pool.example.org"}, plain, configured)
+	list := []string{"NTP.example.net.", "10.1.2.3", "pool.example.org"}
+	for _, tt := range []struct {
+		story string
+		b     *Backend
+		list  []string
+		name  string
+		want  error
+	}{
+		{"no list", &plain, nil, "time.example.com", nil},
+		{"on the list", &plain, list, "ntp.example.net", nil},
+		{"not on it", &plain, list, "time.example.com", ErrNameUnlisted},
+		{"the domain", &plain, list, "ts1.example.net", nil},
+		{"an empty list: the domain", &plain, []string{}, "ts1.example.net", nil},
+		{"an empty list: anything else", &plain, []string{}, "ntp.example.net", ErrNameUnlisted},
+		{"private, although listed", &plain, list, "10.1.2.3", ErrNameLocal},
+		{"the pool, although listed", &plain, list, "pool.example.org", ErrNameOwn},
+		{"configured, although not listed", &configured, list, "ntp.ts2.example.net", nil},
+		{"listed, but others are configured", &configured, list, "ntp.example.net", ErrNameUnlisted},
+	} {
+		if got := d.CheckServerName(tt.b, tt.name, Expected{Names: tt.list}); !errors.Is(got, tt.want) || (tt.want == nil) != (got == nil) {
+			t.Errorf("%s: %v, want %v", tt.story, got, tt.want)
+		}
 	}
 }
 
@@ -111,11 +142,11 @@ func FuzzServerName(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		verdict := d.CheckServerName(&b, name, "")
+		verdict := d.CheckServerName(&b, name, Expected{})
 		if verdict != nil {
 			return
 		}
-		if again := d.CheckServerName(&b, CanonicalName(name), ""); again != nil {
+		if again := d.CheckServerName(&b, CanonicalName(name), Expected{}); again != nil {
 			t.Errorf("%q passes, its canonical form %q does not: %v", name, CanonicalName(name), again)
 		}
 		for i := 0; i < len(name); i++ {

@@ -29,6 +29,7 @@ func TestPanicInHandshake(t *testing.T) {
 	certificate := w.cfg.Certificate
 	w.prepare = func(p *Pool) {
 		p.gate = ke.NewGate(1)
+		p.tls.GetConfigForClient = nil // variants of their own
 		p.tls.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if calls.Add(1) == 1 {
 				panic("bug")

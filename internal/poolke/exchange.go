@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"ntp-daemon/internal/nts"
@@ -20,6 +21,9 @@ import (
 // them; else whoever sends requests and resets would cost the time source a TLS handshake each time, and the others
 // the answer that they wait for.
 const goneGrace = 250 * time.Millisecond
+
+// usualAnswer holds eight cookies for AEAD 15, or 30, and a name.
+const usualAnswer = 1536
 
 // errNoServer: the list is empty.
 var errNoServer = errors.New("there are no time sources")
@@ -43,12 +47,17 @@ type userExchange struct {
 	user  *tls.ConnectionState
 	keys  *pool.UserKeys // nil until a time source is about to get them
 	offer nts.Offer
+	log   exchangeLog
+	last  *pool.Backend // whom this user was tried with last; nil: nobody yet
+	left  func() bool   // looks whether the user has left, which cancels the context of the exchange
+
+	remote netip.Addr // the user's, as the balancer in front says if there is one
 
 	protocol uint16 // shared with a time source that shares no algorithm with the user
 }
 
-func newUserExchange(p *Pool, snap *snapshot, req *record.Request, user *tls.ConnectionState) *userExchange {
-	return &userExchange{p: p, snap: snap, req: req, user: user, offer: ke.OfferOf(req)}
+func newUserExchange(p *Pool, snap *snapshot, req *record.Request, user *tls.ConnectionState, remote netip.Addr) *userExchange {
+	return &userExchange{p: p, snap: snap, req: req, user: user, remote: remote, offer: ke.OfferOf(req), log: p.exchangeLog(snap)}
 }
 
 // bound reports whether a time source may have seen the keys.
@@ -64,29 +73,17 @@ func (x *userExchange) wipe() {
 // userGone reports whether the user has left; nothing else cancels the context of an exchange.
 func userGone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
-// order is the list of candidates: not denied, in rotation, those whose breaker is open last.
-func (x *userExchange) order() []*upstream {
-	denied := pool.NewDenied(x.req.Deny)
-	x.p.mu.Lock()
-	candidates := x.snap.directory.Pick(x.p.turn.Add(1)-1, denied, &x.p.aliases)
-	x.p.mu.Unlock()
-	now := time.Now()
-	var healthy, open []*upstream
-	for _, i := range candidates.Order {
-		if u := x.snap.upstreams[i]; u.open(now) {
-			open = append(open, u)
-		} else {
-			healthy = append(healthy, u)
-		}
-	}
-	return append(healthy, open...)
-}
-
 // run tries the candidates until one delivers or one has the keys, or the user leaves, which cancels ctx. Of the
 // reasons for failing the one that says most wins: a time source that lacks the user's algorithm proves more than a
 // dead one.
 func (x *userExchange) run(ctx context.Context) (answer []byte, out Outcome, err error) {
-	order := x.order()
+	if x.req.UUID != "" {
+		return x.runNamed(ctx)
+	}
+	begin := time.Now()
+	defer x.p.first.Do(func() { close(x.p.begun) })
+	order := x.p.choose(x.snap, x.remote, x.user.ServerName, x.req)
+	x.p.lap(phaseSelect, begin)
 	worst, cause := NoServer, errNoServer
 	for i, u := range order {
 		if ctx.Err() != nil {
@@ -113,31 +110,26 @@ func (x *userExchange) run(ctx context.Context) (answer []byte, out Outcome, err
 	case NoAlgorithm:
 		return record.AppendNoAlgorithm(nil, record.Protocol(x.protocol)), NoAlgorithm, nil
 	}
-	x.p.log.Warn().Msg("pool could not find a valid KE server")
-	x.p.log.Info().Str("e", printable.Text(cause.Error())).Msg("could not find a valid KE server")
+	x.log.warn("pool could not find a valid KE server", nil)
+	x.log.info("could not find a valid KE server", cause)
 	return nil, worst, cause
 }
 
 // try asks one time source what it can do and, if that fits, has it serve the user.
 func (x *userExchange) try(ctx context.Context, u *upstream, left int) ([]byte, Outcome, error) {
-	log := &x.p.log
-	log.Info().Msgf("checking supported algorithms for '%s'", u.backend)
-	asking, cancel, timeoutCounts := x.share(ctx, left)
-	until, _ := asking.Deadline()
-	outliving, stop := outliveUser(asking, until)
-	s, asked, err := u.supports(outliving, func() { log.Info().Msg("established connection to the server") })
-	stop()
-	cancel()
-	if err != nil {
-		log.Debug().Str("server", u.backend.String()).Str("e", printable.Text(err.Error())).Msg("time source is not usable")
-		if asked && !userGone(ctx) && (timeoutCounts || !outOfTime(err)) {
-			x.recordFailure(u, err)
+	x.log.asking(u.backend)
+	x.last = u.backend
+	begin := time.Now()
+	s, known := u.believed(begin)
+	if !known {
+		var err error
+		s, err = x.ask(ctx, u, left)
+		begin = x.p.lap(phaseSupport, begin)
+		if err != nil {
+			return nil, NoServer, err
 		}
-		return nil, NoServer, err
 	}
-	if asked {
-		log.Info().Msg("received supported algorithms from the NTS KE server")
-	}
+	s.Algorithms = u.working(s.Algorithms)
 	choice, agreement := nts.Negotiate(x.offer, x.accepts(&s))
 	switch agreement {
 	case nts.NoProtocol:
@@ -146,7 +138,29 @@ func (x *userExchange) try(ctx context.Context, u *upstream, left int) ([]byte, 
 		x.protocol = choice.Protocol
 		return nil, NoAlgorithm, nil
 	}
-	return x.fetch(ctx, u, &s, choice)
+	answer, out, err := x.fetch(ctx, u, &s, choice)
+	x.p.lap(phaseCookies, begin)
+	return answer, out, err
+}
+
+// ask has the time source asked for its lists.
+func (x *userExchange) ask(ctx context.Context, u *upstream, left int) (member.Support, error) {
+	asking, cancel, timeoutCounts := x.share(ctx, left)
+	defer cancel()
+	until, _ := asking.Deadline()
+	outliving, stop := outliveUser(asking, until)
+	defer stop()
+	s, asked, err := u.supports(outliving, func() { x.log.step("established connection to the server") })
+	switch {
+	case err != nil:
+		x.log.unusable(u.backend, err)
+		if asked && !userGone(ctx) && (timeoutCounts || !outOfTime(err)) {
+			x.p.recordFailure(u, err)
+		}
+	case asked:
+		x.log.step("received supported algorithms from the NTS KE server")
+	}
+	return s, err
 }
 
 // share limits one candidate to half of what is left while there are others, so that one time source
@@ -158,13 +172,14 @@ func (x *userExchange) share(ctx context.Context, left int) (context.Context, co
 	if left > 1 {
 		limit /= 2
 	}
+	limit = min(limit, x.snap.cfg.SupportTimeout)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	return ctx, cancel, x.countsTimeout(limit)
 }
 
 // countsTimeout reports whether a time source that needed longer than limit may be blamed for it.
 func (x *userExchange) countsTimeout(limit time.Duration) bool {
-	return limit >= min(x.snap.cfg.AnswerTimeout, x.snap.cfg.Timeout/4)
+	return limit >= min(x.snap.cfg.AnswerTimeout, x.snap.cfg.SupportTimeout, x.snap.cfg.Timeout/4)
 }
 
 // accepts is what a time source can do of what this pool lets users have.
@@ -187,36 +202,45 @@ func (x *userExchange) fetch(ctx context.Context, u *upstream, s *member.Support
 	timeoutCounts := x.countsTimeout(time.Until(deadline))
 	outliving, cancel := outliveUser(ctx, deadline)
 	defer cancel()
+	begin := time.Now()
 	resp, err := u.member.FixedKey(outliving, *s, record.Protocol(choice.Protocol), func() (nts.Keys, error) {
-		if userGone(ctx) {
-			return nts.Keys{}, ctx.Err() // no keys go out for nobody
+		if x.left() {
+			return nts.Keys{}, context.Canceled // no keys go out for nobody
 		}
 		return x.take(u, choice)
 	})
+	x.p.upstreamTimes.observe(time.Since(begin))
+	x.p.refill(u)
 	if err != nil && userGone(ctx) {
 		return nil, UserGone, err // which says nothing about the time source
 	}
 	if err == nil {
-		x.p.log.Info().Msg("received cookies from the NTS KE server")
-		resp, err = x.snap.directory.Answer(u.backend, choice, x.user.ServerName, resp)
+		x.log.step("received cookies from the NTS KE server")
+		if pool.OddCookies(&resp) {
+			u.oddCookies.Add(1)
+		}
+		resp, err = x.snap.directory.Answer(u.backend, choice, pool.Expected{Reached: x.user.ServerName, Names: u.says()}, resp)
 	}
 	if err != nil {
 		if timeoutCounts || !outOfTime(err) {
-			x.recordFailure(u, err)
+			x.p.recordFailure(u, err)
 		}
 		if !x.bound() {
 			return nil, NoServer, err
 		}
-		x.p.log.Warn().Str("e", printable.Text(err.Error())).Msg("NTS KE server returned an error")
+		x.log.warn("NTS KE server returned an error", err)
 		return nil, ServerFailed, err
 	}
-	if u.succeed() {
+	if u.succeed(time.Now()) {
 		x.p.log.Info().Str("server", u.backend.String()).Msg("time source serves users again")
 	}
 	x.p.mu.Lock()
 	x.p.aliases.Learn(u.backend, resp.Server)
 	x.p.mu.Unlock()
-	return resp.Append(nil), Served, nil
+	if x.req.UUID == "" {
+		x.p.granted.count(choice)
+	}
+	return resp.Append(make([]byte, 0, usualAnswer)), Served, nil
 }
 
 // outliveUser is a context that outlives the user by goneGrace, but not the deadline.
@@ -229,7 +253,7 @@ func outliveUser(ctx context.Context, deadline time.Time) (context.Context, cont
 // take exports the user's keys, the first time, and binds them to the time source.
 func (x *userExchange) take(u *upstream, choice nts.Choice) (nts.Keys, error) {
 	if x.keys == nil {
-		x.p.log.Info().Msg("fetching cookies from the NTS KE server")
+		x.log.step("fetching cookies from the NTS KE server")
 		keys, err := ke.ExportKeys(x.user, record.Protocol(choice.Protocol), choice.Algorithm, choice.Algorithm)
 		if err != nil {
 			return nts.Keys{}, fmt.Errorf("keys of the user: %w", err)
@@ -240,9 +264,13 @@ func (x *userExchange) take(u *upstream, choice nts.Choice) (nts.Keys, error) {
 }
 
 // recordFailure counts a failure of a time source and says so once when it is taken out of rotation.
-func (x *userExchange) recordFailure(u *upstream, err error) {
+func (p *Pool) recordFailure(u *upstream, err error) {
+	if errors.Is(err, member.ErrCrowded) {
+		return // too much for us, which says nothing about it
+	}
 	if u.fail(time.Now(), err) {
-		x.p.log.Warn().Str("server", u.backend.String()).Str("e", printable.Text(err.Error())).
+		p.log.Warn().Str("server", u.backend.String()).Str("e", printable.Text(err.Error())).
 			Msg("time source fails repeatedly, others are preferred for a while")
 	}
+	p.attend()
 }

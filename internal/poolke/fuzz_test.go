@@ -145,8 +145,8 @@ func newFuzzSetup(f *testing.F) *fuzzSetup {
 		Certificate: &cert, Roots: trust(f, ca),
 		Timeout: time.Minute, ConnectTimeout: time.Minute, AnswerTimeout: time.Minute, RequestTimeout: time.Minute,
 		Backends: []pool.Backend{
-			{Domain: "ts0.example", Port: 1, Dialect: record.IANA, Tokens: []secret.Bytes{secret.Bytes(fuzzToken)}},
-			{Domain: "ts1.example", Port: 2, Dialect: record.Cert4000},
+			{Domain: "ts0.example", Port: 1, Weight: 1, Dialect: record.IANA, Tokens: []secret.Bytes{secret.Bytes(fuzzToken)}},
+			{Domain: "ts1.example", Port: 2, Weight: 1, Dialect: record.Cert4000},
 		},
 	}}
 	for i := range s.members {
@@ -307,7 +307,7 @@ func (p *fuzzRun) number(req *record.Request) int {
 // user has one user served and judges what he got.
 func (p *fuzzRun) user(nth int, request []byte) {
 	u := &tapedUser{in: request, state: p.users[nth]}
-	s := &userSession{p: p.pool, snap: p.pool.snap.Load(), user: new(accept.Conn), gated: p.pool.gate.Conn(u), conn: u, end: time.Now().Add(time.Minute),
+	s := &userSession{p: p.pool, snap: p.pool.snap.Load(), user: new(accept.Conn), gated: p.pool.gate.Conn(u), conn: u, end: time.Now().Add(time.Minute), log: p.pool.exchangeLog(p.pool.snap.Load()),
 		watch: func(func()) func() error { return func() error { return nil } }}
 	p.mu.Lock()
 	before := p.asked

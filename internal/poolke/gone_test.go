@@ -42,9 +42,26 @@ func (w *testPool) requireGone(n uint64) {
 	}
 }
 
+// Users who ask and never read their answer keep no place from others.
+func TestD3_43_NeverReads(t *testing.T) {
+	w := newTestPool(t)
+	w.fake("ts.example", healthy, nil)
+	w.cfg.MaxConnections = 2
+	w.start()
+	for range w.cfg.MaxConnections {
+		if _, err := w.connect().Write(request15); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.requireCount(Served, uint64(w.cfg.MaxConnections))
+	for range 2 * w.cfg.MaxConnections {
+		eventually(t, func() bool { _, err := w.keyExchange([]aead.Algorithm{15}); return err == nil })
+	}
+}
+
 // docs/rules/pool.md#user-gone: a user resets while a time source is asked for its lists. The work ends at once and
 // before keys were exported, nobody is blamed, and those who waited for the same lists get theirs.
-func TestResetBeforeKeys(t *testing.T) {
+func TestD3_43_ResetBeforeKeys(t *testing.T) {
 	const leavers = breakerFailures + 1
 	w := newTestPool(t)
 	asked := make(chan struct{})
@@ -77,9 +94,33 @@ func TestResetBeforeKeys(t *testing.T) {
 	w.requireCount(Served, 1)
 }
 
+// docs/rules/pool.md#user-gone: a time source answers the question for its lists right after the user has reset, before
+// he is watched at all. His keys do not go out.
+func TestD3_43_ResetRightBeforeKeys(t *testing.T) {
+	w := newTestPool(t)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	f := w.fake("ts.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
+		if c == 0 && n == 0 {
+			asked <- struct{}{}
+			<-answer
+		}
+		return healthy(c, n, req, hung)
+	}, nil)
+	w.start()
+	w.sendAndReset(asked)
+	close(answer)
+	w.requireGone(1)
+	if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
+		t.Errorf("the next user: %v", err)
+	}
+	if _, keys, _ := f.seen(); len(keys) != 1 {
+		t.Errorf("keys of %d users were sent", len(keys))
+	}
+}
+
 // docs/rules/pool.md#user-gone after the keys went out: the answer that comes in a moment goes to nobody, and its
 // connection serves the next user, with his own cookies.
-func TestResetAfterKeys(t *testing.T) {
+func TestD3_43_ResetAfterKeys(t *testing.T) {
 	w := newTestPool(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	f := w.fake("ts.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {
@@ -107,7 +148,7 @@ func TestResetAfterKeys(t *testing.T) {
 
 // docs/rules/pool.md#user-gone, #idle-connections: an answer to a user who left that does not come in a moment is not
 // waited for, and never reaches anybody: its connection is closed.
-func TestLateAnswerForNobody(t *testing.T) {
+func TestD3_39_LateAnswerForNobody(t *testing.T) {
 	w := newTestPool(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	f := w.fake("ts.example", func(c, n int, req *record.Request, hung <-chan struct{}) ([]byte, bool) {

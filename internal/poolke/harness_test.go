@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,20 @@ type fakeTS struct {
 	keys     []string // hex, of Fixed Key requests
 	conns    int
 	open     []net.Conn
+
+	bytes atomic.Int64 // that arrived
+}
+
+// counted counts what is read from a connection.
+type counted struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // testPool is what the tests of a pool share: one authority, the log, the pool.
@@ -56,6 +71,8 @@ type testPool struct {
 	addr netip.AddrPort
 	stop context.CancelFunc
 	done chan error
+	// looks says that the pool looks after its time sources behind the first user; else only at start, and tests look.
+	looks bool
 	// prepare, if not nil, is called with the pool before it runs.
 	prepare func(*Pool)
 }
@@ -145,6 +162,7 @@ func (w *testPool) fake(name string, s script, edit func(*tls.Config)) *fakeTS {
 			f.conns++
 			f.open = append(f.open, raw)
 			f.mu.Unlock()
+			raw = &counted{raw, &f.bytes}
 			wg.Go(func() { f.serve(c, tls.Server(raw, conf), s, hung) })
 		}
 	})
@@ -246,7 +264,7 @@ func (w *testPool) listen() net.Listener {
 
 // list puts a time source on the pool's list.
 func (w *testPool) list(name string, addr netip.AddrPort) *pool.Backend {
-	w.cfg.Backends = append(w.cfg.Backends, pool.Backend{Domain: name, Port: addr.Port(), Addresses: []netip.Addr{addr.Addr()}})
+	w.cfg.Backends = append(w.cfg.Backends, pool.Backend{Domain: name, Port: addr.Port(), Weight: 1, Addresses: []netip.Addr{addr.Addr()}})
 	return &w.cfg.Backends[len(w.cfg.Backends)-1]
 }
 
@@ -276,6 +294,9 @@ func (w *testPool) startWith(d Deps) {
 		w.t.Fatal(err)
 	}
 	w.pool = p
+	if !w.looks {
+		p.first.Do(func() {})
+	}
 	if w.prepare != nil {
 		w.prepare(p)
 	}
@@ -293,6 +314,17 @@ func (w *testPool) startWith(d Deps) {
 		w.done <- nil
 	})
 	w.addr = <-ready
+}
+
+// make makes a pool that is not run yet.
+func (w *testPool) make(d Deps) *Pool {
+	w.t.Helper()
+	d.Log = zerolog.New(&w.log)
+	p, err := New(w.cfg, d)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
 }
 
 // keyExchange is one run of our own client against the pool.
@@ -352,6 +384,15 @@ func (w *testPool) requireCount(o Outcome, n uint64) {
 	if got := w.pool.tally.read(); got[o.String()] != n {
 		w.t.Errorf("counted %v, want %d × %v", got, n, o)
 	}
+}
+
+// look has the pool look at its i-th time source n times, whether that is due or not.
+func (w *testPool) look(i, n int) *upstream {
+	u := w.pool.snap.Load().upstreams[i]
+	for range n {
+		w.pool.look(w.t.Context(), u)
+	}
+	return u
 }
 
 // eventually waits for a condition that another goroutine is about to make true.

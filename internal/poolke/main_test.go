@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/testca"
 )
@@ -98,6 +100,87 @@ func TestMain_ExitCodes(t *testing.T) {
 				t.Errorf("exit code %d, %v; want %d with %q", code, err, tt.code, tt.text)
 			}
 		})
+	}
+}
+
+// TestNeedRestart: looks that wait for the first user go on waiting when connect-at-start is switched on; nothing waits when it is switched off.
+func TestNeedRestart(t *testing.T) {
+	var was, next config.Pool
+	if list := needRestart(&was, &next); len(list) != 0 {
+		t.Errorf("nothing changed, and %q", list)
+	}
+	next.Upstream.ConnectAtStart = true
+	if list := needRestart(&was, &next); !slices.Equal(list, []string{"connect-at-start"}) {
+		t.Errorf("%q", list)
+	}
+	if list := needRestart(&next, &was); len(list) != 0 {
+		t.Errorf("%q", list)
+	}
+}
+
+// Everything that keeps a pool from starting is named at once, before anything is opened; --check tells the same, and more.
+func TestMain_NamesEveryFault(t *testing.T) {
+	conf := files(t, func(s string) string {
+		s = strings.Replace(s, "end.key", "other.key", 1)
+		return strings.Replace(s, "key-exchange-timeout-ms", "client-certificate-chain-path = \"/nonexistent/chain.pem\"\nclient-private-key-path = \"/nonexistent/key.pem\"\nkey-exchange-timeout-ms", 1)
+	})
+	_, other := testca.Files(t, testca.New(t).Leaf("localhost"))
+	if err := os.WriteFile(filepath.Join(filepath.Dir(conf), "other.key"), other, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err := Main(t.Context(), Options{ConfigPath: conf}, nil, &out)
+	if program.ExitCode(err, ExitCode) != program.ExitConfig {
+		t.Fatalf("%v", err)
+	}
+	var checked bytes.Buffer
+	checkErr := check(conf, &checked)
+	if program.ExitCode(checkErr, ExitCode) != program.ExitConfig || !strings.Contains(checkErr.Error(), "faults: 3") {
+		t.Errorf("--check: %v", checkErr)
+	}
+	for _, want := range []string{
+		"pool.toml:6:20: nts-pool-ke-server.private-key-path: ", "other.key", "/nonexistent/chain.pem: no such file or directory", "/nonexistent/key.pem: no such file or directory",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the start does not name %q:\n%v", want, err)
+		}
+		if !strings.Contains(checked.String(), want) {
+			t.Errorf("--check does not name %q:\n%s", want, &checked)
+		}
+	}
+}
+
+// TestCheck: faults of the text do not hide those of the files, warnings are told and no fault, and nothing is started.
+func TestCheck(t *testing.T) {
+	for _, row := range []struct {
+		story string
+		edit  func(string) string
+		code  int
+		says  []string
+	}{
+		{"good", nil, 0, []string{"Config looks good"}},
+		{"a short token is a warning", func(s string) string { return strings.Replace(s, "port = 8081", `port = 8081, tokens = ["geheim"]`, 1) }, 0,
+			[]string{"warning: ", "can be guessed", "Config looks good"}},
+		{"text and files", func(s string) string {
+			return strings.NewReplacer("port = 8081", "port = 0", "end.fullchain", "gone", "ca.pem", "gone-ca.pem").Replace(s)
+		}, program.ExitConfig, []string{"port: 0 is out of range", "gone.pem: no such file or directory", "gone-ca.pem: no such file or directory"}},
+		{"a list of its own", func(s string) string {
+			return regexp.MustCompile(`(?s)key-exchange-servers = \[.*\]`).ReplaceAllString(s, `key-exchange-servers-file = "/nonexistent/list.json"`)
+		}, program.ExitConfig, []string{"/nonexistent/list.json: no such file or directory"}},
+	} {
+		var out bytes.Buffer
+		err := check(files(t, row.edit), &out)
+		if code := program.ExitCode(err, ExitCode); code != row.code {
+			t.Errorf("%s: exit code %d, %v", row.story, code, err)
+		}
+		for _, want := range row.says {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: %q is missing:\n%s", row.story, want, &out)
+			}
+		}
+		if row.code != 0 && strings.Contains(out.String(), "looks good") || strings.Contains(out.String(), "geheim") {
+			t.Errorf("%s:\n%s", row.story, &out)
+		}
 	}
 }
 

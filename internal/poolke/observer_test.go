@@ -33,12 +33,14 @@ func TestObservation(t *testing.T) {
 		}
 	}
 	w.requireCount(Served, 2*breakerFailures)
+	w.look(0, breakerFailures-1)
+	w.look(1, 1)
 	s, err := observe.Read(t.Context(), w.cfg.ObservationPath)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := s.Pool
-	if p == nil || p.Address == "" || s.Program.Version == "" || len(p.Servers) != 2 || s.System != (observe.System{}) {
+	if p == nil || p.Address == "" || p.Stage != "serving" || s.Program.Version == "" || len(p.Servers) != 2 || s.System != (observe.System{}) {
 		t.Fatalf("%+v", s)
 	}
 	if p.Outcomes["served"] != 2*breakerFailures || len(p.Outcomes) != int(outcomes) || p.Connections.Accepted != 2*breakerFailures {
@@ -46,12 +48,16 @@ func TestObservation(t *testing.T) {
 	}
 	dead, good := p.Servers[0], p.Servers[1]
 	if !strings.HasPrefix(dead.Server, "dead.example:") || dead.Breaker != observe.BreakerOpen || dead.Failures != breakerFailures || dead.OpenFor <= 0 ||
-		dead.Known || dead.LastError != "connection" || dead.Exchanges["no_server"] != breakerFailures {
+		dead.Known || dead.LastError != "connection" || dead.Exchanges["no_server"] != 1 || dead.Opened != 0 {
 		t.Errorf("dead time source: %+v", dead)
 	}
 	if good.Breaker != observe.BreakerClosed || good.Failures != 0 || !good.Known || good.Dialect == "" || good.LastError != "" ||
 		!slices.Contains(good.Algorithms, uint16(aead.SIVCMAC256)) || good.Exchanges["served"] != 2*breakerFailures || len(good.Exchanges) != 6 {
 		t.Errorf("good time source: %+v", good)
+	}
+	if good.RTT <= 0 || good.InFlight != 0 || good.ListsAge <= 0 || good.Names == nil || good.Idle != 1 || good.OneShot || good.Opened != 2 || good.Resumed != 0 ||
+		good.Reused != 2*breakerFailures+1 || good.CertificateNotAfter < time.Now().Unix() {
+		t.Errorf("connections to the good time source: %+v", good)
 	}
 	if text := fmt.Sprintf("%+v", *p); strings.Contains(text, token) {
 		t.Error("the token is shown")
@@ -86,11 +92,14 @@ func TestObservation_SocketInTheWay(t *testing.T) {
 // TestBreakerStates: closed, open, on trial when the pause is over, closed after a success.
 func TestBreakerStates(t *testing.T) {
 	now := time.Now()
-	u := &upstream{backend: &pool.Backend{Domain: "a.example", Port: 4460}}
+	u := &upstream{backend: &pool.Backend{Domain: "a.example", Port: 4460}, member: member.New(member.Config{})}
 	want := func(state string, failures int) {
 		t.Helper()
-		if s := u.observed(now); s.Breaker != state || s.Failures != failures || (s.OpenFor > 0) != (state == observe.BreakerOpen) {
+		if s := u.observed(u.backend, now); s.Breaker != state || s.Failures != failures || (s.OpenFor > 0) != (state == observe.BreakerOpen) {
 			t.Errorf("%+v, want %s after %d", s, state, failures)
+		}
+		if s := u.standing(u.backend, now); s.Breaker != state {
+			t.Errorf("/readyz sees it %s, want %s", s.Breaker, state)
 		}
 	}
 	want(observe.BreakerClosed, 0)
@@ -101,9 +110,17 @@ func TestBreakerStates(t *testing.T) {
 	want(observe.BreakerOpen, breakerFailures)
 	now = now.Add(breakerFirst)
 	want(observe.BreakerTrial, breakerFailures)
-	u.succeed()
+	u.claim()
+	u.answer(member.Support{}, nil, now)
+	want(observe.BreakerTrial, breakerFailures)
+	if !u.succeed(now) {
+		t.Error("nobody is told that it is back")
+	}
 	want(observe.BreakerClosed, 0)
-	if s := u.observed(now); s.LastError != "answer" || s.ErrorAge != breakerFirst.Seconds() {
+	if u.succeed(now) {
+		t.Error("told twice")
+	}
+	if s := u.observed(u.backend, now); s.LastError != "answer" || s.ErrorAge != breakerFirst.Seconds() {
 		t.Errorf("%+v", s)
 	}
 }
@@ -112,7 +129,7 @@ func TestFaultClass(t *testing.T) {
 	for want, list := range map[string][]error{
 		"timeout":     {context.DeadlineExceeded, os.ErrDeadlineExceeded, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
 		"name":        {&net.OpError{Op: "dial", Err: &net.DNSError{Name: "gone.example", IsNotFound: true}}},
-		"certificate": {&tls.CertificateVerificationError{Err: errors.New("expired")}},
+		"certificate": {&tls.CertificateVerificationError{Err: errors.New("expired")}, member.ErrWeakKey},
 		"refused":     {member.ErrRefused, member.ErrCertificate},
 		"dialect":     {member.ErrDialect, member.ErrALPN},
 		"tls":         {tls.AlertError(40), &net.OpError{Op: "remote error", Err: tls.AlertError(40)}},

@@ -20,11 +20,13 @@ const (
 	Incomplete                     // the request never became complete: closed without record
 	BadRequest                     // error 1
 	UnknownCritical                // error 0
+	BadKey                         // error 1: who named a time source showed no key of monitors
 	NoServer                       // error 2: no time source was usable; nobody saw the keys
 	ServerFailed                   // error 2: the one time source that got the keys did not deliver
 	TimedOut                       // error 2: the time for one user was over before keys were sent
 	UserGone                       // the user reset the connection meanwhile, or the answer could not be written
 	ProxyRefused                   // closed before TLS: not a balancer that is trusted, or no good PROXY header
+	HealthCheck                    // a trusted balancer looked whether we are there, and asked for nothing
 	OverLimit                      // closed before TLS: too many users from the network behind the balancer
 	outcomes
 )
@@ -33,8 +35,9 @@ const (
 var outcomeNames = [outcomes]string{
 	Served: "served", NoProtocol: "no_protocol", NoAlgorithm: "no_algorithm", TLSFailed: "tls_failed", CrowdedOut: "crowded_out", NoALPN: "no_alpn",
 	Incomplete: "incomplete_request", BadRequest: "bad_request", UnknownCritical: "unknown_critical",
+	BadKey:   "bad_key",
 	NoServer: "no_server", ServerFailed: "server_failed", TimedOut: "timed_out", UserGone: "user_gone",
-	ProxyRefused: "proxy_refused", OverLimit: "over_limit",
+	ProxyRefused: "proxy_refused", OverLimit: "over_limit", HealthCheck: "health_check",
 }
 
 // String is the label.

@@ -9,7 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +17,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/accept"
+	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/handover"
+	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/nts/ke"
@@ -31,14 +34,26 @@ type Deps struct {
 	Listen func(ctx context.Context, address string) (net.Listener, error)
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to time sources
 
-	// Listening is called once, when the listen address and the observation socket are open and before any user is served,
-	// with what keeps the socket down, or nil. Its error ends the pool. nil: nobody waits for that.
+	// Lookup finds the addresses of a time source's NTP server, for the monitor, and Resolve those of its references; nil: the
+	// system's resolver.
+	Lookup  func(ctx context.Context, name string) ([]netip.Addr, error)
+	Resolve locate.Resolver
+
+	// Listening is called once, when the listen address and the parts are open and before any user is served, with what
+	// keeps one of those down that only root may be able to open later, or nil. Its error ends the pool. nil: nobody waits for that.
 	Listening func(missing error) error
 
+	// Sockets are listening sockets that other processes opened for this one, Running is the one of these that still serves
+	// users, and Manager the service manager (docs/rules/pool.md#hand-over).
+	Sockets []handover.Socket
+	Running *handover.Running
+	Manager handover.Manager
+
 	// Reload asks for Load to be called and its result to be used for all users from then on. Both
-	// nil: no reload.
+	// nil: no reload. Again is called instead, with the configuration in use, when a file that it names has changed.
 	Reload <-chan os.Signal
 	Load   func() (Config, error)
+	Again  func(*config.Pool) (Config, error)
 }
 
 // Pool is one front end. Make it with New.
@@ -50,69 +65,111 @@ type Pool struct {
 	tls      *tls.Config
 	gate     *ke.Gate
 	turn     atomic.Uint64 // users so far, which turns the list
-	tally    tally
+	tally    tally         // of users
+	monitors tally         // of monitors that named a time source
+	stage    atomic.Int32  // see stage
+	sockets  sockets
+	failures failureLimit     // for log-exchanges = "failures"
 	throttle *logging.Limiter // for what strangers could fill the log with
+
+	selection selection // what the choice of time sources came to
+
+	sessions      durations         // how long users' exchanges took, whatever their outcome
+	phases        [phases]durations // and their parts
+	upstreamTimes durations         // requests for cookies
+	recent        recent
+	granted       granted
+	monitor       *monitor // nil: time sources are not probed
+
+	attention chan struct{} // a time source wants to be looked at (warm.go)
+	begun     chan struct{} // closed behind the first user
+	first     sync.Once     // closes begun
 
 	mu      sync.Mutex   // guards aliases
 	aliases pool.Aliases // learned from time sources' answers
+
+	reloads reloads
 }
 
 // New checks the configuration as a whole. Nothing is opened.
 func New(c Config, d Deps) (*Pool, error) {
-	p := &Pool{deps: d, gate: ke.NewGate(0), throttle: logging.NewLimiter(time.Minute), log: logging.Target(d.Log, logtarget.PoolKE)}
+	p := &Pool{deps: d, gate: ke.NewGate(0), throttle: logging.NewLimiter(time.Minute), attention: make(chan struct{}, 1), begun: make(chan struct{}), log: logging.Target(d.Log, logtarget.PoolKE)}
 	if p.deps.Now == nil {
 		p.deps.Now = time.Now
 	}
 	if p.deps.Listen == nil {
 		p.deps.Listen = accept.Listen
 	}
+	if p.deps.Lookup == nil {
+		p.deps.Lookup = systemLookup
+	}
 	s, err := p.snapshot(c, nil)
 	if err != nil {
 		return nil, err
 	}
+	p.monitor = newMonitor(p, s.cfg.Monitor)
+	p.monitor.adopt(s)
 	p.snap.Store(s)
+	p.sockets.waiting = d.Sockets
+	p.reloads.since = time.Now()
 	p.tls = ke.ServerTLS(func() *tls.Certificate { return p.snap.Load().cfg.Certificate }, p.deps.Now)
 	return p, nil
 }
 
-// Run listens and serves users until ctx ends; then it lets those under way finish. Errors in
+// Run listens and serves users until ctx ends; then it lets those under way finish (see stage). Errors in
 // accepting are survived; only a listener that cannot be opened, or is lost for good, is returned.
 func (p *Pool) Run(ctx context.Context) error {
 	cfg := p.snap.Load().cfg
-	ln, err := p.deps.Listen(ctx, cfg.Listen.String())
+	list, err := p.listen(ctx, cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+		return err
 	}
+	var doorways sync.WaitGroup // sockets at which users are accepted
+	doorways.Add(len(list))
 	loop := accept.New(accept.Config{
 		Permits: cfg.MaxConnections, Waiting: maxWaiting, PerPrefix: cfg.PerPrefix, PrefixV6: prefixV6,
-		Timeout: cfg.Timeout, Drain: cfg.DrainTimeout, Handle: p.handle, Log: p.log,
+		Timeout: cfg.Timeout, Drain: cfg.DrainTimeout, Handle: p.handle, Left: doorways.Done, Log: p.log,
 		// A balancer stands for many users; each is counted when its header has named it.
 		Exempt: func(a netip.Addr) bool { return p.snap.Load().cfg.trusts(a) },
 	})
-	address := bound(ln, cfg.Listen)
-	socket, missing := (&observer{p: p, loop: loop, address: address, started: time.Now()}).socket(), error(nil)
-	if socket != nil {
-		missing = socket.Try()
+	// stop is the order to stop; what serves users and their operator goes on until the last user has been served, or
+	// until a successor does that.
+	stop, cancel := context.WithCancelCause(ctx)
+	live, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	served, done := context.WithCancel(context.WithoutCancel(ctx)) // ends with the last user, whoever serves the next ones
+	defer done()
+	address := addresses(list, cfg.Listen)
+	parts, missing := (&observer{p: p, loop: loop, address: address, origin: list[0].Origin, started: time.Now()}).parts()
+	next := p.successor(func() { cancel(errSucceeded); doorways.Wait(); end() })
+	doors := slices.Clip(parts)
+	if next != nil {
+		doors = append(doors, next)
+		missing = errors.Join(missing, next.Try())
 	}
-	if p.deps.Listening != nil {
-		if err := p.deps.Listening(missing); err != nil {
-			_ = ln.Close()
-			if socket != nil {
-				socket.Close()
-			}
-			return err
+	if err := p.tellListening(missing); err != nil {
+		handover.CloseAll(list)
+		for _, part := range doors {
+			part.Close()
 		}
+		cancel(nil)
+		return err
 	}
+	p.sockets.closeRest()
+	logOrigin(&p.log, list)
 	p.log.Info().Msgf("listening on 'Ok(%s)'", address)
 
-	stop, cancel := context.WithCancelCause(ctx)
-	var tasks sync.WaitGroup
-	tasks.Go(func() { p.guard(cancel, func() { p.reloadLoop(stop) }) })
-	if socket != nil {
-		tasks.Go(func() { p.guard(cancel, func() { _ = socket.Run(stop) }) })
-	}
-	err = loop.Serve(stop, ln)
+	tasks := p.background(stop, live, cancel, parts)
+	tasks.Go(func() { p.guard(cancel, func() { p.minuteLoop(served) }) })
+	p.acquaint(stop)
+	accepting := p.accepting(stop)
+	p.keep(list)
+	p.deps.Manager.Ready()
+	tasks.Go(func() { p.guard(cancel, func() { p.succession(live, next) }) })
+	err = serveUsers(accepting, loop, list)
 	cancel(nil)
+	end()
+	done()
 	tasks.Wait()
 	p.snap.Load().close()
 	if err != nil {
@@ -122,6 +179,29 @@ func (p *Pool) Run(ctx context.Context) error {
 		return cause
 	}
 	return nil
+}
+
+// tellListening says that everything listens, and what does not yet.
+func (p *Pool) tellListening(missing error) error {
+	if p.deps.Listening == nil {
+		return nil
+	}
+	return p.deps.Listening(missing)
+}
+
+// background starts the pool's own loops: those that change what users get end with stop, those that serve the last of them
+// and their operator end with live.
+func (p *Pool) background(stop, live context.Context, cancel context.CancelCauseFunc, parts []*program.Part) *sync.WaitGroup {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { p.guard(cancel, func() { p.reloadLoop(stop) }) })
+	if p.monitor != nil {
+		tasks.Go(func() { p.guard(cancel, func() { p.monitor.run(stop) }) })
+	}
+	tasks.Go(func() { p.guard(cancel, func() { p.warmLoop(live, cancel) }) })
+	for _, part := range parts {
+		tasks.Go(func() { p.guard(cancel, func() { _ = part.Run(live) }) })
+	}
+	return &tasks
 }
 
 // errBug is the end of a pool over a mistake of ours outside of any user's exchange.
@@ -136,65 +216,4 @@ func (p *Pool) guard(end context.CancelCauseFunc, run func()) {
 		}
 	}()
 	run()
-}
-
-// bound is the address as configured, with the port that the system chose if it was 0.
-func bound(ln net.Listener, configured netip.AddrPort) netip.AddrPort {
-	if addr, ok := ln.Addr().(*net.TCPAddr); ok && configured.Port() == 0 {
-		return netip.AddrPortFrom(configured.Addr(), addr.AddrPort().Port())
-	}
-	return configured
-}
-
-// reloadLoop owns the replacement of the snapshot, and warns of a certificate that expires; it stops when ctx ends.
-func (p *Pool) reloadLoop(ctx context.Context) {
-	watch := program.NewExpiryWatch(p.log)
-	ticker := time.NewTicker(program.ExpiryInterval)
-	defer ticker.Stop()
-	for {
-		cfg := &p.snap.Load().cfg
-		watch.Look(cfg.CertificatePath, cfg.Certificate.Leaf, time.Now(), p.deps.Now())
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			continue
-		case <-p.deps.Reload:
-		}
-		old := p.snap.Load()
-		if err := p.reload(); err != nil {
-			p.log.Error().Str("error", err.Error()).Msg("reload refused, the old configuration stays in use")
-			continue
-		}
-		next := p.snap.Load()
-		p.log.Info().Int("servers", next.directory.Len()).Str("changed", strings.Join(next.changes(old), "; ")).Msg("configuration reloaded")
-	}
-}
-
-// reload loads the configuration and puts it into use. A panic in that is a bug that costs this reload (row L09).
-func (p *Pool) reload() (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("bug: panic: %v", v)
-			p.log.Error().Str("panic", fmt.Sprint(v)).Bytes("stack", debug.Stack()).Msg("bug: reload ended by a panic")
-		}
-	}()
-	c, err := p.deps.Load()
-	if err != nil {
-		return err
-	}
-	return p.Swap(c)
-}
-
-// Swap replaces list, certificate, trusted load balancers and time limits for all users who come from now on, or nothing if
-// the configuration is faulty. The listen address, the connection limits and the observation socket stay as they were.
-func (p *Pool) Swap(c Config) error {
-	old := p.snap.Load()
-	s, err := p.snapshot(c, old)
-	if err != nil {
-		return err
-	}
-	p.snap.Store(s)
-	s.retire(old)
-	return nil
 }

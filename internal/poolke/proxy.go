@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+
+	"ntp-daemon/internal/accept"
 )
 
 // The PROXY protocol, version 2 (docs/rules/pool.md#proxy): a load balancer in front of the pool says, before the first
@@ -13,9 +15,10 @@ import (
 const (
 	proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
 	proxyFixed     = len(proxySignature) + 4 // signature, version and command, family, length
-	// longestProxy is the longest header that is read: what fits into one segment on every IPv4 path, which is the
-	// size that the protocol itself reckons with. Addresses need 52 bytes at most, the rest is for TLVs.
-	longestProxy = 536
+	// longestProxy is the longest header that is read. Addresses need 52 bytes; the rest is for TLVs, with the certificate of
+	// a TLS client at most, and what a header claims beyond that is a waste of everybody's time.
+	longestProxy = 4096
+	proxyPiece   = 256 // of TLVs, which are read and forgotten
 
 	proxyLocal = 0x20 // version 2, command LOCAL: the balancer speaks for itself, as in a health check
 	proxyProxy = 0x21 // version 2, command PROXY
@@ -27,6 +30,7 @@ const (
 
 // What is wrong with a header.
 var (
+	errProxyNothing = errors.New("closed without a byte") // a look whether somebody is there
 	errNoProxy      = errors.New("no PROXY protocol header of version 2")
 	errProxyLong    = fmt.Errorf("PROXY protocol header of more than %d bytes", longestProxy)
 	errProxyShort   = errors.New("PROXY protocol header too short for its addresses")
@@ -39,7 +43,7 @@ var (
 // form. With the command LOCAL there is none and the result is invalid. TLVs are passed over. An error leaves r
 // somewhere in the header: the connection is of no more use.
 func readProxy(r io.Reader) (netip.AddrPort, error) {
-	var buf [longestProxy]byte
+	var buf [proxyFixed + proxyAddr6]byte
 	// A byte that does not belong to the signature ends the attempt, however few have come: whoever speaks TLS or
 	// version 1 is not waited for.
 	for n := 0; n < proxyFixed; {
@@ -48,26 +52,44 @@ func readProxy(r io.Reader) (netip.AddrPort, error) {
 		if got := min(n, len(proxySignature)); string(buf[:got]) != proxySignature[:got] {
 			return netip.AddrPort{}, errNoProxy
 		}
-		if err != nil {
+		switch {
+		case err != nil && n == 0 && !accept.IsTimeout(err):
+			return netip.AddrPort{}, fmt.Errorf("%w: %w", errProxyNothing, err)
+		case err != nil:
 			return netip.AddrPort{}, fmt.Errorf("read PROXY protocol header: %w", err)
 		}
 	}
-	size := proxyFixed + int(binary.BigEndian.Uint16(buf[proxyFixed-2:]))
-	if size > longestProxy {
+	length := int(binary.BigEndian.Uint16(buf[proxyFixed-2:]))
+	if proxyFixed+length > longestProxy {
 		return netip.AddrPort{}, errProxyLong
 	}
 	command, family := buf[len(proxySignature)], buf[len(proxySignature)+1]
 	if command != proxyLocal && command != proxyProxy {
 		return netip.AddrPort{}, errProxyCommand
 	}
-	body := buf[proxyFixed:size]
+	body := buf[proxyFixed:][:min(length, proxyAddr6)]
 	if _, err := io.ReadFull(r, body); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("read PROXY protocol header: %w", err)
+	}
+	if err := discard(r, length-len(body)); err != nil {
 		return netip.AddrPort{}, fmt.Errorf("read PROXY protocol header: %w", err)
 	}
 	if command == proxyLocal {
 		return netip.AddrPort{}, nil
 	}
 	return proxySource(family, body)
+}
+
+// discard reads n bytes, not one more.
+func discard(r io.Reader, n int) error {
+	var piece [proxyPiece]byte
+	for n > 0 {
+		got, err := io.ReadFull(r, piece[:min(n, len(piece))])
+		if n -= got; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // proxySource takes the user's address out of the body of a header with the command PROXY.

@@ -39,7 +39,7 @@ func tlvs(n int) []byte {
 	return append(binary.BigEndian.AppendUint16([]byte{4}, uint16(n-3)), make([]byte, n-3)...)
 }
 
-func TestP07_ReadProxy(t *testing.T) {
+func TestP07_D3_40_ReadProxy(t *testing.T) {
 	v4, v6 := proxyFor("192.0.2.1:49152")[proxyFixed:], proxyFor("[2001:db8::1]:49152")[proxyFixed:]
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	for _, row := range []struct {
@@ -52,10 +52,10 @@ func TestP07_ReadProxy(t *testing.T) {
 		{"TCP6", proxyFor("[2001:db8::1]:1"), "[2001:db8::1]:1", nil},
 		{"P14 an IPv4 address in its IPv6 form", proxyFor("[::ffff:192.0.2.1]:1"), "192.0.2.1:1", nil},
 		{"TCP4 with TLVs", proxyHeader(proxyProxy, proxyTCP4, join(v4, tlvs(30))), "192.0.2.1:49152", nil},
-		{"TCP6 with TLVs, as long as may be", proxyHeader(proxyProxy, proxyTCP6, join(v6, tlvs(484))), "[2001:db8::1]:49152", nil},
+		{"TCP6 with TLVs, as long as may be", proxyHeader(proxyProxy, proxyTCP6, join(v6, tlvs(4044))), "[2001:db8::1]:49152", nil},
 		{"LOCAL", proxyHeader(proxyLocal, 0, nil), "", nil},
 		{"LOCAL with addresses and TLVs", proxyHeader(proxyLocal, proxyTCP4, join(v4, tlvs(9))), "", nil},
-		{"oversized", proxyHeader(proxyProxy, proxyTCP6, join(v6, tlvs(485))), "", errProxyLong},
+		{"oversized", proxyHeader(proxyProxy, proxyTCP6, join(v6, tlvs(4045))), "", errProxyLong},
 		{"oversized LOCAL", proxyHeader(proxyLocal, 0, tlvs(65535)), "", errProxyLong},
 		{"UNSPEC", proxyHeader(proxyProxy, 0, nil), "", errProxyFamily},
 		{"UDP4", proxyHeader(proxyProxy, 0x12, v4), "", errProxyFamily},
@@ -156,7 +156,12 @@ func (w *testPool) through(header []byte) net.Conn {
 // served runs TLS and one request behind the header and returns the answer.
 func (w *testPool) served(header []byte) ([]byte, error) {
 	w.t.Helper()
-	conn := tls.Client(w.through(header), ke.ClientTLS("pool.example", w.ca.Pool(), nil))
+	return w.over(w.through(header))
+}
+
+// over runs TLS and one request over a connection and returns the answer.
+func (w *testPool) over(raw net.Conn) ([]byte, error) {
+	conn := tls.Client(raw, ke.ClientTLS("pool.example", w.ca.Pool(), nil))
 	if err := conn.HandshakeContext(w.t.Context()); err != nil {
 		return nil, err
 	}
@@ -166,7 +171,7 @@ func (w *testPool) served(header []byte) ([]byte, error) {
 	return io.ReadAll(conn)
 }
 
-func TestP07_UsersBehindTheBalancer(t *testing.T) {
+func TestP07_D3_40_UsersBehindTheBalancer(t *testing.T) {
 	w := behind(t, -1, "127.0.0.0/8")
 	headers := map[string][]byte{
 		"TCP4": proxyFor("203.0.113.77:49152"), "TCP6": proxyFor("[2001:db8:1:2::3]:49152"),
@@ -185,7 +190,7 @@ func TestP07_UsersBehindTheBalancer(t *testing.T) {
 	}
 }
 
-func TestP07_RefusedBeforeTLS(t *testing.T) {
+func TestP07_D3_40_RefusedBeforeTLS(t *testing.T) {
 	good := proxyFor("192.0.2.1:49152")
 	for _, row := range []struct {
 		name, trusted string
@@ -196,7 +201,7 @@ func TestP07_RefusedBeforeTLS(t *testing.T) {
 		{"version 1", "127.0.0.0/8", []byte("PROXY TCP4 192.0.2.1 127.0.0.1 49152 4460\r\n"), false},
 		{"UNSPEC", "127.0.0.0/8", proxyHeader(proxyProxy, 0, nil), false},
 		{"short", "127.0.0.0/8", proxyHeader(proxyProxy, proxyTCP4, make([]byte, 11)), false},
-		{"oversized", "127.0.0.0/8", proxyHeader(proxyProxy, proxyTCP4, make([]byte, 600)), false},
+		{"oversized", "127.0.0.0/8", proxyHeader(proxyProxy, proxyTCP4, make([]byte, 4081)), false},
 		{"truncated and EOF", "127.0.0.0/8", good[:14], true},
 		{"length beyond the data and EOF", "127.0.0.0/8", good[:20], true},
 		{"untrusted peer", "192.0.2.0/24", good, false},
@@ -276,5 +281,71 @@ func TestP07_Reload(t *testing.T) {
 	}
 	if _, err := w.served(proxyFor("203.0.113.1:1")); err != nil {
 		t.Errorf("with the header: %v", err)
+	}
+}
+
+// TestD3_40_HealthChecks: a balancer that looks whether we are there, in whichever way it does, is neither a failed user nor
+// worth a line in the log; nor does it use up a place of its network.
+func TestD3_40_HealthChecks(t *testing.T) {
+	w := behind(t, 1, "127.0.0.0/8")
+	local := proxyHeader(proxyLocal, 0, nil)
+	greet := func(conf *tls.Config, header []byte) {
+		c := w.through(header)
+		conn := tls.Client(c, conf)
+		_ = conn.HandshakeContext(t.Context())
+		_ = conn.Close()
+	}
+	plain := ke.ClientTLS("pool.example", w.ca.Pool(), nil)
+	noALPN := plain.Clone()
+	noALPN.NextProtos = nil
+	checks := map[string]func(){
+		"connection, closed": func() { _ = w.through(nil).Close() },
+		"connection, reset":  func() { reset(t, w.through(nil)) },
+		"LOCAL, closed":      func() { _ = w.through(local).Close() },
+		"LOCAL, reset":       func() { reset(t, w.through(local)) },
+		"LOCAL with addresses, closed": func() {
+			_ = w.through(proxyHeader(proxyLocal, proxyTCP4, proxyFor("192.0.2.1:1")[proxyFixed:])).Close()
+		},
+		"LOCAL, TLS":              func() { greet(plain, local) },
+		"LOCAL, TLS without ALPN": func() { greet(noALPN, local) },
+	}
+	n := uint64(0)
+	for name, check := range checks {
+		check()
+		n++
+		eventually(t, func() bool { return w.pool.tally.read()[HealthCheck.String()] >= n })
+		if got := w.pool.tally.read(); got[HealthCheck.String()] != n || got[ProxyRefused.String()]+got[TLSFailed.String()]+got[Incomplete.String()]+got[NoALPN.String()] != 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for _, line := range w.log.lines(t) {
+		if !strings.Contains(line, "listening on") {
+			t.Errorf("the log says %q", line)
+		}
+	}
+	if answer, err := w.served(local); err != nil || len(answer) < 800 {
+		t.Errorf("a balancer that asks for keys: %d bytes, %v", len(answer), err)
+	}
+	w.requireCount(Served, 1)
+}
+
+// reset closes a connection with a reset, as balancers end their checks.
+func reset(t *testing.T, c net.Conn) {
+	t.Helper()
+	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Error(err)
+	}
+	_ = c.Close()
+}
+
+// TestD3_40_HeaderNotExpected: a pool that knows no balancer takes a header for what it is there, no TLS.
+func TestD3_40_HeaderNotExpected(t *testing.T) {
+	w := behind(t, -1)
+	if n, err := io.Copy(io.Discard, w.through(proxyFor("203.0.113.1:1"))); n > 7 { // an alert
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	w.requireCount(TLSFailed, 1)
+	if strings.Contains(w.log.String(), "203.0.113.0") {
+		t.Error("the header was believed")
 	}
 }

@@ -14,31 +14,43 @@ import (
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/ke"
 	"ntp-daemon/internal/nts/record"
+	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/printable"
 )
 
-// handle serves one user and notes how it ended. One line at debug level per user beside the seed's.
+// watchAfter is how long time sources may take before the user is watched meanwhile: longer than the way to most of them and
+// back. Whether he is still there is looked at in any case before his keys go out and when the answer has come.
+const watchAfter = 100 * time.Millisecond
+
+// handle serves one user and notes how it ended.
 func (p *Pool) handle(ctx context.Context, c *accept.Conn) {
 	// A pool that stops lets this user finish; time sources are not left half-way either.
 	ctx = context.WithoutCancel(ctx)
 	snap := p.snap.Load()
-	end := time.Now().Add(snap.cfg.Timeout)
+	start := time.Now()
 	gated := p.gate.Conn(c)
-	s := &userSession{p: p, snap: snap, user: c, gated: gated, conn: tls.Server(gated, p.tls), watch: c.WatchReset, end: end}
+	s := &userSession{
+		p: p, snap: snap, user: c, gated: gated, conn: tls.Server(gated, p.tls),
+		watch: func(lost func()) (stop func() error) { return c.WatchResetAfter(watchAfter, lost) },
+		end:   start.Add(snap.cfg.Timeout), log: p.exchangeLog(snap),
+	}
 	outcome, err := s.proxied(c)
 	if err == nil {
 		outcome, err = s.serve(ctx)
 	}
-	p.tally[outcome].Add(1)
-	ev := p.log.Debug().Stringer("peer", network(c.Remote())).Stringer("outcome", outcome)
-	switch {
-	case err != nil && outOfTime(err):
-		ev.Str("e", printable.Text(err.Error())).Msg("NTS Pool KE timed out")
-	case err != nil:
-		ev.Str("e", printable.Text(err.Error())).Msg("NTS Pool KE failed")
-	default:
-		ev.Msg("NTS Pool KE completed")
+	if s.onlyLooked(outcome) {
+		outcome, err = HealthCheck, nil
 	}
+	took := time.Since(start)
+	if s.monitor {
+		p.monitors[outcome].Add(1)
+	} else {
+		p.tally[outcome].Add(1)
+	}
+	if outcome != HealthCheck {
+		p.sessions.observe(took)
+	}
+	s.log.end(c.Remote(), s.last, outcome, took, err)
 	if s.wrote {
 		c.Yield()
 		accept.Linger(c.Conn, s.conn.CloseWrite, s.end)
@@ -74,14 +86,18 @@ type userConn interface {
 //
 // The first step that fails decides the Outcome. After our message the connection lingers (accept.Linger).
 type userSession struct {
-	p     *Pool
-	snap  *snapshot
-	user  *accept.Conn  // under gated; says to the accept loop whose turn it is
-	gated *ke.GatedConn // under conn; shares the processors out while the handshake lasts
-	conn  userConn
-	watch func(lost func()) (stop func() error) // accept.Conn.WatchReset
-	end   time.Time                             // hard end of everything
-	wrote bool                                  // our message is out
+	p       *Pool
+	snap    *snapshot
+	user    *accept.Conn  // under gated; says to the accept loop whose turn it is
+	gated   *ke.GatedConn // under conn; shares the processors out while the handshake lasts
+	conn    userConn
+	watch   func(lost func()) (stop func() error) // accept.Conn.WatchResetAfter
+	end     time.Time                             // hard end of everything
+	wrote   bool                                  // our message is out
+	monitor bool                                  // it has proved a key of monitors
+	local   bool                                  // a trusted balancer speaks for itself, or has said nothing yet
+	log     exchangeLog
+	last    *pool.Backend // the time source that was tried last; nil: none
 }
 
 // proxied reads the header of the balancer in front of us, if there is one, and applies the limits to the user that
@@ -90,16 +106,31 @@ func (s *userSession) proxied(c *accept.Conn) (Outcome, error) {
 	if len(s.snap.cfg.ProxyPeers) == 0 {
 		return Served, nil
 	}
+	begin := time.Now()
 	user, err := s.proxyHeader(c)
+	s.p.lap(phaseProxy, begin)
+	s.local = err == nil && !user.IsValid() || errors.Is(err, errProxyNothing)
 	switch {
+	case s.local:
+		return Served, err
 	case err != nil:
 		s.p.throttle.Event(&s.p.log, zerolog.WarnLevel, time.Now(), "proxy").Stringer("peer", network(c.Remote())).
 			Str("e", printable.Text(err.Error())).Msg("connection refused before TLS, see proxy-protocol")
 		return ProxyRefused, err
-	case user.IsValid() && !c.SetRemote(user.Addr()):
+	case !c.SetRemote(user.Addr()):
 		return OverLimit, errors.New("too many users from one network")
 	}
 	return Served, nil
+}
+
+// onlyLooked reports whether a session that ended so was a balancer's health check: of a connection, with or without a
+// header, or of TLS. One that asks for keys is a user like others.
+func (s *userSession) onlyLooked(out Outcome) bool {
+	switch out {
+	case Served, TLSFailed, CrowdedOut, NoALPN, Incomplete:
+		return s.local && !s.wrote
+	}
+	return false
 }
 
 // proxyHeader reads the header. It reads past the accept loop's wrapper, to which a connection is idle, and may be
@@ -124,7 +155,10 @@ func (s *userSession) proxyHeader(c *accept.Conn) (netip.AddrPort, error) {
 
 // serve is the life of a session: TLS, request, answer.
 func (s *userSession) serve(ctx context.Context) (Outcome, error) {
-	if out, err := s.handshake(ctx); err != nil {
+	now := time.Now()
+	out, err := s.handshake(ctx)
+	now = s.p.lap(phaseTLS, now)
+	if err != nil {
 		return out, err
 	}
 	s.user.Advance()
@@ -132,10 +166,11 @@ func (s *userSession) serve(ctx context.Context) (Outcome, error) {
 	defer reader.Wipe()
 	req, out, err := s.request(reader)
 	s.user.Hold()
+	s.p.lap(phaseRead, now)
 	if err != nil {
 		return out, s.refuse(out, err)
 	}
-	s.p.log.Info().Msg("received records from the client")
+	s.log.step("received records from the client")
 
 	answer, out, err := s.fetch(ctx, &req)
 	if err != nil {
@@ -145,7 +180,7 @@ func (s *userSession) serve(ctx context.Context) (Outcome, error) {
 		return UserGone, err
 	}
 	if out == Served {
-		s.p.log.Info().Msg("wrote records for client")
+		s.log.step("wrote records for client")
 	}
 	return out, nil
 }
@@ -158,9 +193,16 @@ func (s *userSession) fetch(ctx context.Context, req *record.Request) ([]byte, O
 	stop := s.watch(cancel)
 	defer func() { _ = stop() }() // after a panic as well
 	cs := s.conn.ConnectionState()
-	x := newUserExchange(s.p, s.snap, req, &cs)
+	x := newUserExchange(s.p, s.snap, req, &cs, s.user.Remote())
+	x.left = func() bool {
+		if s.user.Reset() != nil {
+			cancel()
+		}
+		return userGone(ctx)
+	}
 	defer x.wipe()
 	answer, out, err := x.run(ctx)
+	s.last = x.last
 	if lost := stop(); lost != nil {
 		return nil, UserGone, fmt.Errorf("the user left while time sources were asked: %w", lost)
 	}
@@ -204,7 +246,9 @@ func (s *userSession) request(reader *ke.Reader) (record.Request, Outcome, error
 	}
 	req, fault := record.ParseRequest(msg, record.Rules{FrontEnd: true})
 	if fault == record.None && req.UUID != "" {
-		fault = record.Forbidden // a monitor, but no monitoring key is configured (docs/rules/pool.md#monitoring)
+		if s.monitor = s.snap.cfg.knowsMonitor(req.Token); !s.monitor {
+			return req, BadKey, errMonitor
+		}
 	}
 	switch {
 	case fault == record.None:
@@ -219,7 +263,7 @@ func (s *userSession) request(reader *ke.Reader) (record.Request, Outcome, error
 func (s *userSession) refuse(out Outcome, cause error) error {
 	code := record.CodeInternal
 	switch out {
-	case BadRequest:
+	case BadRequest, BadKey:
 		code = record.CodeBadRequest
 	case UnknownCritical:
 		code = record.CodeUnrecognizedCritical
@@ -227,13 +271,18 @@ func (s *userSession) refuse(out Outcome, cause error) error {
 	default:
 		return cause // nobody to tell, or nothing to say
 	}
+	if m, ok := errors.AsType[*monitorError](cause); ok {
+		code = m.code
+	}
 	_ = s.write(record.AppendError(nil, code)) // the cause is what is reported, heard or not
 	return cause
 }
 
 // write sends the one message of ours.
 func (s *userSession) write(msg []byte) error {
+	begin := time.Now()
 	err := ke.WriteMessage(s.conn, s.end, msg)
+	s.p.lap(phaseWrite, begin)
 	s.wrote = err == nil
 	return err
 }

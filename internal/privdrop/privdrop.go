@@ -8,7 +8,9 @@ type Capability int
 // The capabilities that the suite knows.
 const (
 	NetBindService Capability = 10 // bind ports below 1024
+	NetAdmin       Capability = 12 // attach programs to network interfaces
 	SysTime        Capability = 25 // set the clock
+	BPF            Capability = 39 // load programs into the kernel
 )
 
 // Sentinels that callers match.

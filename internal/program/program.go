@@ -19,6 +19,7 @@ type Program struct {
 	Threads int                                                   // what it needs at its busiest; 0: its resource limits are not looked at
 	Work    func(ctx context.Context, hup <-chan os.Signal) error // hup hears of SIGHUP
 	Exit    func(error) int                                       // see ExitCode
+	Drains  bool                                                  // stopping may take a while; a second TERM or INT ends the process at once
 }
 
 // Run does what the command line, without the program's name, asks for and returns the exit code. TERM and INT end
@@ -51,6 +52,9 @@ func (p *Program) work() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if p.Drains {
+		context.AfterFunc(ctx, stop) // the default action again, which is the end
+	}
 	signal.Ignore(syscall.SIGPIPE) // a closed log pipe must not end the service (row L08)
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)

@@ -70,23 +70,32 @@ func (a *Access) Check(addr netip.Addr) Action {
 // span is an inclusive range of addresses of one family.
 type span struct{ first, last netip.Addr }
 
-// prefixSet is a sorted list of disjoint spans: membership is one binary search, whatever the prefixes were.
-type prefixSet []span
+// prefixSet is a set of addresses, made of prefixes.
+type prefixSet struct{ v4, v6 spans }
 
 func newPrefixSet(prefixes []netip.Prefix) (prefixSet, error) {
-	spans := make([]span, 0, len(prefixes))
+	list := make([]span, 0, len(prefixes))
 	for _, p := range prefixes {
 		s, err := prefixSpan(p)
 		if err != nil {
-			return nil, err
+			return prefixSet{}, err
 		}
-		spans = append(spans, s)
+		list = append(list, s)
 	}
-	slices.SortFunc(spans, func(x, y span) int {
+	list = disjoint(list)
+	n := slices.IndexFunc(list, func(s span) bool { return !s.first.Is4() }) // IPv4 sorts first
+	if n < 0 {
+		n = len(list)
+	}
+	return prefixSet{v4: newSpans(list[:n]), v6: newSpans(list[n:])}, nil
+}
+
+// disjoint sorts spans and joins those that overlap.
+func disjoint(list []span) (set []span) {
+	slices.SortFunc(list, func(x, y span) int {
 		return cmp.Or(x.first.Compare(y.first), x.last.Compare(y.last))
 	})
-	var set prefixSet
-	for _, s := range spans {
+	for _, s := range list {
 		if n := len(set); n > 0 && s.first.Compare(set[n-1].last) <= 0 {
 			if s.last.Compare(set[n-1].last) > 0 {
 				set[n-1].last = s.last
@@ -95,7 +104,7 @@ func newPrefixSet(prefixes []netip.Prefix) (prefixSet, error) {
 		}
 		set = append(set, s)
 	}
-	return set, nil
+	return set
 }
 
 // prefixSpan turns a prefix into its first and last address.
@@ -122,17 +131,12 @@ func prefixSpan(p netip.Prefix) (span, error) {
 	return span{first, last}, nil
 }
 
-func (s prefixSet) contains(a netip.Addr) bool {
-	lo, hi := 0, len(s) // the first span that ends at or after a
-	for lo < hi {
-		mid := int(uint(lo+hi) / 2)
-		if s[mid].last.Compare(a) < 0 {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
+// contains reports whether the set has an unmapped address.
+func (s *prefixSet) contains(a netip.Addr) bool {
+	if a.Is4() {
+		return s.v4.contains(keyOf(a))
 	}
-	return lo < len(s) && s[lo].first.Compare(a) <= 0
+	return a.IsValid() && s.v6.contains(keyOf(a))
 }
 
 // admitAddresses refuses addresses that no client's request can have; from and to are unmapped. An unknown (wildcard)

@@ -49,6 +49,7 @@ type bench struct {
 	from   netip.AddrPort
 	to     netip.AddrPort
 	now    ntp.Timestamp
+	epoch  uint64
 	clock  func() ntp.Timestamp
 	buffer []byte
 }
@@ -65,7 +66,7 @@ func newBench(c Config) *bench {
 }
 
 func (b *bench) ask(p []byte) ([]byte, Verdict) {
-	return b.Respond(b.buffer, b.view, b.keys, Datagram{Data: p, From: b.from, To: b.to, Received: b.now}, b.clock)
+	return b.Respond(b.buffer, b.view, b.keys, Datagram{Data: p, From: b.from, To: b.to, Received: b.now, Epoch: b.epoch}, b.clock)
 }
 
 // expect asks and checks verdict and length; -1 skips the length.

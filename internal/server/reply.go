@@ -11,10 +11,9 @@ func (r *Responder) appendTime(dst []byte, v *ntp.View, x *timeRequest) []byte {
 		Version: x.header.Version,
 		Mode:    answerMode(x.header.Mode),
 		Poll:    x.header.Poll,
-		Origin:  x.header.Transmit,
 	}
 	setSystem(&h, v, x.datagram.Received)
-	h.Receive, h.Transmit = orderStamps(x.datagram.Received, x.readClock())
+	r.setStamps(&h, x)
 	return h.AppendTo(dst)
 }
 

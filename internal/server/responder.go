@@ -13,6 +13,7 @@ type Datagram struct {
 	Data     []byte
 	From, To netip.AddrPort // To is invalid or the wildcard address where the platform cannot tell
 	Received ntp.Timestamp  // on the steered clock
+	Epoch    uint64         // of that clock: counts its steps. Interleaves needs it
 }
 
 // Config is what a Responder needs to know about its listen address.
@@ -22,8 +23,11 @@ type Config struct {
 	KissRate   *RateLimiter // made by NewKissLimiter: RATE kisses are sent at its rate; nil sends none
 	RequireNTS Action       // what a request without NTS gets: Allow, Ignore or Deny
 	Versions   Versions     // 0 means DefaultVersions
-	Rand       io.Reader    // for nonces; buffered, safe for this worker
+	Rand       io.Reader    // for nonces; of this worker alone
+	Lead       *Lead        // how long after the clock reading answers leave; nil adds nothing; this worker's own
 	Seed       uint64       // of the random choice which requests over the limit are answered (overLimit)
+	// Interleaves gives interleaved answers to whoever asks for them; nil gives basic ones. Shared by all workers.
+	Interleaves *Interleaves
 }
 
 // Responder turns requests into replies, for one worker of one listen address. It is not safe for concurrent use.
@@ -33,15 +37,17 @@ type Config struct {
 //	length, version, mode → addresses → access list → rate limit → extension fields → NTS: cookie, authenticator
 //	→ NTS required? → reply: system variables, then the clock for T3, then the NTS seal → reply no longer than request
 //
-// Nothing about a client is kept between requests but its token bucket (RateLimiter): the system variables come from
-// the View, the client's keys from its cookie. So a forged source address gains at most one reply no longer than the
+// Nothing about a client is kept between requests but its token bucket (RateLimiter) and, if it asks for interleaved
+// answers, when the latest one left (Interleaves): the system variables come from the View, the client's keys from its
+// cookie. So a forged source address gains at most one reply no longer than the
 // request, sent to that address (RFC 8915 §5.7, §8.4). The memory is reused: a request allocates nothing.
 type Responder struct {
 	config  Config
 	sealer  *nts.Sealer
 	fields  ntp.Fields
 	request nts.Request
-	random  uint64 // state of overLimit's SplitMix64
+	random  uint64  // state of overLimit's SplitMix64
+	sending Sending // about the latest answer
 }
 
 // NewResponder returns a Responder.
@@ -60,9 +66,13 @@ func (r *Responder) SetAccess(a *Access) { r.config.Access = a }
 // ks that there are no cookie keys. readClock reads the steered clock; it is called at most once, as late as
 // the protection of the reply allows.
 func (r *Responder) Respond(dst []byte, v *ntp.View, ks *nts.KeySet, d Datagram, readClock func() ntp.Timestamp) ([]byte, Verdict) {
+	r.sending = Sending{}
 	reply, verdict := r.answer(dst[:0], v, ks, &d, readClock)
 	if len(reply) > len(d.Data) { // no amplification (CVE-2013-5211); every answer passes here
-		return nil, NoRoom
+		reply, verdict = nil, NoRoom
+	}
+	if reply == nil {
+		r.sending = Sending{}
 	}
 	return reply, verdict
 }
@@ -96,24 +106,30 @@ func (r *Responder) answer(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram,
 	}
 	switch r.request.Open(d.Data, &r.fields, ks, r.sealer) {
 	case nts.Valid:
-		return r.authenticated(dst, v, ks, action, &timeRequest{&h, d, readClock})
+		return r.authenticated(dst, v, ks, action, &timeRequest{&h, d, readClock, r.config.Lead, leadKindOf(r.request.Keys.Algorithm)})
 	case nts.SendNAK:
 		if action == Deny {
 			return appendKiss(dst, &h, ntp.KissDENY, h.Poll), Denied
 		}
 		return r.request.AppendNAK(dst, &h), AnsweredNAK
 	case nts.NotNTS:
-		return r.plain(dst, v, action, &timeRequest{&h, d, readClock})
+		return r.plain(dst, v, action, &timeRequest{&h, d, readClock, r.config.Lead, leadPlain})
 	}
 	return nil, BadNTS
 }
 
 // timeRequest is a request that passed the checks so far, with what its reply needs.
 type timeRequest struct {
-	header    *ntp.Header
-	datagram  *Datagram
-	readClock func() ntp.Timestamp
+	header   *ntp.Header
+	datagram *Datagram
+	now      func() ntp.Timestamp
+	lead     *Lead
+	kind     leadKind
 }
+
+// readClock returns the transmit time of the reply: the clock's reading, and how long after it the reply is likely to
+// leave.
+func (x *timeRequest) readClock() ntp.Timestamp { return x.lead.ahead(x.kind, x.now()) }
 
 // plain answers a request without NTS.
 func (r *Responder) plain(dst []byte, v *ntp.View, action Action, x *timeRequest) ([]byte, Verdict) {
@@ -129,8 +145,8 @@ func (r *Responder) plain(dst []byte, v *ntp.View, action Action, x *timeRequest
 	return r.request.AppendUID(r.appendTime(dst, v, x)), Answered
 }
 
-// authenticated answers a request whose authenticator opened. The transmit stamp is under the seal and so
-// some microseconds early.
+// authenticated answers a request whose authenticator opened. The transmit stamp is under the seal; the Lead knows how
+// long that takes.
 func (r *Responder) authenticated(dst []byte, v *ntp.View, ks *nts.KeySet, action Action, x *timeRequest) ([]byte, Verdict) {
 	verdict := AnsweredNTS
 	if action == Deny {

@@ -3,6 +3,9 @@ package server
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
+
+	"ntp-daemon/internal/ntp"
 )
 
 // Verdict is what became of one datagram. It is the metric label and the name of the test row at once.
@@ -63,10 +66,13 @@ const cacheLine = 128
 
 // Counters are one worker's. Only that worker counts, anybody may take a snapshot.
 type Counters struct {
-	_          [cacheLine]byte
-	verdict    [verdicts]atomic.Uint64
-	sendErrors atomic.Uint64
-	_          [cacheLine]byte
+	_           [cacheLine]byte
+	verdict     [verdicts]atomic.Uint64
+	sendErrors  atomic.Uint64
+	interleaved atomic.Uint64
+	misses      Misses
+	throughput  throughput
+	_           [cacheLine]byte
 }
 
 // Count counts one datagram. With one writer a load and a store are enough, and cheaper than a locked add.
@@ -75,12 +81,28 @@ func (c *Counters) Count(v Verdict) { c.verdict[v].Store(c.verdict[v].Load() + 1
 // CountSendErrors counts n replies that the kernel refused to send (S20).
 func (c *Counters) CountSendErrors(n int) { c.sendErrors.Store(c.sendErrors.Load() + uint64(n)) }
 
+// CountMiss counts how much later than its transmit time an answer left, by the kernel's stamp.
+func (c *Counters) CountMiss(d time.Duration) { c.misses.count(d) }
+
+// CountAnswers counts n answers with time to requests that came at t, for AnsweredLately.
+func (c *Counters) CountAnswers(at ntp.Timestamp, n int) { c.throughput.count(at, n) }
+
+// AnsweredLately returns the answers with time of the whole second before now.
+func (c *Counters) AnsweredLately(now ntp.Timestamp) uint64 { return c.throughput.during(now) }
+
+// CountInterleaved counts an answer that was interleaved (RFC 9769), beside its verdict.
+func (c *Counters) CountInterleaved() { c.interleaved.Store(c.interleaved.Load() + 1) }
+
 // Totals are the counters of one listen address: the sum over its workers. The first eleven have the names and rules of
 // ntpd-rs (docs/rules/server.md#verdicts): every datagram is received and exactly one of accepted, denied, ignored,
 // rate limited and NAK.
 type Totals struct {
 	Received, Accepted, Denied, Ignored, RateLimited, ResponseSendErrors uint64
 	NTSReceived, NTSAccepted, NTSDenied, NTSNAK                          uint64
+	// Misses are the errors of the transmit times of late.
+	Misses MissTotals
+	// Interleaved is how many of the accepted ones had an interleaved answer (RFC 9769).
+	Interleaved uint64
 	// ByVerdict has the full detail, indexed by Verdict.
 	ByVerdict [verdicts]uint64
 }
@@ -114,4 +136,6 @@ func (c *Counters) AddTo(t *Totals) {
 		}
 	}
 	t.ResponseSendErrors += c.sendErrors.Load()
+	c.misses.addTo(&t.Misses)
+	t.Interleaved += c.interleaved.Load()
 }

@@ -23,6 +23,7 @@ type association struct {
 	port   uint16
 
 	Verdicts [64]int
+	Sent     int // requests
 }
 
 // arm schedules the next poll.
@@ -47,12 +48,14 @@ func (a *association) advise(ad ntp.Advice) {
 // poll sends a request; the transmit stamp is exact, as the kernel's is.
 func (a *association) poll() {
 	c := a.c
-	t1 := ntp.Stamp{Time: c.clock.read(c.w.now), Origin: ntp.OriginKernel}
+	t1 := ntp.Stamp{Time: c.stamp(c.w.now), Origin: ntp.OriginKernel}
 	req, err := a.src.Poll(c.now(), t1, c.clock.epoch, a.rnd)
 	if err == nil {
 		a.port++
+		a.Sent++
+		sent := c.osc.read(c.w.now)
 		from := netip.AddrPortFrom(c.addr.Addr(), 40000+a.port%20000)
-		a.send(append([]byte(nil), req.Packet...), from)
+		a.send(append([]byte(nil), req.Packet...), from, sent)
 		c.w.queue.schedule(c.w.now+c.osc.wait(int64(req.Deadline.Sub(c.now())))+1, func() { c.run(func() { a.lapse(req.ID) }) })
 	}
 	a.report()
@@ -69,38 +72,60 @@ func (a *association) lapse(id uint64) {
 	a.arm()
 }
 
-func (a *association) send(pkt []byte, from netip.AddrPort) {
+// send lets a request go its way; local is when it left, by the bare oscillator.
+func (a *association) send(pkt []byte, from netip.AddrPort, local int64) {
 	w := a.c.w
-	d, arrives := a.out.transit(w.now)
-	if !arrives {
-		return
-	}
-	w.queue.schedule(w.now+d, func() {
-		reply := a.server.answer(pkt, from)
-		if reply == nil {
-			return
-		}
-		w.queue.schedule(w.now+int64(serverWork), func() {
-			if d, arrives := a.back.transit(w.now); arrives {
-				w.queue.schedule(w.now+d, func() { a.arrive(reply) })
+	a.out.arrivals(w.now, len(pkt), func(out int64) {
+		w.queue.schedule(w.now+out, func() {
+			reply, held := a.server.answer(pkt, from)
+			if reply == nil {
+				return
 			}
+			w.queue.schedule(w.now+held, func() {
+				a.back.arrivals(w.now, len(reply), func(back int64) {
+					w.queue.schedule(w.now+back, func() { a.arrive(reply, exchange{left: local, delay: out + back}) })
+				})
+			})
 		})
 	})
 }
 
+// exchange is what the world knows of a reply.
+type exchange struct {
+	left  int64 // when its request left, by the client's bare oscillator, ns
+	delay int64 // true ns on the way, there and back
+}
+
 // arrive stamps a reply when it comes, and judges it when the process runs.
-func (a *association) arrive(reply []byte) {
-	rx := ntp.Stamp{Time: a.c.clock.read(a.c.w.now), Origin: ntp.OriginKernel}
+func (a *association) arrive(reply []byte, x exchange) {
+	rx := ntp.Stamp{Time: a.c.stamp(a.c.w.now), Origin: ntp.OriginKernel}
+	back := a.c.osc.read(a.c.w.now)
 	a.c.run(func() {
 		o := a.src.Receive(a.c.now(), reply, a.server.addr, rx)
 		a.Verdicts[o.Verdict]++
 		if o.Verdict == source.Accepted {
+			if o.Sample && !o.Measurement.Interleaved {
+				a.observe(&o.Measurement, x, back)
+			}
 			a.report()
-			o.Measurement.OurRefID = ntp.OwnRefID(a.c.addr.Addr())
-			a.c.handle(system.Measured{Measurement: o.Measurement})
+			if o.Sample {
+				o.Measurement.OurRefID = ntp.OwnRefID(a.c.addr.Addr())
+				a.c.handle(system.Measured{Measurement: o.Measurement})
+			}
 		}
 		a.arm()
 	})
+}
+
+// observe shows a good sample to whoever watches the world.
+func (a *association) observe(m *ntp.Measurement, x exchange, back int64) {
+	w := a.c.w
+	if w.sampled == nil {
+		return
+	}
+	server := m.T2.Time.Sub(w.start)/2 + m.T3.Time.Sub(w.start)/2
+	mid := x.left/2 + back/2
+	w.sampled(Sample{Source: a.id, Local: time.Duration(mid), Gap: server - time.Duration(mid), Delay: time.Duration(x.delay)})
 }
 
 // report passes the association's state on.

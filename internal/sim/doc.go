@@ -4,5 +4,7 @@
 //
 // One goroutine, an event heap ordered by (time, sequence), no sleeping, one random stream per link, oscillator
 // and association: the same seed gives the same bytes. It supplies clocks and links and nothing else; what a
-// node decides is decided by production code. Only _test.go files may import it.
+// node decides is decided by production code. Only _test.go files and tools/accuracy may import it.
+//
+// Worlds are built by tests, or from scenarios written as text (File, Case), with figures of each run in a Result.
 package sim

@@ -249,6 +249,104 @@ func TestUnset_NeverServed(t *testing.T) {
 	})
 }
 
+// TestUnset_SetForward: a clock that was set to the last known time at the start is not served, on whatever stratum, until
+// sources or an operator have set it; sources may take back what was guessed, but no more than by any other first step.
+func TestUnset_SetForward(t *testing.T) {
+	start := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	const day = 24 * time.Hour
+	run := func(offset time.Duration, down []Window) (*World, *Client) {
+		w := Scenario{Seed: 50, Servers: 3, Agree: 3, Start: start, ClientOffset: offset, Down: down, System: func(p *system.Params) {
+			p.LocalStratum = 10
+			p.Pivot = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+			p.Built, p.LastRight, p.Guessed, p.StartupSpent = p.Pivot, start.Add(offset), 30*day, true
+		}}.Build()
+		return w, w.Clients[0]
+	}
+	for name, row := range map[string]struct {
+		offset time.Duration
+		want   system.State
+	}{
+		"switched off for two days":        {-2 * day, system.Synchronized},
+		"the saved time was a lie":         {20 * day, system.Synchronized},
+		"more than what was guessed, back": {40 * day, system.Refused},
+	} {
+		w, c := run(row.offset, nil)
+		w.RunFor(10 * time.Minute)
+		if r := c.Report(); r.State != row.want || row.want == system.Synchronized && (c.Offset().Abs() > ms || r.Unset) {
+			t.Errorf("%s: state %v, error %v, unset %v, %s", name, r.State, c.Offset(), r.Unset, r.Refusal.Text)
+		}
+	}
+	w, c := run(-2*day, []Window{{0, 100 * time.Hour}})
+	w.RunFor(time.Hour)
+	if c.published.Synchronized || !c.Report().Unset {
+		t.Errorf("alone: serves %+v", *c.published)
+	}
+	c.Jump(2 * day)
+	w.RunFor(10 * time.Minute)
+	if c.published.Stratum != 10 || c.Report().Unset {
+		t.Errorf("set by an operator: serves %+v", *c.published)
+	}
+}
+
+// TestHold_AllSourcesGone: without any source the bound that is served grows and stays true; where it becomes too large the
+// local stratum is served if there is one, at once ten seconds after the last consensus, and nothing otherwise. All comes
+// back by itself, without a step.
+func TestHold_AllSourcesGone(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		local  ntp.Stratum
+		limit  time.Duration // maximum-root-distance; 0: the default
+		states map[time.Duration]system.State
+	}{
+		{"no local stratum", 0, 0, map[time.Duration]system.State{
+			time.Hour: system.HoldOver, 8 * time.Hour: system.HoldOver, 11*time.Hour + 50*time.Minute: system.HoldOver,
+		}},
+		{"a small limit", 0, 15 * ms, map[time.Duration]system.State{20 * time.Minute: system.HoldOver, 11 * time.Hour: system.Unsynchronized}},
+		{"local stratum", 8, 0, map[time.Duration]system.State{time.Hour: system.LocalClock, 8 * time.Hour: system.LocalClock}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			const gone, back = 6 * time.Hour, 18 * time.Hour
+			w := Scenario{
+				Seed: 53, Servers: 3, Agree: 2, ClientOffset: 100 * ms, ClientFreq: 20e-6, Wander: 1e-8, Delay: 5 * ms, Jitter: ms,
+				Polls: true, PollMin: 6, PollMax: 6, Down: []Window{{gone, back}},
+				System: func(p *system.Params) { p.LocalStratum, p.HoldOver = row.local, row.limit },
+			}.Build()
+			c := w.Clients[0]
+			w.RunFor(gone)
+			steps, stratum := len(c.Steps), c.published.Stratum
+			last := time.Duration(0)
+			for w.Elapsed() < back {
+				w.RunFor(10 * time.Minute)
+				v := *c.published
+				for at, want := range row.states {
+					if is := c.Report().State; (w.Elapsed()-gone-at).Abs() < 5*time.Minute && is != want {
+						t.Errorf("after %v: %v, want %v", at, is, want)
+					}
+				}
+				if !v.Synchronized {
+					continue
+				}
+				bound := v.RootDelay/2 + v.RootDispersion(c.clock.read(w.now))
+				if row.local == 0 && (bound <= last || c.Offset().Abs() > bound || v.Stratum != stratum) {
+					t.Fatalf("after %v: bound %v, then %v; error %v, stratum %d", w.Elapsed()-gone, last, bound, c.Offset(), v.Stratum)
+				}
+				last = bound
+				if row.local > 0 && w.Elapsed() > gone+time.Hour && v.Stratum != row.local {
+					t.Fatalf("after %v: stratum %d", w.Elapsed()-gone, v.Stratum)
+				}
+			}
+			w.RunFor(5 * time.Minute)
+			if r := c.Report(); r.State != system.Synchronized || c.published.Stratum != stratum || !c.published.Synchronized || len(c.Steps) > steps+1 {
+				t.Errorf("five minutes after the return: %v, stratum %d, steps %v", r.State, c.published.Stratum, c.Steps[steps:])
+			}
+			w.RunFor(time.Hour)
+			if c.Offset().Abs() > ms {
+				t.Errorf("error %v an hour later", c.Offset())
+			}
+		})
+	}
+}
+
 // TestUnset_AfterARestart: a clock that was never set is set although the start-up allowance of the boot is used; one that
 // is only before the saved time may have been pulled there, and is not.
 func TestUnset_AfterARestart(t *testing.T) {

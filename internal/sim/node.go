@@ -30,19 +30,40 @@ type node struct {
 	keys      *nts.KeySet
 	view      func() *ntp.View
 	read      func(t int64) ntp.Timestamp // its clock
+	noise     *Expr                       // s, drawn for each request and added to the timestamps of the reply; nil: none
+	sending   func() time.Duration        // from the reading of the clock to the departure, for each reply; nil: none
+	table     *server.Interleaves         // of the responder; nil: basic answers only
 
 	Served []time.Duration // when requests arrived
 }
 
-// answer lets the production server reply to a datagram that arrived at the present moment.
-func (n *node) answer(pkt []byte, from netip.AddrPort) []byte {
+// answer lets the production server reply to a datagram that arrived at the present moment. The reply leaves after held.
+func (n *node) answer(pkt []byte, from netip.AddrPort) (reply []byte, held int64) {
 	n.Served = append(n.Served, n.w.Elapsed())
-	d := server.Datagram{Data: pkt, From: from, To: n.addr, Received: n.read(n.w.now)}
-	departure := n.w.now + int64(serverWork)
-	reply, _ := n.responder.Respond(nil, n.view(), n.keys, d, func() ntp.Timestamp {
-		return n.read(n.w.now).Add(time.Duration(departure - n.w.now))
+	var noise time.Duration
+	if n.noise != nil {
+		noise = seconds(n.noise.Next())
+	}
+	d := server.Datagram{Data: pkt, From: from, To: n.addr, Received: n.read(n.w.now).Add(noise)}
+	reply, _ = n.responder.Respond(nil, n.view(), n.keys, d, func() ntp.Timestamp {
+		return n.read(n.w.now).Add(noise + n.w.work)
 	})
-	return reply
+	held = int64(n.w.work)
+	if n.sending != nil {
+		held += int64(n.sending())
+	}
+	if s := n.responder.Sending(); s.Stamped {
+		n.w.queue.schedule(n.w.now+held, func() { n.table.Sent(s.ID, n.read(n.w.now).Add(noise)) })
+	}
+	return reply, held
+}
+
+// Interleave makes a reference give interleaved answers to who asks for them, and its replies take sending from the time that
+// they tell to the wire.
+func (r *Reference) Interleave(sending func() time.Duration) {
+	r.sending = sending
+	r.table = server.NewInterleaves([2]uint64{r.w.seed, 1})
+	r.responder = server.NewResponder(server.Config{Rand: r.w.reader(), Interleaves: r.table})
 }
 
 // Client is a node that follows others: the daemon's decisions, timekeeper.Keeper and source.Source, over a simulated
@@ -51,14 +72,16 @@ type Client struct {
 	node
 	Commands
 	osc    *oscillator
+	grain  time.Duration // of packet timestamps
 	clock  *clock
 	keeper *timekeeper.Keeper
 	assocs []*association
 
 	published *ntp.View
 	report    system.Report // as published
-	tick      uint64        // number of the last Wait: an older tick is void
-	stopped   int64         // true time until which the process does not run
+	belief    belief
+	tick      uint64 // number of the last Wait: an older tick is void
+	stopped   int64  // true time until which the process does not run
 
 	Refused string // why the daemon would have ended
 	Notices []system.Notice
@@ -88,6 +111,7 @@ func (c *Client) handle(ev system.Event) {
 	}
 	if fx.Report != nil {
 		c.report = *fx.Report
+		c.believe()
 	}
 	if fx.Err != nil {
 		c.Refused = fx.Err.Error()
@@ -155,6 +179,16 @@ func (c *Client) Report() system.Report { return c.report }
 // Offset is the clock's error now: its reading minus true time.
 func (c *Client) Offset() time.Duration {
 	return c.clock.read(c.w.now).Sub(c.w.True())
+}
+
+// stamp is the reading that a packet gets at true time t.
+func (c *Client) stamp(t int64) ntp.Timestamp {
+	now := c.clock.read(t)
+	if c.grain <= 0 {
+		return now
+	}
+	off := now.Sub(c.w.start) + c.grain/2
+	return now.Add(c.grain/2 - off%c.grain)
 }
 
 // Frequency is the clock's present rate error, s/s.

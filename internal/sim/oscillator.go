@@ -7,12 +7,15 @@ import (
 
 const second = int64(1e9)
 
-// oscillator counts local nanoseconds: true time at a rate of 1 + y, where y is a random walk that takes one
-// step of wander·N(0,1) at every whole true second (docs/rules/clock.md#oscillator).
+// oscillator counts local nanoseconds: true time at a rate of 1 + y. At every whole true second y takes one step of a random
+// walk, wander·N(0,1) (docs/rules/clock.md#oscillator), or becomes the next value of rate, and the count jumps by the next
+// value of step.
 type oscillator struct {
 	y      float64 // s/s, in force since the last whole second
 	wander float64 // s/s per sqrt(s)
 	rng    *rand.Rand
+	rate   *Expr // s/s; nil: the random walk
+	step   *Expr // s; nil: none
 
 	at    int64 // true ns of the state
 	local int64
@@ -23,7 +26,26 @@ func newOscillator(y, wander float64, rng *rand.Rand) *oscillator {
 	return &oscillator{y: y, wander: wander, rng: rng}
 }
 
-// read returns local time at true time t, which never goes back.
+// drive lets expressions decide; each is evaluated at once for the present second. Either may be nil.
+func (o *oscillator) drive(rate, step *Expr) {
+	o.rate, o.step = rate, step
+	o.turn()
+}
+
+// turn is what happens at a whole second.
+func (o *oscillator) turn() {
+	if o.step != nil {
+		o.local += int64(math.Round(o.step.Next() * 1e9))
+	}
+	switch {
+	case o.rate != nil:
+		o.y = o.rate.Next()
+	case o.wander > 0:
+		o.y += o.wander * o.rng.NormFloat64()
+	}
+}
+
+// read returns local time at true time t, which never goes back unless it jumps.
 func (o *oscillator) read(t int64) int64 {
 	for {
 		border := (o.at/second + 1) * second
@@ -32,9 +54,7 @@ func (o *oscillator) read(t int64) int64 {
 			return o.local
 		}
 		o.run(border)
-		if o.wander > 0 {
-			o.y += o.wander * o.rng.NormFloat64()
-		}
+		o.turn()
 	}
 }
 

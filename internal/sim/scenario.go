@@ -37,6 +37,9 @@ type Scenario struct {
 	Polls            bool        // PollMin and PollMax are set
 	NoBurst          bool
 
+	Sending, SendingSpread time.Duration       // from the time that a reply tells to the wire, uniform within ± spread
+	Interleaved            source.Interleaving // the servers can
+
 	Agree  int                  // minimum-agreeing-sources, default 1
 	System func(*system.Params) // further settings
 }
@@ -89,7 +92,14 @@ func (s Scenario) Build() *World {
 				lie *= time.Duration(i + 1)
 			}
 		}
-		w.Connect(c, &w.AddReference(lie).node, s.path(), s.source())
+		r := w.AddReference(lie)
+		if s.Sending > 0 {
+			rng := w.pcg()
+			r.Interleave(func() time.Duration {
+				return s.Sending + time.Duration((2*rng.Float64()-1)*float64(s.SendingSpread))
+			})
+		}
+		w.Connect(c, &r.node, s.path(), s.source())
 	}
 	return w
 }
@@ -105,7 +115,7 @@ func (s Scenario) path() Path {
 }
 
 func (s Scenario) source() source.Config {
-	c := source.Config{PollMin: 6, PollMax: 10, PollInitial: 6, Burst: 8}
+	c := source.Config{PollMin: 6, PollMax: 10, PollInitial: 6, Burst: 8, Interleaved: s.Interleaved}
 	if s.Polls {
 		c.PollMin, c.PollMax, c.PollInitial = s.PollMin, s.PollMax, s.PollMin
 	}

@@ -19,6 +19,7 @@ import (
 type World struct {
 	queue   queue
 	now     int64 // true ns since the start
+	seconds int64 // whole seconds that were looked at
 	start   ntp.Timestamp
 	leap    time.Duration // added to true time by leap seconds so far
 	seed    uint64
@@ -29,6 +30,18 @@ type World struct {
 	Clients    []*Client
 	nextID     ntp.SourceID
 	records    []Record
+	work       time.Duration // between a request's arrival at a server and the departure of the reply
+
+	second  func()       // called at each whole second instead of recording the first client; nil: record it
+	sampled func(Sample) // called with each sample that a client accepts; may be nil
+}
+
+// Sample is what one exchange tells of the client's bare oscillator.
+type Sample struct {
+	Source ntp.SourceID
+	Local  time.Duration // since the start, by the bare oscillator, at half way between request and reply
+	Gap    time.Duration // the server's time minus Local
+	Delay  time.Duration // true time on the way, there and back
 }
 
 // Record is the state of the first client at one whole second.
@@ -41,7 +54,7 @@ type Record struct {
 
 // New returns an empty world that begins at the given date.
 func New(seed uint64, start time.Time) *World {
-	return &World{seed: seed, start: ntp.FromTime(start), hash: fnv.New64a()}
+	return &World{seed: seed, start: ntp.FromTime(start), hash: fnv.New64a(), work: serverWork}
 }
 
 // stream returns a random stream of its own.
@@ -91,7 +104,7 @@ func (w *World) After(d time.Duration, do func()) { w.queue.schedule(int64(d), d
 func (w *World) RunFor(d time.Duration) {
 	end := w.now + int64(d)
 	for {
-		second := (int64(len(w.records)) + 1) * second
+		second := (w.seconds + 1) * second
 		if e, ok := w.queue.next(min(end, second)); ok {
 			w.now = e.at
 			e.do()
@@ -102,7 +115,12 @@ func (w *World) RunFor(d time.Duration) {
 			return
 		}
 		w.now = second
-		w.record()
+		w.seconds++
+		if w.second != nil {
+			w.second()
+		} else {
+			w.record()
+		}
 	}
 }
 
@@ -173,6 +191,8 @@ type Machine struct {
 	Offset    time.Duration // clock minus true time at the start
 	Frequency float64       // of the oscillator, s/s: positive runs fast
 	Wander    float64       // s/s per sqrt(s)
+	Rate      *Expr         // of the oscillator at each whole second, s/s, in place of Frequency and Wander; nil: those
+	Grain     time.Duration // resolution of the timestamps of packets; 0: full
 	System    system.Params
 }
 
@@ -181,7 +201,10 @@ func (w *World) AddClient(m Machine) *Client {
 	n := byte(len(w.Clients) + 1)
 	osc := newOscillator(m.Frequency, m.Wander, w.pcg())
 	osc.read(w.now)
-	c := &Client{osc: osc}
+	if m.Rate != nil {
+		osc.drive(m.Rate, nil)
+	}
+	c := &Client{osc: osc, grain: m.Grain}
 	c.clock = newClock(osc, func() int64 { return w.now }, w.True().Add(m.Offset), &c.Commands)
 	c.keeper = timekeeper.New(c.clock, 0, m.System)
 	c.node = node{

@@ -98,7 +98,7 @@ func (s *Source) match(now time.Time, pkt []byte, from netip.AddrPort) (ntp.Head
 		return h, Short
 	case err != nil:
 		return h, Long
-	case h.Origin != s.out.origin || h.Origin.IsZero():
+	case h.Origin.IsZero() || h.Origin != s.out.origin && h.Origin != s.out.receive:
 		return h, WrongOrigin
 	}
 	return h, Accepted
@@ -120,9 +120,10 @@ func (s *Source) inspect(h *ntp.Header, f *ntp.Fields, pkt []byte) Verdict {
 }
 
 // sanity refuses genuine replies whose time must not be used (RFC 5905 §A.5.1.1, tests 3, 6 and 7).
-// Poll and precision need no check: they are clamped where they are used (C12).
-func sanity(h *ntp.Header) Verdict {
-	held := h.Transmit.Sub(h.Receive)
+// Poll and precision need no check: they are clamped where they are used (C12). m has the server's two stamps of one exchange,
+// which in interleaved mode is not the one of h.
+func sanity(h *ntp.Header, m *ntp.Measurement) Verdict {
+	held := m.Held()
 	switch {
 	case h.Leap == ntp.LeapUnknown:
 		return Unsynchronized

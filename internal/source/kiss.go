@@ -38,6 +38,7 @@ func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcom
 		o.Verdict = Unsynchronized // how servers without time say so: stratum 16 travels as 0
 	case ntp.KissRATE:
 		o.Verdict = KissRate
+		s.inter.forget()
 		if !s.out.rated {
 			s.out.rated = true
 			s.rate.rated(now, s.out.poll)
@@ -45,6 +46,7 @@ func (s *Source) kissed(now time.Time, code ntp.KissCode, authentic bool) Outcom
 		}
 	case ntp.KissDENY, ntp.KissRSTR:
 		o.Verdict = KissDeny
+		s.inter.forget()
 		s.out.denied = true
 		s.kiss.stop = s.kiss.stop || authentic
 	}

@@ -39,9 +39,98 @@ func TestBurst_FirstRepliesWithinEightSeconds(t *testing.T) {
 		t.Errorf("four replies took %v", sum)
 	}
 	for _, g := range got[3:] {
-		if g < 16*time.Second {
+		if g < 4*time.Second {
 			t.Errorf("gap after the burst %v", g)
 		}
+	}
+}
+
+// TestSettling: after the burst the intervals grow, and never is a request sent that a server would refuse that grants eight at
+// once and one more for each 8 s. Who wants few packets is content with fewer.
+func TestSettling(t *testing.T) {
+	for _, c := range []struct {
+		min                  ntp.PollExp
+		burst, minute, to400 int
+	}{{6, 4, 12, 31}, {6, 8, 15, 34}, {4, 4, 12, 33}, {4, 8, 15, 36}} {
+		w := plain(Config{Burst: c.burst, PollMin: c.min, PollMax: 6, PollInitial: 6})
+		at, minute, to400, granted := 0., 1, 1, 7.
+		got := gaps(t, w, 60)
+		for i, g := range got {
+			at += g.Seconds()
+			if granted = min(granted+g.Seconds()/8, 8) - 1; granted < 0 {
+				t.Errorf("burst of %d: request %d after %.0f s comes too early", c.burst, i+2, at)
+			}
+			if at < 60 {
+				minute++
+			}
+			if at < 400 {
+				to400++
+			}
+		}
+		if minute != c.minute || to400 != c.to400 || got[58] < 64*time.Second {
+			t.Errorf("minimum %d, burst of %d: %d requests in a minute, %d in 400 s, then one each %v", c.min, c.burst, minute, to400, got[58])
+		}
+	}
+}
+
+// TestSettling_Minimum: requests come closer than the configured minimum in the first 400 s only, at most 16 of them in a minute
+// and 40 in all, after the burst never closer than a sixteenth of it or 64 s, and not later either when the server was silent
+// in between.
+func TestSettling_Minimum(t *testing.T) {
+	for least := ntp.MinPollExp; least <= ntp.MaxPollExp; least++ {
+		for _, silence := range []int{0, 10} {
+			w := plain(Config{Burst: StartBurst, PollMin: least, PollMax: ntp.MaxPollExp, PollInitial: least})
+			minute, start := 0, 0
+			last := w.now
+			for n := range 60 {
+				w.poll(t)
+				if since, gap := w.now.Sub(begin), w.now.Sub(last); n > 0 && gap < least.Duration() {
+					if start++; since <= time.Minute {
+						minute++
+					}
+					if since-gap >= settlingFor || n >= StartBurst && gap < min(least.Duration()/16, 64*time.Second) {
+						t.Errorf("minimum %d: request %d comes %v after the one before, %v after the first", least, n+1, gap, since)
+					}
+				}
+				last = w.now
+				if n >= 10 && n < 10+silence {
+					w.lapse()
+					continue
+				}
+				h := w.reply(ntp.Header{Version: 4, Transmit: w.out.origin})
+				w.receive(h.AppendTo(nil))
+			}
+			if minute+1 > 16 || start+1 > 40 {
+				t.Errorf("minimum %d: %d requests too early in the first minute, %d in all", least, minute, start)
+			}
+		}
+	}
+}
+
+// TestSettling_EndsWithSilenceAndRate: who does not answer, or wants to be asked less, is not asked more often than by the limits.
+func TestSettling_EndsWithSilenceAndRate(t *testing.T) {
+	w := plain(Config{Burst: 4})
+	gaps(t, w, 5)
+	for range 2 {
+		w.poll(t)
+		w.lapse()
+	}
+	if d := w.Next().Sub(w.rate.last); d < 16*time.Second {
+		t.Errorf("silent server asked after %v", d)
+	}
+	w.accept(t)
+	if w.accept(t); w.Next().Sub(w.rate.last) > 9*time.Second {
+		t.Errorf("asked after %v when it answers again", w.Next().Sub(w.rate.last))
+	}
+	w.kissReply(t, "RATE")
+	for _, d := range gaps(t, w, 40) {
+		if d < 16*time.Second {
+			t.Errorf("asked after %v in spite of RATE", d)
+		}
+	}
+	w = plain(Config{})
+	if got := gaps(t, w, 3); got[0] < 16*time.Second {
+		t.Errorf("without a burst: %v", got)
 	}
 }
 
@@ -54,8 +143,8 @@ func TestBurst_IsCapped(t *testing.T) {
 			quick++
 		}
 	}
-	if quick != 7 {
-		t.Errorf("%d quick gaps, want 7 between 8 requests", quick)
+	if quick != 7+settling4+settling8 {
+		t.Errorf("%d quick gaps, want 7 between 8 requests and %d after them", quick, settling4+settling8)
 	}
 	w = plain(Config{Burst: 1000})
 	n := 0
@@ -128,6 +217,39 @@ func TestPollRate_Limits(t *testing.T) {
 	}
 }
 
+// TestLossyPath: one unanswered poll is repeated soon, unless polls went unanswered before, too; many are in any case.
+func TestLossyPath(t *testing.T) {
+	for _, c := range []struct {
+		history string // oldest first: . answered, x not
+		want    ntp.PollExp
+	}{
+		{"........", 10},
+		{"........x", 4},
+		{".......x.x", 4},
+		{"....x..x.x", 10},
+		{"x..x....x.......x", 10},
+		{"xx.......x.......x", 4},
+		{"x.x.x...xxxxxxx", 10},
+		{"x.x.x...xxxxxxxx", 4},
+		{"x.x..........x", 4},
+		{"........xxxx", 4},
+	} {
+		p := newPollRate(Config{PollMin: 4, PollMax: 10})
+		p.desired = 10
+		unanswered := 0
+		for _, h := range c.history {
+			p.polled(begin)
+			if unanswered++; h == '.' {
+				p.accepted(begin)
+				unanswered = 0
+			}
+		}
+		if got := p.exp(unanswered); got != c.want {
+			t.Errorf("%s: poll %d, want %d", c.history, got, c.want)
+		}
+	}
+}
+
 func TestAdvise_ShorterIntervalPullsIn(t *testing.T) {
 	w := plain(Config{})
 	w.Advise(w.now, ntp.Advice{Poll: 10})
@@ -164,6 +286,66 @@ func TestAdvise_PollNow(t *testing.T) {
 	}
 }
 
+// TestAdvise_Stood: the gap between two polls is the server's, whose clock went on while this machine stood still.
+func TestAdvise_Stood(t *testing.T) {
+	w := plain(Config{})
+	w.Advise(w.now, ntp.Advice{Poll: 10, PollNow: true, Stood: time.Minute})
+	if !w.Next().Equal(begin) {
+		t.Error("first poll moved")
+	}
+	w.accept(t)
+	w.Advise(w.now, ntp.Advice{Poll: 10, PollNow: true, Stood: 10 * time.Second})
+	if !w.Next().Equal(w.now) {
+		t.Errorf("next in %v, want now", w.Next().Sub(w.now))
+	}
+	w.accept(t)
+	if d := w.Next().Sub(w.now); d < time.Second {
+		t.Errorf("and then in %v", d)
+	}
+}
+
+// TestAdvise_Urgent: when nothing is known of the clock, requests that are lost are repeated in the gap of a burst, four times;
+// a reply ends that, and a server that asked for less is not asked more.
+func TestAdvise_Urgent(t *testing.T) {
+	w := plain(Config{})
+	w.accept(t)
+	w.now = w.now.Add(time.Minute)
+	w.Advise(w.now, ntp.Advice{Poll: 6, PollNow: true, Urgent: true})
+	for n := range urgentTries + 1 {
+		w.poll(t)
+		d := w.Next().Sub(w.now)
+		if quick := d < 3*time.Second; quick != (n < urgentTries-1) {
+			t.Errorf("request %d: the next one in %v", n, d)
+		}
+		w.lapse()
+	}
+	w = plain(Config{})
+	w.accept(t)
+	w.now = w.now.Add(time.Minute)
+	w.Advise(w.now, ntp.Advice{Poll: 6, PollNow: true, Urgent: true})
+	w.accept(t)
+	if d := w.Next().Sub(w.now); d < 3*time.Second {
+		t.Errorf("after a reply in %v", d)
+	}
+}
+
+// TestPollAnew: when the network has returned, what went unanswered is asked again at once; after a good reply the gap is kept.
+func TestPollAnew(t *testing.T) {
+	w := plain(Config{})
+	w.accept(t)
+	w.PollAnew(w.now)
+	if d := w.Next().Sub(w.now); d < 2*time.Second {
+		t.Errorf("answered, and asked again in %v", d)
+	}
+	w.now = w.now.Add(time.Minute)
+	w.poll(t)
+	w.Lapse(w.now)
+	w.PollAnew(w.now)
+	if !w.Next().Equal(w.now) {
+		t.Errorf("next in %v, want now", w.Next().Sub(w.now))
+	}
+}
+
 func TestPollRate_LostRepliesAreRepeatedQuickly(t *testing.T) {
 	w := plain(Config{})
 	w.Advise(w.now, ntp.Advice{Poll: 10})
@@ -182,7 +364,7 @@ func TestPollRate_LostRepliesAreRepeatedQuickly(t *testing.T) {
 		w.poll(t)
 		w.lapse()
 	}
-	if p := w.Status().Poll; p != 6 {
+	if p := w.Status().Poll; p != goneMost+1 {
 		t.Errorf("a server that was good is asked every 2^%d s", p)
 	}
 	w.accept(t)
@@ -191,7 +373,7 @@ func TestPollRate_LostRepliesAreRepeatedQuickly(t *testing.T) {
 	}
 }
 
-// TestPollRate_NeverAnswered: only a server that once answered is asked every minute while it is silent.
+// TestPollRate_NeverAnswered: only a server that once answered is asked every two minutes while it is silent, if that is wanted at all.
 func TestPollRate_NeverAnswered(t *testing.T) {
 	for _, c := range []struct {
 		c    Config
@@ -202,7 +384,9 @@ func TestPollRate_NeverAnswered(t *testing.T) {
 			want := c.want
 			if good {
 				w.accept(t)
-				want = max(goneMost, w.cfg.PollMin)
+				if want = goneMost + 1; w.cfg.PollMin >= sparing {
+					want = w.cfg.PollMax
+				}
 			}
 			for range 200 {
 				w.poll(t)
@@ -211,6 +395,38 @@ func TestPollRate_NeverAnswered(t *testing.T) {
 			if p := w.Status().Poll; p != want {
 				t.Errorf("good before: %v; asked every 2^%d s, want 2^%d s", good, p, want)
 			}
+		}
+	}
+}
+
+// TestSilence: how often a server that was good is asked while it is silent, by the unanswered polls.
+func TestSilence(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		min, max ntp.PollExp
+		urged    bool
+		want     map[int]ntp.PollExp
+	}{
+		{"default", 4, 10, false, map[int]ntp.PollExp{1: 4, 8: 4, 11: 4, 12: 5, 16: 6, 64: 6, 65: 7, 1000: 7}},
+		{"default, clock unknown", 4, 10, true, map[int]ntp.PollExp{8: 4, 16: 6, 65: 6, 1000: 6}},
+		{"short maximum", 4, 6, false, map[int]ntp.PollExp{8: 4, 65: 6, 1000: 6}},
+		{"sparing", 6, 10, false, map[int]ntp.PollExp{1: 6, 8: 6, 9: 7, 10: 8, 11: 9, 12: 10, 1000: 10}},
+		{"sparing, clock unknown", 6, 10, true, map[int]ntp.PollExp{8: 6, 12: 6, 65: 6, 1000: 6}},
+		{"one interval", 6, 6, false, map[int]ntp.PollExp{8: 6, 12: 6, 1000: 6}},
+	} {
+		p := newPollRate(Config{PollMin: c.min, PollMax: c.max})
+		p.accepted(begin)
+		if c.urged {
+			p.urge()
+		}
+		for unanswered, want := range c.want {
+			if got := p.exp(unanswered); got != want {
+				t.Errorf("%s: after %d unanswered polls every 2^%d s, want 2^%d s", c.name, unanswered, got, want)
+			}
+		}
+		p.accepted(begin)
+		if got := p.gone(1000); c.urged && got == goneMost {
+			t.Errorf("%s: the clock is known, and a silent server asked every 2^%d s", c.name, got)
 		}
 	}
 }
@@ -254,7 +470,7 @@ func TestL05_BurstAfterALateStart(t *testing.T) {
 		t.Errorf("%v until three more replies", d)
 	}
 	for _, g := range got[2:] {
-		if g < 16*time.Second {
+		if g < 4*time.Second {
 			t.Errorf("the burst does not end: %v", got)
 		}
 	}

@@ -27,6 +27,7 @@ type history struct {
 	sealed   map[string]bool // what the server sealed, whole packets
 	replies  [][]byte        // good and bad ones of the past, for replays
 	cookies  map[string]bool // that left us
+	latest   string          // the cookie of the latest request
 	origins  map[ntp.Timestamp]bool
 	answered bool // the last poll was
 	polls    int
@@ -87,7 +88,8 @@ func (h *history) spent(pkt []byte) {
 		if h.cookies[string(x.Value)] {
 			h.t.Fatalf("cookie sent twice: %x", x.Value)
 		}
-		h.cookies[string(x.Value)] = true
+		h.latest = string(x.Value)
+		h.cookies[h.latest] = true
 	}
 }
 
@@ -210,7 +212,11 @@ func (h *history) event() {
 	case 9:
 		h.lapse()
 	case 10:
+		held := h.Status().Cookies
 		h.Unsent(h.now)
+		if h.Status().Cookies > held { // it was never seen, and may leave with the next
+			delete(h.cookies, h.latest)
+		}
 	case 11:
 		h.Advise(h.now, ntp.Advice{Poll: ntp.PollExp(int8(h.take())), PollNow: what&16 != 0})
 	case 12:

@@ -33,6 +33,7 @@ type Config struct {
 	Session                       *nts.Session  // nil: plain NTP
 	Burst                         int           // good replies wanted quickly at the start; 0: none, at most 8
 	Delay                         time.Duration // before the first poll, ≥ 0; drawn at random by the caller (C36)
+	Interleaved                   Interleaving  // asks for interleaved answers; only version 4 can
 }
 
 // Source is one client association (RFC 5905 §9, §13): it decides when to send a request, builds it, and finds among the
@@ -43,7 +44,7 @@ type Config struct {
 //
 //	Poll       a request with 64 random bits as transmit timestamp is open until its deadline, 5 s later
 //	Sent       t1 becomes the transmit stamp of the kernel, if there is one
-//	Receive    address → deadline → origin timestamp → header → NTS → kiss code → sanity (RFC 5905 §8; RFC 8915 §5.7)
+//	Receive    address → deadline → origin timestamp (basic, or interleaved if that was asked for: interleave.go) → header → NTS → kiss code → sanity (RFC 5905 §8; RFC 8915 §5.7)
 //	           a good reply closes the request and gives a Measurement; an authenticated refusal closes it as unanswered;
 //	           after any other refusal it stays open, because whoever sent that datagram proved nothing
 //	Lapse      the deadline passed, or the next Poll came: unanswered
@@ -61,6 +62,7 @@ type Source struct {
 	rate    pollRate
 	reach   reach
 	kiss    kissState
+	inter   interleave
 	last    Verdict // how the latest finished request ended
 }
 
@@ -68,7 +70,9 @@ type Source struct {
 type sentRequest struct {
 	id       uint64
 	open     bool          // a reply still counts
-	origin   ntp.Timestamp // 64 random bits in the transmit field, never zero
+	origin   ntp.Timestamp // 64 random bits in the transmit field, never zero: the origin of a basic reply
+	receive  ntp.Timestamp // the same in the receive field: the origin of an interleaved reply; zero: none was asked for
+	before   exchange      // whose exact T3 that reply brings
 	uid      [uidLen]byte  // with a session only
 	session  *nts.Session  // that sealed the request: it opens the reply, too, even after a SwapSession
 	t1       ntp.Stamp     // when the request really left; never on the wire (CVE-2020-13817)
@@ -90,7 +94,8 @@ type Request struct {
 // Outcome tells what became of one received datagram. Bad input is never an error.
 type Outcome struct {
 	Verdict     Verdict
-	Measurement ntp.Measurement // set when the Verdict is Accepted
+	Measurement ntp.Measurement // set when Sample is
+	Sample      bool            // a good reply brought a measurement; each does but some interleaved ones
 	Kiss        ntp.KissCode    // set when the Verdict is one of the kiss verdicts
 }
 
@@ -107,6 +112,7 @@ func New(c Config, now time.Time) *Source {
 		session: c.Session,
 		rate:    newPollRate(c),
 		reach:   newReach(c.Burst),
+		inter:   interleave{want: c.Interleaved},
 		next:    now.Add(max(c.Delay, 0)),
 	}
 }
@@ -144,11 +150,20 @@ func (s *Source) Poll(now time.Time, t1 ntp.Stamp, epoch uint64, rnd io.Reader) 
 	return Request{ID: x.id, Packet: s.packet, Deadline: x.deadline}, nil
 }
 
-// build writes the request: every field is zero that does not have to be otherwise (C01).
+// build writes the request: every field is zero that does not have to be otherwise (C01). An interleaved one shows the server's
+// own time stamp and one more random number.
 func (s *Source) build(x *sentRequest, rnd io.Reader) error {
 	h := ntp.Header{
 		Version: s.cfg.Version, Mode: ntp.ModeClient,
 		Poll: int8(x.poll), Precision: minimalPrecision, Transmit: x.origin,
+	}
+	if s.inter.wanted(s.cfg.Version) {
+		r, err := draw(rnd, s.inter.before.measurement.T2.Time, x.origin)
+		if err != nil {
+			return err
+		}
+		x.receive, x.before = r, s.inter.before
+		h.Receive, h.Origin = r, x.before.measurement.T2.Time
 	}
 	if x.session == nil {
 		s.packet = h.AppendTo(s.packet[:0])
@@ -190,6 +205,7 @@ func (s *Source) Receive(now time.Time, pkt []byte, from netip.AddrPort, rx ntp.
 			authentic = true
 		case nts.NAK:
 			s.out.nak = true
+			s.inter.forget()
 			return Outcome{Verdict: KissNAK, Kiss: ntp.KissNTSN}
 		case nts.WrongUID:
 			return Outcome{Verdict: WrongUID}
@@ -202,12 +218,17 @@ func (s *Source) Receive(now time.Time, pkt []byte, from netip.AddrPort, rx ntp.
 	if h.IsKiss() {
 		return s.kissed(now, h.RefID, authentic)
 	}
-	v = sanity(&h)
+	m := s.measurement(&h, rx, authentic)
+	interleaved := h.Origin != s.out.origin
+	sample, once := m, true
+	if interleaved {
+		sample, once = s.earlier(&h, authentic), !s.out.before.used
+	}
+	v = sanity(&h, &sample)
 	if x := s.out.session; v == Accepted && x != nil && x != s.proven && !x.Covers(h.Transmit) {
 		v, s.kiss.outside = OffCertificate, true
 	}
-	m := s.measurement(&h, rx, authentic)
-	if v == Accepted && impossible(&m) {
+	if v == Accepted && impossible(&sample) {
 		v = Impossible
 	}
 	if v != Accepted {
@@ -217,7 +238,8 @@ func (s *Source) Receive(now time.Time, pkt []byte, from netip.AddrPort, rx ntp.
 		return Outcome{Verdict: v}
 	}
 	s.answered(now)
-	return Outcome{Verdict: Accepted, Measurement: m}
+	s.inter.answered(&s.out, &m, &sample, &h, interleaved)
+	return Outcome{Verdict: Accepted, Measurement: sample, Sample: once}
 }
 
 // measurement collects what the estimator and the system process need from an accepted reply.
@@ -228,7 +250,7 @@ func (s *Source) measurement(h *ntp.Header, rx ntp.Stamp, authentic bool) ntp.Me
 		T1: s.out.t1, T2: ntp.Stamp{Time: h.Receive}, T3: ntp.Stamp{Time: h.Transmit}, T4: rx,
 		RootDelay: h.RootDelay.Duration(), RootDispersion: h.RootDispersion.Duration(),
 		Precision: ntp.PrecisionExp(h.Precision).Duration(),
-		Poll:      s.out.poll, Stratum: h.Stratum, Leap: h.Leap, RefID: h.RefID, Reference: h.Reference,
+		Poll:      s.out.poll, PollMin: s.cfg.PollMin, Stratum: h.Stratum, Leap: h.Leap, RefID: h.RefID, Reference: h.Reference,
 		Version: h.Version, Authenticated: authentic, Epoch: s.out.epoch,
 	}
 }
@@ -258,13 +280,16 @@ func (s *Source) Lapse(now time.Time) {
 }
 
 // Unsent ends the open request, if any, because it could not be sent. It counts as unanswered, but not against the
-// server, which never saw it: the interval does not grow and kiss codes are not confirmed by it (C31, L05).
+// server, which never saw it: the interval does not grow, kiss codes are not confirmed by it and its cookie is not spent (C31, L05).
 func (s *Source) Unsent(now time.Time) {
 	if !s.out.open {
 		return
 	}
 	s.out.open = false
 	s.last = NoReply
+	if s.session != nil {
+		s.session.Unspend()
+	}
 	s.reach.missed()
 	s.reach.unsent++
 	s.pullIn(now, s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())))
@@ -278,6 +303,7 @@ func (s *Source) end(now time.Time, v Verdict) {
 	s.last = v
 	s.reach.missed()
 	s.kiss.unanswered(&s.out)
+	s.inter.unanswered(&s.out)
 	if s.kiss.refused() && (s.out.denied || s.rate.denials == 0) {
 		s.rate.denials++
 		s.next = s.rate.last.Add(s.rate.interval(s.reach.unansweredSent())) // later than planned, or sooner
@@ -288,6 +314,12 @@ func (s *Source) end(now time.Time, v Verdict) {
 // Advise takes the wishes of the system process. The limits of the configuration and what the server asked for by
 // RATE take precedence.
 func (s *Source) Advise(now time.Time, a ntp.Advice) {
+	if a.Stood > 0 && !s.rate.last.IsZero() {
+		s.rate.last = s.rate.last.Add(-a.Stood)
+	}
+	if a.Urgent {
+		s.rate.urge()
+	}
 	s.rate.advise(a.Poll)
 	if a.PollNow {
 		s.PollSoon(now)
@@ -299,6 +331,16 @@ func (s *Source) Advise(now time.Time, a ntp.Advice) {
 // PollSoon brings the next poll forward as far as the rate rules allow.
 func (s *Source) PollSoon(now time.Time) {
 	s.pullIn(now, s.rate.last.Add(s.rate.least()))
+}
+
+// PollAnew is PollSoon when the network has returned: a request that went unanswered before that did not reach the server, so
+// that no gap to it has to be kept. What the server asked for stands.
+func (s *Source) PollAnew(now time.Time) {
+	if s.reach.unanswered == 0 || s.rate.floor > s.rate.min || s.rate.denials > 0 {
+		s.PollSoon(now)
+		return
+	}
+	s.pullIn(now, now)
 }
 
 // pullIn moves the next poll to t, never later than planned and never before now.
@@ -326,4 +368,5 @@ func (s *Source) SwapSession(n *nts.Session) {
 	}
 	s.session = n
 	s.kiss = kissState{}
+	s.inter.forget()
 }

@@ -162,7 +162,7 @@ func TestReceive_Measurement(t *testing.T) {
 	want := ntp.Measurement{
 		Source: 1, T1: sent, T2: ntp.Stamp{Time: h.Receive}, T3: ntp.Stamp{Time: h.Transmit}, T4: ntp.Stamp{Time: w.at()},
 		RootDelay: 500 * time.Millisecond, RootDispersion: 250 * time.Millisecond, Precision: ntp.PrecisionExp(-20).Duration(),
-		Poll: 4, Stratum: 2, Leap: ntp.LeapInsert, RefID: h.RefID, Reference: h.Reference, Version: 4, Epoch: 7,
+		Poll: 4, PollMin: 4, Stratum: 2, Leap: ntp.LeapInsert, RefID: h.RefID, Reference: h.Reference, Version: 4, Epoch: 7,
 	}
 	if o.Verdict != Accepted || o.Measurement != want {
 		t.Errorf("got %s %+v\nwant %+v", o.Verdict, o.Measurement, want)

@@ -50,6 +50,9 @@ type Status struct {
 	Cookies     int // in the jar, 0…8; 0 without NTS
 	Need        Need
 	LastVerdict Verdict // how the latest finished request ended: Accepted, NoReply, …
+
+	Interleaved        bool   // the latest good reply was an interleaved one (RFC 9769)
+	InterleavedReplies uint64 // good replies that were
 }
 
 // Stuck reports whether no request can leave: the server ended the association, or the last cookie is gone.
@@ -63,6 +66,7 @@ func (s *Source) Status() Status {
 	st := Status{
 		Reach: s.reach.register, Unanswered: s.reach.unanswered,
 		Poll: s.rate.exp(s.reach.unansweredSent()), NTS: s.session != nil, Need: s.need(), LastVerdict: s.last,
+		Interleaved: s.inter.active, InterleavedReplies: s.inter.count,
 	}
 	if s.session != nil {
 		st.Cookies = s.session.Cookies()

@@ -2,8 +2,10 @@ package system
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -132,4 +134,77 @@ func TestC25_ClaimsOfOne(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPeer_Equation14 recomputes what clients are told of where the time comes from, for random strata and distances: the stratum after the
+// lower median, and of those at that stratum the latest peer or the one that vouches for the smallest bound.
+func TestPeer_Equation14(t *testing.T) {
+	rng := rand.New(rand.NewPCG(14, 15))
+	kept := 0
+	for range 100 {
+		n := 1 + rng.IntN(6)
+		b := newBench(t, noon, func(p *Params) { p.Algorithm.MinimumAgreeing = n/2 + 1 })
+		ids := make([]ntp.SourceID, n)
+		strata := map[ntp.SourceID]ntp.Stratum{}
+		trips := map[ntp.SourceID]time.Duration{}
+		for i := range ids {
+			ids[i] = ntp.SourceID(i + 1)
+			trips[ids[i]] = time.Duration(1+rng.IntN(40))*ms + time.Duration(i)*us
+		}
+		b.add(ids...)
+		var latest ntp.SourceID
+		for second := range 60 {
+			b.pass(sec)
+			for _, id := range ids {
+				m := b.sample(id, 0)
+				if m.RTT = trips[id]; second%20 == 0 {
+					strata[id] = ntp.Stratum(1 + rng.IntN(3))
+				}
+				m.Stratum = strata[id]
+				b.handle(Measured{m})
+				if b.sys.State() != Synchronized {
+					continue
+				}
+				was := latest
+				latest = told(t, b, strata, was)
+				if latest == was {
+					kept++
+				}
+			}
+		}
+	}
+	if kept == 0 {
+		t.Error("no peer was kept")
+	}
+}
+
+// told checks stratum and reference that clients are told by equation (14), and returns whose they are.
+func told(t *testing.T, b *bench, strata map[ntp.SourceID]ntp.Stratum, latest ntp.SourceID) (peer ntp.SourceID) {
+	t.Helper()
+	var selected []ntp.Stratum
+	bounds := map[ntp.SourceID]time.Duration{}
+	for _, j := range b.sys.decision.Judgements {
+		if j.Verdict == algorithm.Selected {
+			selected = append(selected, strata[j.Source])
+			bounds[j.Source] = j.Bound
+		}
+	}
+	slices.Sort(selected)
+	middle := selected[(len(selected)-1)/2]
+	if b.view.Stratum != middle+1 {
+		t.Fatalf("stratum %d of sources at %v", b.view.Stratum, selected)
+	}
+	peer = latest
+	if bounds[latest] == 0 || strata[latest] != middle {
+		least := time.Duration(math.MaxInt64)
+		for id, bound := range bounds {
+			if strata[id] == middle && bound < least {
+				peer, least = id, bound
+			}
+		}
+	}
+	if b.view.RefID != ntp.RefIDFromAddr(address(peer).Addr()) {
+		t.Fatalf("reference %v, want source %d after %d; strata %v, bounds %v", b.view.RefID, peer, latest, strata, bounds)
+	}
+	return peer
 }

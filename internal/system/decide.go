@@ -93,15 +93,17 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 	s.disc.Follow(&s.decision)
 	s.phase, s.fallback, s.refusal = phase{kind: following}, Unsynchronized, Refusal{}
 	s.set, s.followed = true, true
-	s.estimate, s.holds = s.decision.Estimate, true
+	s.estimate, s.estimated, s.holds = s.decision.Estimate, now.Clock, true
 	s.at.local = now.Mono.Add(localAfter)
 	if s.leap.update(s.leapVote(), now.Clock, s.params.Pivot) {
 		fx.note(Info, logtarget.System, "leap second warning: %v", s.leap.armed)
 		fresh = true
 	}
 	if !fresh {
+		s.stretch(now, fx)
 		return
 	}
+	s.at.renewal = now.Mono.Add(s.horizon())
 	s.choosePeer()
 	if s.peer != nil {
 		v, why := s.synchronizedView(now, s.peer, fx.Steer.Step)
@@ -110,6 +112,14 @@ func (s *System) follow(now Now, fresh bool, fx *Effects) {
 	}
 	s.lines.add(now.Mono, &s.decision.Estimate, s.clock.Frequency, fx)
 	s.reach.tell(now.Mono, &s.decision.Estimate, s.params.Algorithm.MaximumFrequencySteer, fx)
+}
+
+// stretch renews the growth of the bound that is told when an update is overdue.
+func (s *System) stretch(now Now, fx *Effects) {
+	if s.view.Synchronized && s.peer != nil && !now.Mono.Before(s.at.renewal) {
+		s.at.renewal = now.Mono.Add(localRefresh)
+		s.show(s.holdOverView(now), fx)
+	}
 }
 
 // steer passes the discipline's wish on; false means that a limit forbids it.
@@ -179,6 +189,7 @@ func (s *System) standIn(now Now, fx *Effects) {
 	fx.Wait = wait
 	switch {
 	case local:
+		s.electLeader(fx)
 		s.fallback = LocalClock
 		if age := now.Clock.Sub(s.view.Reference); before != LocalClock || age < 0 || age >= localRefresh {
 			s.show(s.localView(now), fx)

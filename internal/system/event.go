@@ -35,6 +35,9 @@ type Removed struct {
 // Measured is an accepted exchange that Ledger.Place has placed.
 type Measured struct{ ntp.Measurement }
 
+// Voided says that a reply came and could not be placed, because the clock was changed during the exchange.
+type Voided struct{ ID ntp.SourceID }
+
 // Status is the part of an association's state that decisions depend on, told when it changed. What only readers want
 // to know, such as reach and cookies, goes past the system process (source.Status).
 type Status struct {
@@ -51,7 +54,16 @@ type Tick struct{}
 
 // ForeignStep says that somebody else changed the clock, or that the machine was suspended. The foreign
 // ledger entry comes through Applied, before this event.
-type ForeignStep struct{}
+type ForeignStep struct {
+	Stood     time.Duration // for how long the machine did not run just before, clock of timers included; 0: it did
+	Displaced time.Duration // the Effects.Displaced that it comes of; 0: others did it
+}
+
+// StoodStill says that the machine, its clocks included, did not run for a while: a virtual one was paused, or restored from
+// a saved state. The caller enters that in the ledger as a foreign change, and then it is a ForeignStep.
+type StoodStill struct {
+	For time.Duration // about; > 0
+}
 
 // Expected says how many sources the configuration promises from now on: it was read again.
 type Expected struct{ Sources int }
@@ -59,9 +71,11 @@ type Expected struct{ Sources int }
 func (Added) event()       {}
 func (Removed) event()     {}
 func (Measured) event()    {}
+func (Voided) event()      {}
 func (Status) event()      {}
 func (Tick) event()        {}
 func (ForeignStep) event() {}
+func (StoodStill) event()  {}
 func (Expected) event()    {}
 
 // Level is the weight of a Notice.
@@ -90,8 +104,12 @@ type Notice struct {
 type Effects struct {
 	Steer   algorithm.Steer // what the clock shall do; after it is done the ledger entry comes back through Applied
 	Refusal string          // a step limit is exceeded and the program ends (PanicExit): what it says to the operator. Empty: goes on
-	View    *ntp.View       // nil: unchanged
-	Advice  []ntp.Advice    // at most one per source
-	Wait    time.Duration
-	Notices []Notice
+	// Displaced: nothing but a standstill of the machine, or somebody who set its clock unseen, explains what the sources say.
+	// The caller enters a foreign change in the ledger and comes back with ForeignStep.
+	Displaced time.Duration // by how much true time is ahead of the clock; 0: it is not so
+	Since     ntp.Timestamp // when the first request was sent whose reply said so
+	View      *ntp.View     // nil: unchanged
+	Advice    []ntp.Advice  // at most one per source
+	Wait      time.Duration
+	Notices   []Notice
 }

@@ -56,6 +56,8 @@ type limits struct {
 
 	asked wish // what the step that is being made was asked for by
 	day   day
+	// others is what others moved the clock by since the last consensus, + forward: a step that takes it back is not of the day.
+	others time.Duration
 }
 
 // wish is what is known of a step before the clock confirms it.
@@ -90,7 +92,7 @@ func (l *limits) allows(now time.Time, step time.Duration, authenticated, unset 
 	case which == LimitStartup:
 	case l.accumulated > 0 && addAbs(l.sum, step) > l.accumulated:
 		return LimitAccumulated
-	case !authenticated && l.daily != Unlimited && addAbs(l.day.at(now).Sum, step) > l.daily:
+	case !authenticated && l.daily != Unlimited && (l.daily == 0 || addAbs(l.day.at(now).Sum, l.beyond(step)) > l.daily):
 		return LimitUnauthenticated
 	}
 	return LimitNone
@@ -103,7 +105,7 @@ func (l *limits) why(now time.Time, limit Limit, step time.Duration) string {
 		return fmt.Sprintf("steps of %v in all exceed %v %v: the sources or the clock are unreliable", addAbs(l.sum, step), limit, l.accumulated)
 	case LimitUnauthenticated:
 		return fmt.Sprintf("steps of %v in a day exceed %v %v, and most sources that ask for them are not authenticated (NTS)",
-			addAbs(l.day.at(now).Sum, step), limit, l.daily)
+			addAbs(l.day.at(now).Sum, l.beyond(step)), limit, l.daily)
 	}
 	return fmt.Sprintf("a step of %v exceeds %v", step, limit)
 }
@@ -118,20 +120,40 @@ func (l *limits) accepted(step bool, w wish) {
 		l.spent = true
 		l.first = step
 	}
+	if !step {
+		l.others = 0 // the sources are content with what others did
+	}
 	l.asked = w
+}
+
+// moved notes by how much others moved the clock, + forward.
+func (l *limits) moved(by time.Duration) {
+	if sum := addAbs(l.others.Abs(), by); sum < Unlimited {
+		l.others += by
+	}
+}
+
+// beyond is the part of a step that does not take back what others did (docs/rules/clock.md#unauthenticated-steps).
+func (l *limits) beyond(step time.Duration) time.Duration {
+	if step < 0 == (l.others < 0) {
+		return step
+	}
+	return max(step.Abs()-l.others.Abs(), 0)
 }
 
 // stepped notes a step that was made.
 func (l *limits) stepped(step time.Duration) {
 	l.steps++
 	l.last = step
+	beyond := l.beyond(step)
+	l.others = 0
 	if l.first || l.asked.unset {
 		l.first = false
 		return
 	}
 	l.sum = addAbs(l.sum, step)
 	if !l.asked.authenticated {
-		l.day.add(l.asked.at, step, l.asked.excepted)
+		l.day.add(l.asked.at, beyond, l.asked.excepted)
 	}
 }
 

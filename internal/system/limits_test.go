@@ -195,6 +195,98 @@ func TestUnauthenticatedStepsPerDay(t *testing.T) {
 	}
 }
 
+// TestUnauthenticatedSteps_Return: what takes back what others did to the clock is not of the day, what goes beyond it is, and so is
+// what the sources ask for once they were content. That the machine stood still by its battery clock counts like a step back.
+func TestUnauthenticatedSteps_Return(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		others []time.Duration
+		step   time.Duration
+		spent  time.Duration
+	}{
+		{"nobody moved it", nil, -90 * sec, 90 * sec},
+		{"forward, and back", []time.Duration{90 * sec}, -90 * sec, 0},
+		{"back, and forward", []time.Duration{-90 * sec}, 90 * sec, 0},
+		{"in two steps", []time.Duration{50 * sec, 40 * sec}, -90 * sec, 0},
+		{"to and fro", []time.Duration{90 * sec, -90 * sec}, 90 * sec, 90 * sec},
+		{"not all the way", []time.Duration{90 * sec}, -50 * sec, 0},
+		{"too far", []time.Duration{90 * sec}, -120 * sec, 30 * sec},
+		{"further away", []time.Duration{90 * sec}, 50 * sec, 50 * sec},
+		{"beyond all bounds", []time.Duration{math.MinInt64, math.MinInt64}, 90 * sec, 90 * sec},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p := Defaults()
+			p.StartupSpent, p.UnauthenticatedSteps, p.AccumulatedSteps = true, 100*sec, 1000*sec
+			l := newLimits(&p)
+			l.day.start(start)
+			for _, by := range row.others {
+				l.moved(by)
+			}
+			if by := l.allows(start, row.step, false, false); by != LimitNone {
+				t.Fatal(l.why(start, by, row.step))
+			}
+			w := wish{at: start}
+			l.accepted(true, w)
+			l.stepped(row.step)
+			if got := l.day.at(start).Sum; got != row.spent || l.sum != row.step.Abs() {
+				t.Errorf("spent %v of the day, want %v; %v in all", got, row.spent, l.sum)
+			}
+			l.moved(-row.step)
+			l.accepted(false, w)
+			l.accepted(true, w)
+			l.stepped(row.step)
+			if got := l.day.at(start).Sum - row.spent; got != row.step.Abs() {
+				t.Errorf("a step after a consensus that was content counts as %v", got)
+			}
+		})
+	}
+}
+
+// TestUnauthenticatedSteps_Forbidden: 0 forbids also what takes back what others did.
+func TestUnauthenticatedSteps_Forbidden(t *testing.T) {
+	p := Defaults()
+	p.StartupSpent, p.UnauthenticatedSteps = true, 0
+	l := newLimits(&p)
+	l.moved(90 * sec)
+	if by := l.allows(start, -90*sec, false, false); by != LimitUnauthenticated {
+		t.Errorf("refused by %q", by)
+	}
+}
+
+// TestUnauthenticatedSteps_OthersAllDay: a program that sets the clock wrong every hour does not use up what the sources may do in a day.
+// Nobody can see why a clock is displaced when no battery clock tells: that counts, since those who claim it may be liars.
+func TestUnauthenticatedSteps_OthersAllDay(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		meddle func(b *bench)
+		spent  time.Duration
+	}{
+		{"another program", func(b *bench) {
+			b.apply(ntp.LedgerEntry{Step: 400 * sec, Foreign: true})
+			b.epoch++
+			b.handle(ForeignStep{})
+		}, 0},
+		{"stood still", func(b *bench) {
+			b.truth += 400 * sec
+			b.apply(ntp.LedgerEntry{Foreign: true})
+			b.handle(ForeignStep{Stood: 400 * sec})
+		}, 0},
+		{"nobody knows", func(b *bench) { b.truth += 400 * sec }, 800 * sec},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b, ids := synchronized(t, 3, nil, nil)
+			for range 4 {
+				row.meddle(b)
+				b.poll(600, nil, ids...)
+			}
+			r := b.sys.Report()
+			if row.spent == 0 && (r.State != Synchronized || r.Steps < 4) || r.Spent.Sum < row.spent || r.Spent.Sum > row.spent+sec {
+				t.Errorf("%v, %d steps, %v spent of the day; %v", r.State, r.Steps, r.Spent.Sum, r.Refusal)
+			}
+		})
+	}
+}
+
 // TestUnauthenticatedStepsOutliveARestart in the same boot, for another day.
 func TestUnauthenticatedStepsOutliveARestart(t *testing.T) {
 	p := Defaults()

@@ -60,16 +60,20 @@ type outOfReach struct {
 	throttle logThrottle
 }
 
+// surelySigmas is how sure it must be that the oscillator is out of reach before the log says so.
+const surelySigmas = 3
+
 // tickUnit is what one microsecond of the kernel's tick of 10 ms makes of the clock's rate, s/s (adjtimex(8)).
 const tickUnit = 1e-4
 
-// tell writes one line when the oscillator's error, as far as it is known, is beyond limit, s/s. The kernel's tick is not touched:
+// tell writes one line when the oscillator's error is beyond limit, s/s, for all that is known, and another one only after it was below. The kernel's tick is not touched:
 // it is the administrator's, and the right remedy may be another one (docs/algorithm.md, Steering).
 func (o *outOfReach) tell(now time.Time, e *algorithm.Estimate, limit float64, fx *Effects) {
+	doubt := float64(surelySigmas * math.Sqrt(e.VarFreq))
 	switch {
-	case e.Beyond == 0:
+	case limit-math.Abs(e.Frequency) > doubt:
 		o.is = false
-	case !o.is && e.Beyond > boundSigmas*math.Sqrt(e.VarFreq):
+	case !o.is && e.Beyond > doubt:
 		o.is = true
 		way := "slow"
 		if e.Frequency < 0 {

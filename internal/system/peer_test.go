@@ -71,12 +71,32 @@ func TestView_Bound(t *testing.T) {
 	if why != "" || v.Stratum != 5 || v.RootDelay != 30*ms || v.Dispersion != 3*ms+5*ms+precision {
 		t.Errorf("%q %+v", why, v)
 	}
-	if want := 3e-6 + 1e-6 + 100e-6; math.Abs(v.Wander-want) > 1e-12 {
+	if want := 3e-6 + 2e-8 + 100e-6; math.Abs(v.Wander-want) > 1e-12 {
 		t.Errorf("grows by %g, want %g", v.Wander, want)
 	}
 	s.decision.RootDelay = 50 * ms // the way is longer than what the middle one vouches for
 	if v, _ := s.synchronizedView(Now{}, peer, 7*ms); v.Dispersion != precision {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestStretch: the growth that is told is for two intervals of the source that is asked most often; when no update came by then it
+// is told anew, larger, and the next update ends that.
+func TestStretch(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1)
+	b.poll(20, nil, 1)
+	fresh := *b.view
+	if b.pass(30 * sec); *b.view != fresh {
+		t.Errorf("told anew although none is overdue: %+v", b.view)
+	}
+	b.pass(20 * sec) // at an interval of 16 s
+	if v := b.view; v.Wander <= fresh.Wander || v.Reference != fresh.Reference || v.Dispersion != fresh.Dispersion || b.sys.State() != Synchronized {
+		t.Errorf("in state %v told %+v after %+v", b.sys.State(), v, fresh)
+	}
+	b.poll(1, nil, 1)
+	if v := b.view; v.Wander >= 1e-6 || v.Reference == fresh.Reference {
+		t.Errorf("after an update %+v", v)
 	}
 }
 

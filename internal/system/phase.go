@@ -32,8 +32,10 @@ const (
 type deadlines struct {
 	tick      time.Time // the Tick that the latest Effects asked for; zero before the first event
 	local     time.Time // the local stratum applies: localAfter after the start, a foreign step, the last consensus
-	renewal   time.Time // hold-over: the bound that is served is told anew
+	renewal   time.Time // an update is overdue, or in hold-over: the growth of the bound that is served is told anew
 	burst     time.Time // the next lost consensus may make every source poll at once
+	foreign   time.Time // foreignBursts burstIntervals before this the next foreign change makes every source poll at once
+	displaced time.Time // samples alone may say again that the clock was displaced
 	complaint time.Time // a missing consensus is worth a line
 }
 

@@ -88,8 +88,10 @@ type Report struct {
 	FreqSigma     float64 // s/s
 	Applied       float64 // s/s now in force, a slew included
 
-	// Variance of the clock's error t seconds after View.Reference: base, linear, quadratic, cubic term.
+	// Variance of the clock's error t seconds after the clock read VarianceAt: base, linear, quadratic, cubic term. It is of what
+	// is not known: Offset is known, and is being taken out.
 	RootVariance [4]float64
+	VarianceAt   ntp.Timestamp // 0 while nothing is known or nothing is served
 
 	Unserved           string             // why we are not synchronised although a consensus is followed; empty otherwise
 	Refusal            Refusal            // why the clock is left alone
@@ -120,6 +122,9 @@ func (s *System) Report() Report {
 		Steps: s.limits.steps, AccumulatedSteps: s.limits.sum, AccumulatedLimit: s.limits.accumulated,
 		StartupAllowance: !s.limits.spent, ConsensusLost: s.lost, LoopsDetected: s.loops,
 		WrongEpoch: s.wrongEpoch, InLeap: s.inLeapWindow,
+	}
+	if s.holds && s.view.Synchronized {
+		r.VarianceAt = s.estimated
 	}
 	if r.Following {
 		r.Unserved = s.unserved.why
@@ -155,6 +160,9 @@ func (s *System) role(src *source) (Role, string) {
 	reason := s.reason(src)
 	switch src.judged.Verdict {
 	case algorithm.Selected:
+		if src.judged.Aside {
+			return RoleSelected, "agrees, but is too far from most of the others to count"
+		}
 		return RoleSelected, ""
 	case algorithm.Candidate:
 		return RoleCandidate, reason

@@ -3,6 +3,7 @@ package system
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/ntp"
@@ -28,6 +29,7 @@ type source struct {
 	faults   logThrottle // lines about polls without a measurement
 	tooFar   bool        // excluded for its distance
 	limited  logThrottle // lines about that
+	doubt    doubt       // a sample that is kept aside
 }
 
 // bar is a ground for exclusion that the discipline cannot see.
@@ -38,6 +40,7 @@ const (
 	barLoop
 	barSelf
 	barStratum
+	barIsland
 )
 
 // String is the wording of status output and logs.
@@ -49,6 +52,8 @@ func (b bar) String() string {
 		return "this is ourselves"
 	case barStratum:
 		return "stratum too high"
+	case barIsland:
+		return "serves its own clock, as we would"
 	}
 	return ""
 }
@@ -75,6 +80,9 @@ func (s *System) add(e Added) {
 }
 
 func (s *System) remove(id ntp.SourceID) {
+	if s.leader != nil && s.leader.ID == id {
+		s.leader = nil
+	}
 	s.disc.Forget(id)
 	if i, known := s.locate(id); known {
 		s.sources = slices.Delete(s.sources, i, i+1)
@@ -121,3 +129,27 @@ func (s *System) choosePeer() {
 
 // selected reports whether the source is part of the consensus.
 func (src *source) selected() bool { return src.judging && src.judged.Verdict == algorithm.Selected }
+
+const (
+	// overdueAfter of its intervals, and no less than overdueLeast, without a sample make a source overdue.
+	overdueAfter = 4
+	overdueLeast = 256 * time.Second
+)
+
+// overdue reports whether a source that gave samples has been silent for long at Local time at.
+func (src *source) overdue(at ntp.Local) bool {
+	return src.known && at.Sub(src.last.At) > max(overdueAfter*src.last.Poll.Duration(), overdueLeast)
+}
+
+// wake asks the other sources that are overdue when this one, which was, answers again: what kept it silent may have been the network
+// that they share (docs/rules/client.md#silence).
+func (s *System) wake(back *source, at ntp.Local, fx *Effects) {
+	if !back.overdue(at) {
+		return
+	}
+	for _, src := range s.sources {
+		if src != back && src.overdue(at) {
+			fx.advise(ntp.Advice{Source: src.ID, Poll: src.wanted(), PollNow: true})
+		}
+	}
+}

@@ -28,6 +28,8 @@ const (
 	lateAfter = 10 * time.Second
 	// burstInterval keeps a consensus that is lost again and again from making every source poll all the time.
 	burstInterval = 64 * time.Second
+	// foreignBursts foreign changes at once, and one more, make every source poll at once; then one does in each burstInterval.
+	foreignBursts = 3
 	// minWait and idleWait bound how soon and how late the next Tick comes.
 	minWait  = time.Millisecond
 	idleWait = 16 * time.Second
@@ -60,17 +62,20 @@ type Params struct {
 	QuietSteps           bool  // warn-on-jump = false
 
 	LocalStratum   ntp.Stratum // 1…15: serve our own clock when nothing is selected; 0 or 16: off
+	Orphan         bool        // local-orphan: servers at the local stratum that ask each other follow one of them
 	LocalReference ntp.RefID   // reference-id, used with LocalStratum 1
 	Expected       int         // number of sources that the configuration promises; until they are known they count as not heard
 	NoSources      bool        // nothing is configured to measure: the local stratum applies at once
 
-	Serves    bool          // we answer clients, so that loops are possible
-	Observe   bool          // clock-control = false: never steer
-	Precision int8          // log2 s, of our clock
-	HoldOver  time.Duration // maximum-root-distance: where hold-over ends; 0: the default, see defaultHoldOver
-	Pivot     time.Time     // build date: decides the era of the calendar for leap seconds
-	Built     time.Time     // what a clock shows that is not unset, at least; zero: not known
-	LastRight time.Time     // when this host's clock was last known to be right; zero: not known
+	Serves    bool           // we answer clients, so that loops are possible
+	Observe   bool           // clock-control = false: never steer
+	Precision int8           // log2 s, of our clock
+	HoldOver  time.Duration  // maximum-root-distance: where hold-over ends; 0: the default, see defaultHoldOver
+	Pivot     time.Time      // build date: decides the era of the calendar for leap seconds
+	Built     time.Time      // what a clock shows that is not unset, at least; zero: not known
+	LastRight time.Time      // when this host's clock was last known to be right; zero: not known
+	Leaps     *ntp.LeapTable // for TAI - UTC; nil: not known
+	Guessed   time.Duration  // by how much the clock was set forward to LastRight at the start, because nobody had set it; 0: it was not
 }
 
 // Defaults returns the defaults of the reference suite (docs/rules/configuration.md#synchronization).
@@ -99,21 +104,23 @@ type System struct {
 	limits  limits
 	sources []*source // by SourceID
 
-	phase    phase
-	at       deadlines
-	fallback State // what stands in for a consensus: Unsynchronized, HoldOver or LocalClock
-	decision algorithm.Decision
-	estimate algorithm.Estimate // the last one that was followed
-	holds    bool               // estimate describes the clock: nobody else has stepped it since
-	peer     *source            // selected; its address and stratum are told to clients. nil: none was yet
-	unserved unserved
-	refusal  Refusal // why phase is refused
-	refusals [limitCount]uint64
-	followed bool // a consensus was followed since the start
-	set      bool // the same, and nobody else has changed the clock since
-	unsetNow bool // the clock shows a time that is past
-	view     ntp.View
-	clock    ntp.LedgerEntry // newest change of the clock
+	phase     phase
+	at        deadlines
+	fallback  State // what stands in for a consensus: Unsynchronized, HoldOver or LocalClock
+	decision  algorithm.Decision
+	estimate  algorithm.Estimate // the last one that was followed
+	estimated ntp.Timestamp      // clock reading that estimate is of
+	holds     bool               // estimate describes the clock: nobody else has stepped it since
+	peer      *source            // selected; its address and stratum are told to clients. nil: none was yet
+	leader    *source            // whom we follow for want of a source, see electLeader; nil: nobody
+	unserved  unserved
+	refusal   Refusal // why phase is refused
+	refusals  [limitCount]uint64
+	followed  bool // a consensus was followed since the start
+	set       bool // the same, and nobody else has changed the clock since
+	unsetNow  bool // the clock shows a time that is past
+	view      ntp.View
+	clock     ntp.LedgerEntry // newest change of the clock
 
 	leap            leap
 	lines           offsetLines
@@ -134,6 +141,9 @@ func New(p Params) *System {
 	}
 	if p.Pivot.IsZero() {
 		p.Pivot = defaultPivot
+	}
+	if p.Guessed > 0 { // the guess may be taken back
+		p.StartupSpent, p.StartupStep.Backward = false, max(p.StartupStep.Backward, p.Guessed)
 	}
 	s := &System{params: p, disc: algorithm.New(p.Algorithm), limits: newLimits(&p)}
 	s.view = s.unsynchronizedView()
@@ -192,10 +202,14 @@ func (s *System) take(now Now, ev Event, fx *Effects) bool {
 			}
 			src.status, src.reported = e, true
 		}
+	case Voided:
+		if src := s.find(e.ID); src != nil {
+			s.askAgain(src, fx)
+		}
 	case Measured:
 		return s.measure(now, &e.Measurement, fx)
 	case ForeignStep:
-		s.foreign(now, fx)
+		return s.foreign(now, e, fx)
 	case Expected:
 		s.params.Expected, s.params.NoSources = e.Sources, e.Sources == 0
 	}
@@ -210,6 +224,7 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 	}
 	if m.Epoch != now.Epoch {
 		s.wrongEpoch++
+		s.askAgain(src, fx)
 		return false
 	}
 	if s.leap.near(now.Clock, s.params.Pivot) {
@@ -219,6 +234,7 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 	if s.phase.kind == searching {
 		s.phase = phase{kind: waiting, deadline: now.Mono.Add(startupLimit)}
 	}
+	s.wake(src, m.At, fx)
 	src.last, src.known, src.updated = *m, true, now.Clock
 	if bar := s.barred(src); bar != src.bar {
 		src.bar = bar
@@ -228,21 +244,53 @@ func (s *System) measure(now Now, m *ntp.Measurement, fx *Effects) bool {
 		}
 	}
 	if src.bar != barNone {
+		if src == s.leader {
+			s.leader = nil // it follows another now
+		}
 		s.disc.Forget(m.Source)
 		return false
 	}
+	if src != s.leader {
+		s.dethrone() // there is a real source again
+	}
+	if s.doubted(now, src, m, fx) {
+		return false
+	}
 	s.disc.Absorb(*m)
+	if s.disc.Hurry(m.Source) {
+		fx.advise(ntp.Advice{Source: m.Source, Poll: src.wanted(), PollNow: true})
+	}
 	return true
 }
 
+// askAgain asks a source whose reply was void for another, as soon as the rate rules allow.
+func (s *System) askAgain(src *source, fx *Effects) {
+	fx.advise(ntp.Advice{Source: src.ID, Poll: src.wanted(), PollNow: true})
+}
+
 // foreign is what follows from a change of the clock that was not ours: nothing is known of its offset now. The
-// caller, who knows what it was, tells the operator.
-func (s *System) foreign(now Now, fx *Effects) {
+// caller, who knows what it was, tells the operator. It reports whether samples that were kept aside count now.
+func (s *System) foreign(now Now, e ForeignStep, fx *Effects) bool {
 	fx.note(Debug, logtarget.System, "clock changed underneath us: all offsets are measured anew")
+	s.limits.moved(-e.Stood)
 	s.at.local = now.Mono.Add(localAfter)
 	s.at.complaint = now.Mono.Add(startupOverdue)
-	s.at.burst = time.Time{}
+	if !now.Mono.Before(s.at.foreign.Add(-foreignBursts * burstInterval)) {
+		s.at.burst = time.Time{}
+		s.at.foreign = later(s.at.foreign, now.Mono).Add(burstInterval)
+	}
 	s.burst(now, fx)
+	for i := range fx.Advice {
+		fx.Advice[i].Stood, fx.Advice[i].Urgent = e.Stood, true
+	}
+	return s.settleDoubts(now, e)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // burst asks for measurements at once, unless it did so lately.
@@ -273,10 +321,12 @@ func (s *System) Applied(e ntp.LedgerEntry) {
 		if s.phase.kind == refused {
 			s.limits.forgive()
 		}
+		s.limits.moved(e.Step)
 		s.lose()
-		s.holds, s.set = false, false
+		s.holds, s.set, s.params.Guessed = false, false, 0
 	case !e.Leap:
 		s.estimate.Offset -= e.Step
+		s.estimated = s.estimated.Add(e.Step)
 		if w := &s.decision.Steer; w.Kind == algorithm.SteerStep && e.Steer == w.Number { // not what others did to the clock
 			s.limits.stepped(e.Step)
 		}

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func TestView(t *testing.T) {
 	if v.RootDelay != 3*ms+200*us {
 		t.Errorf("root delay %v", v.RootDelay)
 	}
-	if v.Dispersion < ms || v.Dispersion > 5*ms || v.Wander < wanderFloor {
+	if v.Dispersion < ms || v.Dispersion > 5*ms || v.Wander <= 0 {
 		t.Errorf("dispersion %v, wander %v", v.Dispersion, v.Wander)
 	}
 	if age := b.now().Clock.Sub(v.Reference); age < 0 || age > 10*ms {
@@ -223,6 +224,32 @@ func TestForeignStep(t *testing.T) {
 	}
 	if b.told("No consensus") != 0 {
 		t.Error("cried wolf")
+	}
+}
+
+// TestWake: the first source that answers after a long silence makes those ask that are silent too, and no others.
+func TestWake(t *testing.T) {
+	b := newBench(t, noon, nil)
+	b.add(1, 2, 3, 4)
+	b.poll(20, nil, 1, 2, 3)
+	asked := func() (ids []ntp.SourceID) {
+		b.advice = nil
+		b.handle(Measured{Measurement: b.sample(1, 0)})
+		for _, a := range b.advice {
+			if a.PollNow {
+				ids = append(ids, a.Source)
+			}
+		}
+		return ids
+	}
+	b.pass(200 * time.Second)
+	if got := asked(); len(got) > 0 {
+		t.Errorf("asked %v although nobody was silent for long", got)
+	}
+	b.pass(300 * time.Second)
+	b.handle(Measured{Measurement: b.sample(3, 0)})
+	if got := asked(); !slices.Equal(got, []ntp.SourceID{2}) {
+		t.Errorf("asked %v, want the one that is silent", got)
 	}
 }
 
@@ -445,7 +472,7 @@ func TestAdvice_NoPollStorm(t *testing.T) {
 	b.add(1, 2)
 	b.poll(20, nil, 1, 2)
 	demands := 0
-	for i := range 60 {
+	for i := range 80 {
 		b.advice = nil
 		lie := time.Duration(i%2) * 2 * sec
 		b.poll(1, nil, 1)
@@ -461,8 +488,8 @@ func TestAdvice_NoPollStorm(t *testing.T) {
 	if lost < 20 {
 		t.Fatalf("lost only %d times", lost)
 	}
-	if demands > 8 {
-		t.Errorf("%d demands to poll at once for %d losses in three minutes", demands, lost)
+	if demands > 8+8 { // of lost consensuses, and of samples that surprise
+		t.Errorf("%d demands to poll at once for %d losses in four minutes", demands, lost)
 	}
 }
 

@@ -7,17 +7,18 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
-// neverSetMargin is far more than sources or a careless operator step a clock back by, and far less than what a machine
+// NeverSetMargin is far more than sources or a careless operator step a clock back by, and far less than what a machine
 // without a battery is behind.
-const neverSetMargin = 30 * 24 * time.Hour
+const NeverSetMargin = 30 * 24 * time.Hour
 
 // unset reports whether the clock is known to be wrong because it shows a time that is past: before the program was
-// built, or, until sources or an operator have set it, before the last time that this host was right. Such a clock is
-// never served, whatever the local stratum says (docs/rules/clock.md#unset-clock). The second half ends with the first
-// consensus, because those who told the saved time may have lied.
+// built, or, until sources or an operator have set it, before the last time that this host was right; or because it was set to that
+// time at the start, for want of a better one. Such a clock is never served, whatever the local stratum says
+// (docs/rules/clock.md#unset-clock). The second half ends with the first consensus, because those who told the saved time may
+// have lied.
 func (s *System) unset(clock ntp.Timestamp) bool {
 	t := clock.Time(s.params.Pivot)
-	return t.Before(s.params.Built) || !s.set && t.Before(s.params.LastRight)
+	return t.Before(s.params.Built) || !s.set && (s.params.Guessed > 0 || t.Before(s.params.LastRight))
 }
 
 // neverSet reports whether nobody has set the clock since the machine was switched on, so that a step forward is a first
@@ -25,7 +26,7 @@ func (s *System) unset(clock ntp.Timestamp) bool {
 // consensus. The saved time does not count here, nor the last days before the build: who can step the clock back a little and
 // then provoke a restart would get there.
 func (s *System) neverSet(clock ntp.Timestamp) bool {
-	return !s.followed && clock.Time(s.params.Pivot).Before(s.params.Built.Add(-neverSetMargin))
+	return !s.followed && clock.Time(s.params.Pivot).Before(s.params.Built.Add(-NeverSetMargin))
 }
 
 // look notes whether the clock is unset, and tells it when it changes.
@@ -39,6 +40,9 @@ func (s *System) look(now Now, fx *Effects) {
 	if !unset {
 		fx.note(Info, logtarget.System, "the clock is not unset any more, it shows %s", shown)
 		return
+	}
+	if s.params.Guessed > 0 {
+		return // told at the start
 	}
 	floor := s.params.Built
 	if s.params.LastRight.After(floor) {

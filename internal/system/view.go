@@ -2,19 +2,17 @@ package system
 
 import (
 	"fmt"
-	"math"
 	"time"
 
-	"ntp-daemon/internal/algorithm"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
 )
 
 const (
-	// boundSigmas turns one sigma into what is told as a bound.
-	boundSigmas = 3
-	// wanderFloor is the least growth of the bound that is told, s/s: what a quiet oscillator may do unseen.
+	// wanderFloor is the growth of the bound of a clock that is itself the reference, s/s: what a quiet oscillator may do unseen.
 	wanderFloor = 1e-6
+	// boundPolls is how many intervals of the most often asked selected source the growth of the bound holds for.
+	boundPolls = 2
 	// localRefresh is how often the local clock renews its reference time, and hold-over its bound.
 	localRefresh = 64 * time.Second
 )
@@ -59,7 +57,7 @@ func (s *System) synchronizedView(now Now, peer *source, step time.Duration) (v 
 		RefID: ntp.RefIDFromAddr(peer.Address.Addr()), Reference: now.Clock.Add(step),
 		RootDelay:  s.decision.RootDelay,
 		Dispersion: left + max(s.decision.Bound-s.decision.RootDelay/2, 0) + precision,
-		Wander:     growth(e),
+		Wander:     e.Growth(s.horizon()),
 		Precision:  s.params.Precision, Synchronized: true,
 	}
 	switch distance := v.RootDelay/2 + v.Dispersion; {
@@ -74,9 +72,15 @@ func (s *System) synchronizedView(now Now, peer *source, step time.Duration) (v 
 	return v, ""
 }
 
-// growth is how fast the bound of the clock's error grows, s/s, the part included that no correction may take out.
-func growth(e *algorithm.Estimate) float64 {
-	return boundSigmas*math.Sqrt(e.VarFreq) + wanderFloor + e.Beyond
+// horizon is how long after an update another one can be expected.
+func (s *System) horizon() time.Duration {
+	shortest := ntp.MaxPollExp
+	for _, src := range s.sources {
+		if src.selected() {
+			shortest = min(shortest, src.last.Poll)
+		}
+	}
+	return max(boundPolls*shortest.Duration(), idleWait)
 }
 
 // holdsOver reports whether the last view may still be served: its root distance at now stays below the limit.
@@ -88,10 +92,9 @@ func (s *System) holdsOver(now Now) bool {
 // holdOverView is the last view with the growth of its bound that holds until the next refresh: the frequency goes on
 // wandering, so that the error grows faster than in a line (docs/algorithm.md 15).
 func (s *System) holdOverView(now Now) ntp.View {
-	v, e := s.view, &s.estimate
+	v := s.view
 	age := max(now.Clock.Sub(v.Reference), 0) + localRefresh
-	walk := boundSigmas * e.Wander * math.Sqrt(age.Seconds()/3)
-	v.Wander = max(v.Wander, growth(e)+walk)
+	v.Wander = max(v.Wander, s.estimate.Drift(age))
 	return v
 }
 

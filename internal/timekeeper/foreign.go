@@ -3,6 +3,7 @@ package timekeeper
 import (
 	"time"
 
+	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/system"
 )
 
@@ -32,4 +33,15 @@ func (k *Keeper) adoptForeign(fx *Effects) bool {
 	}
 	fx.note(n)
 	return f.Entry.Foreign
+}
+
+// displace enters that the clock is wrong by an unknown amount although nobody has touched it, because the machine did not
+// run for a while: an exchange across that moment is void. The words are for the operator, by is about how much.
+func (k *Keeper) displace(fx *Effects, text, field string, by time.Duration, at ntp.Timestamp) {
+	last := k.ledger.Last()
+	if at.Before(last.Time) {
+		at = last.Time
+	}
+	k.enter(ntp.LedgerEntry{Time: at, Frequency: last.Frequency, Foreign: true}, k.ledger.Local(at).Sub(last.Local))
+	fx.note(system.Notice{Level: system.Warn, Fields: []any{field, by}, Text: text})
 }

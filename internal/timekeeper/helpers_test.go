@@ -19,6 +19,7 @@ type heldClock struct {
 	foreign  []ntp.ForeignChange // made, not yet looked at
 	refusal  error               // of corrections
 	statuses int
+	status   ntp.ClockStatus // the latest
 	bases    []float64
 	steps    []time.Duration
 	writes   int
@@ -64,7 +65,7 @@ func (c *heldClock) meddle(d time.Duration) {
 	c.last, c.at = e, c.local
 }
 
-func (c *heldClock) SetStatus(ntp.ClockStatus) error { c.statuses++; return nil }
+func (c *heldClock) SetStatus(s ntp.ClockStatus) error { c.statuses++; c.status = s; return nil }
 
 func (c *heldClock) CheckForeign() (ntp.ForeignChange, bool) {
 	if len(c.foreign) == 0 {

@@ -27,6 +27,8 @@ type Keeper struct {
 	ledger ntp.Ledger
 	sys    *system.System
 	view   ntp.View // as last given out
+	leaps  *ntp.LeapTable
+	pivot  time.Time // decides the era of the clock's readings
 
 	told     time.Time         // when the kernel was last told the status; zero: it has forgotten
 	toldLeap ntp.LeapIndicator // the leap warning that it was told then
@@ -69,7 +71,8 @@ func (e *RefusedError) Error() string { return e.Reason }
 func New(c Clock, frequency float64, p system.Params) *Keeper {
 	k := &Keeper{
 		clock: c, steers: !p.Observe, base: frequency, ledger: ntp.NewLedger(c.Now(), frequency), sys: system.New(p),
-		view: ntp.View{Leap: ntp.LeapUnknown, Stratum: ntp.MaxStratum, Precision: p.Precision},
+		view:  ntp.View{Leap: ntp.LeapUnknown, Stratum: ntp.MaxStratum, Precision: p.Precision},
+		leaps: p.Leaps, pivot: p.Pivot,
 	}
 	k.sys.Applied(k.ledger.Last())
 	return k
@@ -78,9 +81,15 @@ func New(c Clock, frequency float64, p system.Params) *Keeper {
 // Turn takes in one event that happened at now, by the clock of timers, and steers.
 func (k *Keeper) Turn(now time.Time, ev system.Event) Effects {
 	var fx Effects
+	var foreign system.ForeignStep
+	if s, stood := ev.(system.StoodStill); stood {
+		foreign.Stood = s.For
+		k.displace(&fx, "the machine stood still, offset unknown until the next measurement", "stood", s.For, k.clock.Now())
+		k.stale, ev = true, system.Tick{}
+	}
 	if k.adoptForeign(&fx) || k.stale {
 		k.stale = false
-		k.handle(now, system.ForeignStep{}, &fx)
+		k.handle(now, foreign, &fx)
 		if fx.Err != nil {
 			return fx
 		}
@@ -96,10 +105,10 @@ func (k *Keeper) Turn(now time.Time, ev system.Event) Effects {
 	m, measured := ev.(system.Measured)
 	if measured {
 		if !k.ledger.Place(&m.Measurement) {
-			fx.Wait = max(fx.Wait, time.Millisecond) // a step lies inside the exchange
-			return fx
+			ev, measured = system.Voided{ID: m.Source}, false // a step lies inside the exchange
+		} else {
+			ev = m
 		}
-		ev = m
 	}
 	k.handle(now, ev, &fx)
 	if k.permission.lost {
@@ -161,6 +170,10 @@ func (k *Keeper) apply(now time.Time, asked system.Effects, fx *Effects) {
 		k.tellKernel(now, asked.View, fx)
 	}
 	fx.Advice = append(fx.Advice, asked.Advice...)
+	if asked.Displaced != 0 {
+		k.displace(fx, "the sources agree that the clock was displaced, as by a pause of the machine: offset measured anew", "by", asked.Displaced, asked.Since)
+		k.handle(now, system.ForeignStep{Displaced: asked.Displaced}, fx)
+	}
 	if asked.Refusal != "" {
 		fx.Err = &RefusedError{Reason: asked.Refusal} // with the view: nobody is served a refused clock meanwhile
 	}

@@ -77,10 +77,11 @@ func (k *Keeper) tellKernel(now time.Time, v *ntp.View, fx *Effects) {
 	if !k.steers || !v.Synchronized || k.sys.State() != system.Synchronized || now.Sub(k.told) < statusInterval && v.Leap == k.toldLeap {
 		return
 	}
-	dispersion := v.RootDispersion(v.Reference)
+	dispersion := v.RootDispersion(k.clock.Now()) // an overdue update renews a view without a new reference
 	err := k.clock.SetStatus(ntp.ClockStatus{
 		Leap: v.Leap, Synchronized: true,
 		MaxError: v.RootDelay/2 + dispersion, EstError: dispersion,
+		TAI: k.leaps.TAI(k.clock.Now().Time(k.pivot)),
 	})
 	if err != nil {
 		fx.note(system.Notice{

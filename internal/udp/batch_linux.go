@@ -12,16 +12,17 @@ import (
 
 // Room for control messages, in 8-byte words so that the kernel's structures in them are aligned.
 const (
-	inControlWords  = 16 // a timestamp (32 bytes with header), a packet info of IPv6 (40) and one of IPv4 (32)
-	outControlWords = 6  // a packet info
+	inControlWords  = 16                   // a timestamp (32 bytes with header), a packet info of IPv6 (40) and one of IPv4 (32)
+	outControlWords = 5 + sentControlWords // a packet info (of IPv6, 40 bytes) and a request for a stamp
 )
 
 // Batch is the memory of one worker: everything the batch calls read and write, allocated once, in one object
 // that the kernel's pointers may point into. It belongs to one goroutine.
 type Batch struct {
-	n     int // datagrams in the batch
-	dirty int // receive headers that the last call may have changed
-	out   int // answers queued
+	n       int // datagrams in the batch
+	dirty   int // receive headers that the last call that received something changed
+	out     int // answers queued
+	stamped int // how many of them with a stamp
 
 	grams [BatchSize]Datagram
 	local [BatchSize]netip.Addr // address to answer from; zero leaves it to the socket
@@ -33,6 +34,9 @@ type Batch struct {
 	outHdr [BatchSize]unix.Mmsghdr
 	outVec [BatchSize]unix.Iovec
 	outCtl [BatchSize][outControlWords]uint64
+	outID  [BatchSize]uint32 // of the stamp that is asked for; 0 for none
+
+	sent sentBatch
 
 	data  [BatchSize][ntp.MaxPacket]byte
 	reply [BatchSize][ntp.MaxPacket]byte
@@ -61,8 +65,12 @@ func (b *Batch) rearm() {
 		h.SetControllen(inControlWords * 8)
 		h.Flags = 0
 	}
-	b.n, b.dirty, b.out = 0, 0, 0
+	b.n, b.dirty = 0, 0
+	b.clear()
 }
+
+// clear empties the queue of answers.
+func (b *Batch) clear() { b.out, b.stamped = 0, 0 }
 
 // filled takes over n received datagrams; bound is the socket's own address.
 func (b *Batch) filled(n int, bound netip.AddrPort, clock *Clock) {
@@ -70,33 +78,34 @@ func (b *Batch) filled(n int, bound netip.AddrPort, clock *Clock) {
 	var now ntp.Timestamp // read at most once per batch
 	for i := range b.in[:n] {
 		h := &b.in[i].Hdr
-		c := consumeControl(b.inControl(i)[:h.Controllen])
+		var c control
+		c.consume(b.inControl(i)[:h.Controllen])
 		d := &b.grams[i]
-		*d = Datagram{
-			Data: b.data[i][:min(int(b.in[i].Len), ntp.MaxPacket)],
-			From: rawAddrPort(&b.names[i]),
-			To:   bound,
-		}
-		b.local[i] = c.to
+		d.Data = b.data[i][:min(int(b.in[i].Len), ntp.MaxPacket)]
+		d.From = rawAddrPort(&b.names[i])
+		d.To = bound
 		if c.to.IsValid() {
 			d.To = netip.AddrPortFrom(c.to, bound.Port())
 		}
+		b.local[i] = c.to
 		switch {
 		case h.Flags&unix.MSG_TRUNC != 0:
 			d.Flaw = Truncated
 		case c.cast:
 			d.Flaw = NotUnicast
+		default:
+			d.Flaw = Sound
 		}
-		if c.stamp.IsZero() {
+		switch {
+		case c.stamp.IsZero():
 			if now.IsZero() {
 				now = clock.Now()
 			}
 			d.Received = now
-			continue
-		}
-		d.Received = c.stamp
-		if clock.Map != nil {
+		case clock.Map != nil:
 			d.Received = clock.Map(c.stamp)
+		default:
+			d.Received = c.stamp
 		}
 	}
 }
@@ -121,6 +130,7 @@ func (b *Batch) Answer(i int, p []byte) {
 	}
 	o := b.out
 	b.out++
+	b.outID[o] = 0
 	b.outVec[o].Base = &p[0]
 	b.outVec[o].SetLen(len(p))
 	h := &b.outHdr[o].Hdr
@@ -137,6 +147,17 @@ func (b *Batch) Answer(i int, p []byte) {
 	n := putSource(ctl, b.local[i], v6, b.names[i].Scope_id)
 	h.Control = &ctl[0]
 	h.SetControllen(n)
+}
+
+// AnswerStamped is Answer, and asks the kernel when this answer leaves; Server.Sent tells, with id. An id below
+// FirstStamp asks for nothing. On a kernel that cannot tell it is Answer.
+func (b *Batch) AnswerStamped(i int, p []byte, id uint32) {
+	o := b.out
+	b.Answer(i, p)
+	if b.out > o && id >= FirstStamp {
+		b.outID[o] = id
+		b.stamped++
+	}
 }
 
 // rawAddrPort converts the kernel's address without allocation: no zone, IPv4-mapped addresses unmapped.

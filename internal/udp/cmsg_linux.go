@@ -23,17 +23,22 @@ type control struct {
 	looped bool          // the message is a transmit stamp from the error queue
 }
 
-// consumeControl reads the control messages in oob. Unknown ones are skipped, damaged ones end the walk.
-func consumeControl(oob []byte) (c control) {
-	for len(oob) >= unix.CmsgLen(0) {
-		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
-		if err != nil {
-			return c
+// consume reads the control messages in oob, which must be aligned as the kernel's structures are, and enters them into
+// c. Unknown ones are skipped, damaged ones end the walk. This is on the way of every request; the parser of
+// package unix, which a test compares it with, takes three times as long.
+func (c *control) consume(oob []byte) {
+	for len(oob) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+		if uint64(h.Len) < uint64(unix.CmsgLen(0)) || uint64(h.Len) > uint64(len(oob)) {
+			return
 		}
-		c.take(&h, data)
-		oob = rest
+		c.take(h, oob[unix.CmsgLen(0):h.Len])
+		space := unix.CmsgSpace(int(h.Len) - unix.CmsgLen(0))
+		if space >= len(oob) {
+			return
+		}
+		oob = oob[space:]
 	}
-	return c
 }
 
 // take enters one control message.

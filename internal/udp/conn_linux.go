@@ -8,7 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"syscall"
+	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -24,40 +25,22 @@ const clientStamps = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_T
 // others send (C06); a connected socket also gets forged "port unreachable" messages, which are ignored
 // (C30). Not safe for concurrent use, except Close.
 type Conn struct {
-	pc     *net.UDPConn
-	raw    syscall.RawConn
+	oob [controlSpace]byte // first, and so aligned as the kernel's structures in it are
+
+	poller *poller
+	dialer *Dialer // to whom the poller goes back
 	remote netip.AddrPort
+	local  netip.AddrPort
 	clock  Clock
-	oob    [controlSpace]byte
+
+	mu        sync.Mutex // held for calls on fd, so that Close does not hand its number to another socket meanwhile
+	fd        int        // -1 when closed
+	watched   bool       // by poller
+	receiving bool       // a Receive uses the poller
 
 	sent uint32    // datagrams sent: the kernel's counter for the next one
 	tx   ntp.Stamp // of the last datagram sent
 	txOK bool
-}
-
-// Dial opens a socket on a fresh random port (RFC 9109) towards remote. now reads the steered clock and is
-// used where the kernel gave no stamp; mapStamp turns kernel stamps into readings of that clock, nil where
-// they are the same.
-func Dial(remote netip.AddrPort, now func() ntp.Timestamp, mapStamp func(ntp.Timestamp) ntp.Timestamp) (*Conn, error) {
-	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	network := "udp4"
-	if remote.Addr().Is6() {
-		network = "udp6"
-	}
-	d := net.Dialer{Control: func(_, _ string, rc syscall.RawConn) error {
-		return rc.Control(func(fd uintptr) { prepareClient(int(fd), remote.Addr().Is6()) })
-	}}
-	nc, err := d.Dial(network, remote.String())
-	if err != nil {
-		return nil, fmt.Errorf("open socket to %s: %w", remote, cause(err))
-	}
-	pc := nc.(*net.UDPConn)
-	raw, err := pc.SyscallConn()
-	if err != nil {
-		_ = pc.Close()
-		return nil, fmt.Errorf("open socket to %s: %w", remote, err)
-	}
-	return &Conn{pc: pc, raw: raw, remote: remote, clock: Clock{Now: now, Map: mapStamp}}, nil
 }
 
 // prepareClient sets the options of a client socket. All are refinements: on a kernel without one of them the
@@ -65,48 +48,99 @@ func Dial(remote netip.AddrPort, now func() ntp.Timestamp, mapStamp func(ntp.Tim
 func prepareClient(fd int, v6 bool) {
 	enableStamps(fd, unix.SO_TIMESTAMPING_NEW, unix.SO_TIMESTAMPING_OLD, clientStamps)
 	if v6 {
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO)
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1)
+		setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO)
+		setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1)
 		return
 	}
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+	setOption(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
 }
 
 // enableStamps prefers the 64-bit form of an option. Kernels before 5.1 only have the old one, which is the
 // same thing where a C long has 64 bits and is left out elsewhere: its seconds end in 2038.
 func enableStamps(fd, newOption, oldOption, value int) {
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, newOption, value) != nil && unix.SizeofPtr == 8 {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, oldOption, value)
+	if !setOption(fd, unix.SOL_SOCKET, newOption, value) && unix.SizeofPtr == 8 {
+		setOption(fd, unix.SOL_SOCKET, oldOption, value)
 	}
+}
+
+// setOption sets an option of a socket, which cannot block, and reports whether the kernel has it.
+func setOption(fd, level, option, value int) bool {
+	v := int32(value)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+	return errno == 0
+}
+
+// LocalAddr is the address and port the requests leave from.
+func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
+
+// Close frees the socket and ends a Receive in progress.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.poller == nil {
+		return nil
+	}
+	if c.fd >= 0 {
+		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(c.fd), 0, 0) // a datagram socket has nothing to wait for
+	}
+	if c.receiving {
+		_ = c.poller.file.Close()
+	} else {
+		c.dialer.release(c.poller)
+	}
+	c.fd, c.poller = -1, nil
+	return nil
 }
 
 // Send sends one datagram. A pending "connection refused" of an earlier one is no reason not to send.
 func (c *Conn) Send(b []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.txOK = false
-	_, err := c.pc.Write(b)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		_, err = c.pc.Write(b)
+	errno := c.write(b)
+	if errno == unix.ECONNREFUSED {
+		errno = c.write(b)
 	}
-	if err != nil {
-		return fmt.Errorf("send to %s: %w", c.remote, cause(err))
+	if errno != 0 {
+		return fmt.Errorf("send to %s: %w", c.remote, errno)
 	}
 	c.sent++
+	c.drainErrors() // the stamp is mostly there: then it is no event that wakes us
 	return nil
+}
+
+// write is write(2) on a socket that has room, or is closed.
+func (c *Conn) write(b []byte) unix.Errno {
+	if c.fd < 0 {
+		return unix.EBADF
+	}
+	var first *byte
+	if len(b) > 0 {
+		first = &b[0]
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(first)), uintptr(len(b)))
+	return errno
 }
 
 // Receive waits for a datagram from the remote address until ctx ends, and returns its length, its source and
 // when it arrived. Datagrams longer than buf are dropped (C21), ICMP errors are ignored (C30). The error is
 // ctx's own when ctx ended.
 func (c *Conn) Receive(ctx context.Context, buf []byte) (n int, from netip.AddrPort, rx ntp.Stamp, err error) {
-	release, err := bindDeadline(ctx, c.pc)
+	p, err := c.watch()
+	if err != nil {
+		return 0, from, rx, fmt.Errorf("receive from %s: %w", c.remote, err)
+	}
+	defer c.unwatch()
+	release, err := bindDeadline(ctx, p.file)
 	if err != nil {
 		return 0, from, rx, err
 	}
 	defer release()
 	var opErr error
-	err = c.raw.Read(func(fd uintptr) bool {
+	err = p.raw.Read(func(uintptr) bool {
+		p.drain()
 		var done bool
-		n, from, rx, done, opErr = c.receive(int(fd), buf)
+		n, from, rx, done, opErr = c.receive(buf)
 		return done
 	})
 	switch {
@@ -119,14 +153,43 @@ func (c *Conn) Receive(ctx context.Context, buf []byte) (n int, from netip.AddrP
 	case err == nil:
 		err = opErr
 	}
-	return 0, from, rx, fmt.Errorf("receive from %s: %w", c.remote, cause(err))
+	return 0, from, rx, fmt.Errorf("receive from %s: %w", c.remote, err)
+}
+
+// watch lets the poller watch the socket from the first wait on.
+func (c *Conn) watch() (*poller, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return nil, net.ErrClosed
+	}
+	if !c.watched {
+		if err := c.poller.watch(c.fd); err != nil {
+			return nil, err
+		}
+		c.watched = true
+	}
+	c.receiving = true
+	return c.poller, nil
+}
+
+// unwatch lets the poller go on to another socket.
+func (c *Conn) unwatch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.receiving = false
 }
 
 // receive reads both queues of the socket. done is false when there is nothing more to read yet.
-func (c *Conn) receive(fd int, buf []byte) (n int, from netip.AddrPort, rx ntp.Stamp, done bool, err error) {
+func (c *Conn) receive(buf []byte) (n int, from netip.AddrPort, rx ntp.Stamp, done bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return 0, from, rx, true, net.ErrClosed
+	}
 	for {
-		c.drainErrors(fd)
-		n, oobn, flags, sa, err := unix.Recvmsg(fd, buf, c.oob[:], unix.MSG_DONTWAIT)
+		c.drainErrors()
+		n, oobn, flags, from, err := recvNow(c.fd, buf, c.oob[:], 0)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return 0, from, rx, false, nil
@@ -135,11 +198,12 @@ func (c *Conn) receive(fd int, buf []byte) (n int, from netip.AddrPort, rx ntp.S
 		case err != nil:
 			return 0, from, rx, true, err
 		}
-		from = fromSockaddr(sa)
 		if flags&unix.MSG_TRUNC != 0 || !sameEndpoint(from, c.remote) {
 			continue
 		}
-		return n, c.remote, c.clock.stamp(consumeControl(c.oob[:oobn]).stamp), true, nil
+		var m control
+		m.consume(c.oob[:oobn])
+		return n, c.remote, c.clock.stamp(m.stamp), true, nil
 	}
 }
 
@@ -158,13 +222,15 @@ func fromICMP(err error) bool {
 
 // drainErrors takes the transmit stamps from the error queue. An id at or after the last datagram's belongs to
 // it: kernels differ in whether a refused send moves their counter.
-func (c *Conn) drainErrors(fd int) {
+// c.mu is held.
+func (c *Conn) drainErrors() {
 	for range BatchSize {
-		_, oobn, _, _, err := unix.Recvmsg(fd, nil, c.oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		_, oobn, _, _, err := recvNow(c.fd, nil, c.oob[:], unix.MSG_ERRQUEUE)
 		if err != nil {
 			return
 		}
-		m := consumeControl(c.oob[:oobn])
+		var m control
+		m.consume(c.oob[:oobn])
 		if m.looped && !m.stamp.IsZero() && int32(m.id-(c.sent-1)) >= 0 {
 			c.tx, c.txOK = c.clock.stamp(m.stamp), true
 		}
@@ -174,8 +240,10 @@ func (c *Conn) drainErrors(fd int) {
 // TxStamp returns when the last datagram left, if the kernel said so by now. It does not wait: a software
 // stamp is taken before the datagram is handed to the device, so it is there when the answer is.
 func (c *Conn) TxStamp() (ntp.Stamp, bool) {
-	if !c.txOK {
-		_ = c.raw.Control(func(fd uintptr) { c.drainErrors(int(fd)) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.txOK && c.fd >= 0 {
+		c.drainErrors()
 	}
 	return c.tx, c.txOK
 }

@@ -73,3 +73,25 @@ func (c *Conn) Receive(ctx context.Context, buf []byte) (n int, from netip.AddrP
 
 // TxStamp always says that there is none.
 func (c *Conn) TxStamp() (ntp.Stamp, bool) { return ntp.Stamp{}, false }
+
+// LocalAddr is the address and port the requests leave from.
+func (c *Conn) LocalAddr() netip.AddrPort {
+	a := c.pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// Close frees the socket and ends a Receive in progress.
+func (c *Conn) Close() error { return c.pc.Close() }
+
+// Dialer opens the sockets of many requests.
+type Dialer struct{ clock Clock }
+
+// NewDialer returns a Dialer. now reads the steered clock, mapStamp is not used.
+func NewDialer(now func() ntp.Timestamp, mapStamp func(ntp.Timestamp) ntp.Timestamp) *Dialer {
+	return &Dialer{clock: Clock{Now: now, Map: mapStamp}}
+}
+
+// Dial opens a socket on a fresh random port towards remote.
+func (d *Dialer) Dial(remote netip.AddrPort) (*Conn, error) {
+	return Dial(remote, d.clock.Now, d.clock.Map)
+}

@@ -26,6 +26,10 @@ type Server struct {
 	clock   Clock
 	absent  bool
 	closing atomic.Bool
+	ids     sentIDs // of stamped answers
+	pace    pace    // of the requests
+	briefly bool    // the socket's waits have the limit briefWait; it has taken one of waits
+	waits   *BriefWaits
 
 	mu     sync.Mutex // guards closed, so that Interrupt and Dropped never reach a reused descriptor
 	closed bool
@@ -75,7 +79,7 @@ func open(c ListenConfig, reuse bool) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	s := &Server{fd: fd, clock: c.Clock}
+	s := &Server{fd: fd, clock: c.Clock, ids: sentIDs{kinds: probeSent()}, waits: c.Waits}
 	if err := s.bind(sa, addr.Addr(), c.V6Only, reuse); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
@@ -97,6 +101,9 @@ func (s *Server) bind(sa unix.Sockaddr, addr netip.Addr, v6only, reuse bool) err
 		}
 	}
 	enableStamps(s.fd, unix.SO_TIMESTAMPNS_NEW, unix.SO_TIMESTAMPNS_OLD, 1)
+	if s.ids.kinds != noSent && !enableSent(s.fd) {
+		s.ids.kinds = noSent
+	}
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, serverBuffer) != nil {
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, serverBuffer)
 	}
@@ -178,43 +185,77 @@ func (s *Server) Absent() bool { return s.absent }
 // it returns ErrClosed. Other errors are the machine's (an interface going down, no memory): the caller
 // pauses and calls again. No allocation.
 func (s *Server) Receive(b *Batch) error {
+	b.rearm()
 	for {
 		if s.closing.Load() {
 			return ErrClosed
 		}
-		b.rearm()
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), BatchSize,
-			unix.MSG_WAITFORONE, 0, 0)
-		b.dirty = BatchSize
+		n, errno := s.wait(b)
 		switch {
 		case s.closing.Load():
 			return ErrClosed
-		case errno == unix.EINTR, errno == unix.EAGAIN:
-			continue
+		case errno == unix.EAGAIN: // nothing came for the time of a brief wait
+			s.brief(false)
+		case errno == unix.EINTR:
 		case errno != 0:
 			return fmt.Errorf("recvmmsg: %w", errno)
+		default:
+			b.filled(n, s.bound, &s.clock)
+			s.brief(s.pace.arrived(b.grams[0].Received))
+			return nil
 		}
-		b.filled(int(n), s.bound, &s.clock)
-		return nil
+	}
+}
+
+// wait waits for datagrams: briefly without telling the runtime, or for as long as it takes, telling it
+// (docs/rules/server.md#calls-that-cannot-block).
+func (s *Server) wait(b *Batch) (int, unix.Errno) {
+	if s.briefly {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), BatchSize,
+			unix.MSG_WAITFORONE, 0, 0)
+		return int(n), errno
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), BatchSize,
+		unix.MSG_WAITFORONE, 0, 0)
+	return int(n), errno
+}
+
+// brief makes the next waits brief ones, or not.
+func (s *Server) brief(want bool) {
+	if want == s.briefly || want && !s.waits.take() {
+		return
+	}
+	limit := unix.NsecToTimeval(0) // none
+	if want {
+		limit = unix.NsecToTimeval(int64(briefWait))
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_RCVTIMEO,
+		uintptr(unsafe.Pointer(&limit)), unsafe.Sizeof(limit), 0)
+	s.briefly = want && errno == 0 // a wait without limit may not be a brief one
+	if !s.briefly {
+		s.waits.give()
 	}
 }
 
 // Send sends the answers queued in b and returns how many were refused (S20): one that cannot be sent is lost
-// and the next one is tried; nothing is waited for. No allocation.
+// and the next one is tried; nothing is waited for, so the runtime is not told. No allocation.
 func (s *Server) Send(b *Batch) (failed int) {
+	s.askSent(b)
 	for at := 0; at < b.out; {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.outHdr[at])), uintptr(b.out-at),
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.outHdr[at])), uintptr(b.out-at),
 			unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == unix.EINTR:
 		case errno != 0: // about the first one left
+			s.noteRefused(b, at)
 			failed++
 			at++
 		default:
+			s.noteSent(b, at, at+int(n))
 			at += int(n)
 		}
 	}
-	b.out = 0
+	b.clear()
 	return failed
 }
 
@@ -238,6 +279,10 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
+	if s.briefly {
+		s.briefly = false
+		s.waits.give()
+	}
 	return unix.Close(s.fd)
 }
 

@@ -239,10 +239,82 @@ func FuzzConsumeControl(f *testing.F) {
 	f.Add(bytes.Clone(pkt[:n]))
 	n = putSource(pkt[:], netip.MustParseAddr("fe80::1"), true, 3)
 	f.Add(bytes.Clone(pkt[:n]))
-	f.Fuzz(func(_ *testing.T, oob []byte) {
+	for _, m := range loopedMessages() {
+		f.Add(m)
+		f.Add(m[:len(m)-3])
+		f.Add(append(bytes.Clone(pkt[:n]), m...))
+	}
+	f.Fuzz(func(t *testing.T, oob []byte) {
 		aligned := make([]uint64, (len(oob)+7)/8+1) // the kernel's buffer is aligned, and so must this be
-		consumeControl(copyInto(aligned, oob))
+		b := copyInto(aligned, oob)
+		var got, want control
+		got.consume(b)
+		want.consumeGeneric(b)
+		if got != want {
+			t.Errorf("%x: %+v, the parser of package unix says %+v", oob, got, want)
+		}
 	})
+}
+
+// loopedMessages are the control messages of transmit stamps as Linux 6.18 gives them on sockets of both families: the
+// stamp, and the extended error with id 0x1235 and an empty address behind it.
+func loopedMessages() (list [][]byte) {
+	message := func(level, kind int32, data []byte) []byte {
+		space := unix.CmsgSpace(len(data)) // a multiple of 4 on 32-bit systems
+		words := make([]uint64, (space+7)/8)
+		b := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), space)
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+		h.Level, h.Type = level, kind
+		h.SetLen(unix.CmsgLen(len(data)))
+		copy(b[unix.CmsgLen(0):], data)
+		return b
+	}
+	stamp := binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, 1_800_000_000), 5)
+	extended := make([]byte, 16)
+	binary.NativeEndian.PutUint32(extended, uint32(unix.ENOMSG))
+	extended[4] = unix.SO_EE_ORIGIN_TIMESTAMPING
+	binary.NativeEndian.PutUint32(extended[12:], 0x1235)
+	for _, row := range []struct {
+		level, kind int32
+		address     int
+	}{{unix.SOL_IP, unix.IP_RECVERR, unix.SizeofSockaddrInet4}, {unix.SOL_IPV6, unix.IPV6_RECVERR, unix.SizeofSockaddrInet6}} {
+		list = append(list, append(message(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, stamp),
+			message(row.level, row.kind, append(extended[:16:16], make([]byte, row.address)...))...))
+	}
+	return list
+}
+
+func TestConsumeControl_TransmitStamp(t *testing.T) {
+	for i, m := range loopedMessages() {
+		c := consumeControl(m)
+		if !c.looped || c.id != 0x1235 || c.stamp != ntp.FromUnix(1_800_000_000, 5) || c.to.IsValid() || c.cast {
+			t.Errorf("message %d: %+v", i, c)
+		}
+		for n := range m { // cut off anywhere, it is no stamp with an id
+			aligned := make([]uint64, len(m)/8+1)
+			if c := consumeControl(copyInto(aligned, m[:n])); c.looped && n < unix.CmsgSpace(16)+unix.CmsgLen(16) {
+				t.Errorf("message %d, %d bytes: %+v", i, n, c)
+			}
+		}
+	}
+}
+
+// consumeGeneric is consume with the parser of package unix.
+func (c *control) consumeGeneric(oob []byte) {
+	for len(oob) >= unix.CmsgLen(0) {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
+		if err != nil {
+			return
+		}
+		c.take(&h, data)
+		oob = rest
+	}
+}
+
+// consumeControl returns what the control messages say.
+func consumeControl(oob []byte) (c control) {
+	c.consume(oob)
+	return c
 }
 
 func TestPutSource_RoundTrip(t *testing.T) {

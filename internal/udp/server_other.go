@@ -40,6 +40,12 @@ func (b *Batch) ReplyBuffer(int) []byte { return b.reply[:0] }
 // Answer queues p, which must stay unchanged until Send, as the answer.
 func (b *Batch) Answer(_ int, p []byte) { b.out = p }
 
+// FirstStamp is the least id that AnswerStamped takes.
+const FirstStamp = 0x1000
+
+// AnswerStamped is Answer: the platform does not tell when an answer leaves.
+func (b *Batch) AnswerStamped(i int, p []byte, _ uint32) { b.Answer(i, p) }
+
 // Server is one socket over package net: one datagram at a time, clock readings for stamps, and on a wildcard
 // address of a host with several addresses the system chooses where replies leave from. Listen on each address
 // by itself where that matters.
@@ -114,6 +120,9 @@ func (s *Server) Send(b *Batch) (failed int) {
 	}
 	return 0
 }
+
+// Sent has no stamps of answers to hand over: the platform does not tell.
+func (s *Server) Sent(*Batch, func(id uint32, at ntp.Timestamp)) {}
 
 // Interrupt makes Receive return ErrClosed, now and from now on.
 func (s *Server) Interrupt() {

@@ -2,7 +2,6 @@ package udp
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 
 	"ntp-daemon/internal/ntp"
@@ -70,18 +69,11 @@ type ListenConfig struct {
 	// V6Only keeps an IPv6 wildcard socket from also taking IPv4, so that 0.0.0.0 can be listened on as well.
 	V6Only bool
 	Clock  Clock
+	// Waits limits how many of the sockets that share it wait briefly at once; nil is no limit.
+	Waits *BriefWaits
 }
 
 // sameEndpoint compares without the zone, which the kernel gives as a number and users as a name.
 func sameEndpoint(a, b netip.AddrPort) bool {
 	return a.Port() == b.Port() && a.Addr().Unmap().WithZone("") == b.Addr().Unmap().WithZone("")
 }
-
-// LocalAddr is the address and port the requests leave from.
-func (c *Conn) LocalAddr() netip.AddrPort {
-	a := c.pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-}
-
-// Close frees the socket and ends a Receive in progress.
-func (c *Conn) Close() error { return c.pc.Close() }

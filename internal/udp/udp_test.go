@@ -61,6 +61,12 @@ func TestConn_StampIsOfTheLastDatagram(t *testing.T) {
 			t.Fatalf("the stamp is %v older than the datagram", before.Sub(tx.Time))
 		}
 	}
+	if err := c.Send(make([]byte, 1<<16)); err == nil {
+		t.Fatal("sent more than a datagram can hold")
+	}
+	if _, ok := c.TxStamp(); ok {
+		t.Fatal("what was not sent has a stamp")
+	}
 }
 
 func TestS19_ReplyLeavesFromTheAddressAsked(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 // part of the kernel itself has no file.
 var drivers = []string{
 	"virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
-	"failover", "net_failover", "virtio_net", "sch_netem",
+	"failover", "net_failover", "virtio_net", "sch_netem", "virtio_console",
 }
 
 // archive is an initramfs under construction: a cpio archive of the "newc" kind, which the kernel's

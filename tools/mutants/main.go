@@ -53,6 +53,7 @@ func run() int {
 func try(ctx context.Context, picked []mutant) int {
 	var mu sync.Mutex
 	count := map[fate]int{}
+	var alive []string // said again at the end: of a long run only the last lines may be kept
 	next := make(chan mutant)
 	var workers sync.WaitGroup
 	for range runtime.NumCPU() {
@@ -65,6 +66,7 @@ func try(ctx context.Context, picked []mutant) int {
 				fmt.Printf("%-8s %5.1f s  %s\n", f, time.Since(begin).Seconds(), m.Name)
 				if f != killed {
 					fmt.Printf("         %s: %s must fail\n%s", m.File, m.Test, why)
+					alive = append(alive, fmt.Sprintf("%s: %s (%s: %s must fail)", f, m.Name, m.File, m.Test))
 				}
 				mu.Unlock()
 			}
@@ -82,6 +84,9 @@ func try(ctx context.Context, picked []mutant) int {
 	}
 	close(next)
 	workers.Wait()
+	for _, line := range alive {
+		fmt.Println(line)
+	}
 	fmt.Printf("%d mutants: %d killed, %d survived, %d broken, %d left out when the time was up\n",
 		len(picked), count[killed], count[survived], count[broken], left)
 	switch {

@@ -36,7 +36,7 @@ func boot() error {
 		return err
 	}
 	address := clientAddress
-	if commandLine()["vmtest.role"] == "server" {
+	if strings.HasSuffix(commandLine()["vmtest.role"], "server") {
 		address = serverAddress
 	}
 	if err := configure("lo", "127.0.0.1"); err != nil {
@@ -46,7 +46,7 @@ func boot() error {
 	if !until(patience, func() bool { err = configure(interfaceName, address); return err == nil }) {
 		return err
 	}
-	return nil
+	return knowNeighbour(commandLine()["vmtest.neighbour"])
 }
 
 // loadModules loads the drivers that the image carries, in the order of its list.

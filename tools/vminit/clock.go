@@ -65,6 +65,15 @@ func measure() (offset, delay time.Duration, err error) {
 	return offset, delay, nil
 }
 
+// askOnce asks the server once.
+func askOnce() (offset, delay time.Duration, err error) {
+	r, err := ntp.QueryWithOptions(serverAddress, ntp.QueryOptions{Timeout: 200 * time.Millisecond})
+	if err != nil {
+		return 0, 0, err
+	}
+	return r.ClockOffset, r.RTT, nil
+}
+
 // settled waits until the clock is within the tolerance of the server's at three measurements in a row, and returns
 // how long that took from begin on, and the last offset.
 func settled(begin, limit time.Duration) (took, offset time.Duration, ok bool) {

@@ -23,12 +23,17 @@ func main() {
 	}
 	t := &trial{begin: monotonic()}
 	t.guard("boot", boot)
+	t.guard("agent", func() (err error) { t.agent, err = startAgent(); return err })
 	args := commandLine()
 	if t.failed == 0 {
 		t.number("boot", uptime().Seconds(), "s")
 		switch args["vmtest.role"] {
 		case "server":
 			t.guard("server", serve)
+		case "detuned-server":
+			t.guard("server", serveDetuned)
+		case "detuned-client":
+			t.followDetuned()
 		case "client":
 			t.client(strings.Split(args["vmtest.run"], ","))
 		default:
@@ -60,6 +65,7 @@ func (t *trial) client(names []string) {
 	}
 	scenarios := map[string]func(*trial){
 		"leftovers": leftovers, "sync": synchronise, "steps": smallSteps, "panic": panicSteps, "start": tooFarAtStart, "exits": exits,
+		"pause": paused, "restore": restored, "unplugged": restoredUnplugged, "leap": leapSecond, "unset": unsetClock,
 	}
 	for _, name := range names {
 		run, ok := scenarios[name]

@@ -84,26 +84,34 @@ func exchange(msg []byte) error {
 const controlPort = "7077"
 
 // delayReplies asks the server machine to hold back what it sends from now on. The server says yes before it does.
-func delayReplies(delay time.Duration) error {
+func delayReplies(delay time.Duration) error { return tellServer(delay.String()) }
+
+// tellServer gives the server machine an order and waits for its answer.
+func tellServer(order string) error {
 	c, err := net.Dial("udp", net.JoinHostPort(serverAddress, controlPort))
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := c.Write([]byte(delay.String())); err != nil {
+	if _, err := c.Write([]byte(order)); err != nil {
 		return err
 	}
-	_, err = c.Read(make([]byte, 64))
+	answer := make([]byte, 64)
+	n, err := c.Read(answer)
+	if err == nil && string(answer[:n]) != order {
+		err = fmt.Errorf("server: %s", answer[:n])
+	}
 	return err
 }
 
-// control serves delayReplies.
+// control serves tellServer.
 func control() error {
 	c, err := net.ListenPacket("udp", ":"+controlPort)
 	if err != nil {
 		return err
 	}
+	var leap leapServer
 	go func() {
 		for buf := make([]byte, 64); ; {
 			n, from, err := c.ReadFrom(buf)
@@ -112,6 +120,11 @@ func control() error {
 			}
 			delay, err := time.ParseDuration(string(buf[:n]))
 			if err != nil {
+				answer := string(buf[:n])
+				if err := leap.order(answer); err != nil {
+					answer = err.Error()
+				}
+				_, _ = c.WriteTo([]byte(answer), from)
 				continue
 			}
 			if delay == 0 { // or the yes would come late, behind the step

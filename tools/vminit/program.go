@@ -22,8 +22,9 @@ const (
 	stateDir    = "/var/state"
 )
 
-// clientConfig polls every second, so that a scenario takes seconds and not minutes; all else is the default.
-const clientConfig = `
+// A client's configuration is clientHead, an address, and what stands after it. oneAgrees is its end where one source is enough.
+const (
+	clientHead = `
 [observability]
 log-level = "info"
 log-format = "console"
@@ -32,12 +33,18 @@ observation-path = "` + observePath + `"
 directory = "` + stateDir + `"
 [[source]]
 mode = "server"
-address = "` + serverAddress + `"
+address = "`
+	everySecond = `"
 poll-interval-limits = { min = 0, max = 0 }
 initial-poll-interval = 0
-[synchronization]
+`
+	oneAgrees = `[synchronization]
 minimum-agreeing-sources = 1
 `
+)
+
+// clientConfig polls every second, so that a scenario takes seconds and not minutes; all else is the default.
+const clientConfig = clientHead + serverAddress + everySecond + oneAgrees
 
 // exitConfig is the client's, with what the reference suite does after a step beyond a limit.
 const exitConfig = clientConfig + "panic-action = \"exit\"\n"
@@ -185,7 +192,12 @@ func serve() error {
 	if err := control(); err != nil {
 		return err
 	}
-	p, err := start(serverConfig)
+	return serveWith(serverConfig)
+}
+
+// serveWith runs a server with the given configuration.
+func serveWith(config string) error {
+	p, err := start(config)
 	if err != nil {
 		return err
 	}

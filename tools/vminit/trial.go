@@ -17,6 +17,7 @@ type trial struct {
 	failed int
 	passed int
 	ends   []func() // of the scenario that runs
+	agent  *agent
 }
 
 // abort unwinds a scenario whose rest makes no sense any more.

@@ -1,6 +1,7 @@
 package aead
 
 import (
+	"encoding/binary"
 	"errors"
 	"slices"
 )
@@ -12,9 +13,12 @@ var (
 	ErrKeySize   = errors.New("wrong key size for AEAD algorithm")
 )
 
-// streamSize is how much key stream is made at a time: four blocks fill the AES pipeline of the assembly twice
-// over, and the cookies of one reply need at most nine blocks each.
-const streamSize = 8 * blockSize
+// streamBlocks is how many blocks of key stream are made at a time, streamSize their bytes: eight fill the AES pipeline
+// of any processor, a cookie of AEAD 15 needs five and a reply with one seven.
+const (
+	streamBlocks = 8
+	streamSize   = streamBlocks * blockSize
+)
 
 // Cipher seals and opens with one key. It holds its scratch space, so it is not safe for concurrent use.
 type Cipher struct {
@@ -27,14 +31,18 @@ type Cipher struct {
 	stream    [streamSize]byte
 }
 
-// Rekey changes algorithm and key of c in place, with the errors of New. After an error c keeps what it had. It
-// does not allocate on CPUs that the assembly knows, SIVCMAC384 aside.
+// Rekey changes algorithm and key of c in place, with the errors of New. After an error c keeps what it had; else nothing
+// is left of the key before and of its messages. It does not allocate on CPUs that the assembly knows.
 func (c *Cipher) Rekey(a Algorithm, key []byte) error {
 	if !a.Supported() {
 		return ErrAlgorithm
 	}
 	if n, _ := a.KeySize(); len(key) != n {
 		return ErrKeySize
+	}
+	c.Forget()
+	if a != c.algorithm { // the new schedules do not cover the old ones
+		c.forgetKey()
 	}
 	c.algorithm = a
 	if a == GCMSIV128 {
@@ -111,4 +119,11 @@ func only(ad [][]byte) []byte {
 		return ad[0]
 	}
 	panic("aead: GCM-SIV has one associated data")
+}
+
+// equal compares two tags in constant time: what it branches on is the outcome alone.
+func equal(a, b *[Overhead]byte) bool {
+	x := binary.LittleEndian.Uint64(a[:8]) ^ binary.LittleEndian.Uint64(b[:8])
+	y := binary.LittleEndian.Uint64(a[8:]) ^ binary.LittleEndian.Uint64(b[8:])
+	return x|y == 0
 }

@@ -3,6 +3,7 @@ package aead
 import (
 	"crypto/subtle"
 	"encoding/binary"
+	"math"
 )
 
 // gcmsiv is AES-GCM-SIV (RFC 8452): every nonce has its own hash and encryption key, made from the key. The key
@@ -52,7 +53,7 @@ func (c *Cipher) authenticate(nonce, plaintext, ad []byte) {
 	g.sum = g.hash.acc
 	subtle.XORBytes(g.sum[:], g.sum[:], nonce)
 	g.sum[blockSize-1] &= 0x7f
-	c.ctr.encrypt(&g.sum)
+	c.ctr.encryptAll(g.sum[:])
 }
 
 // sealGCM fills out = ciphertext | tag.
@@ -67,28 +68,21 @@ func (c *Cipher) sealGCM(out, nonce, plaintext, ad []byte) {
 // openGCM fills out with the plaintext and reports whether the tag behind sealed is right.
 func (c *Cipher) openGCM(out, nonce, sealed, ad []byte) bool {
 	c.derive(nonce)
-	copy(c.tag[:], sealed[len(out):])
+	c.tag = [Overhead]byte(sealed[len(out):])
 	copy(out, sealed)
 	c.counterGCM(out, &c.tag)
 	c.authenticate(nonce, out, ad)
-	return subtle.ConstantTimeCompare(c.gcm.sum[:], c.tag[:]) == 1
+	return equal(&c.gcm.sum, &c.tag)
 }
 
 // counterGCM XORs the key stream that starts at tag onto text: the first word counts, little-endian, and wraps
 // by itself (RFC 8452 §4, vectors C.3).
 func (c *Cipher) counterGCM(text []byte, tag *[blockSize]byte) {
-	count := binary.LittleEndian.Uint32(tag[:4])
+	lo := binary.LittleEndian.Uint64(tag[:8])
+	hi := binary.LittleEndian.Uint64(tag[8:]) | 1<<63
 	for len(text) > 0 {
-		n := min(len(text), len(c.stream))
-		used := (n + blockSize - 1) &^ (blockSize - 1)
-		for at := 0; at < used; at += blockSize {
-			copy(c.stream[at:], tag[:])
-			c.stream[at+blockSize-1] |= 0x80
-			binary.LittleEndian.PutUint32(c.stream[at:], count)
-			count++
-		}
-		c.ctr.encryptAll(c.stream[:used])
-		subtle.XORBytes(text[:n], text[:n], c.stream[:n])
-		text = text[n:]
+		c.ctr.stream(&c.stream, little32, hi, lo)
+		lo = lo&^math.MaxUint32 | uint64(uint32(lo)+streamBlocks)
+		text = text[subtle.XORBytes(text, text, c.stream[:]):]
 	}
 }

@@ -20,6 +20,13 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
+// TestHardware: where it is known that the processor has the instructions (make golden), the assembly is what is tested.
+func TestHardware(t *testing.T) {
+	if os.Getenv("NTPD_AES_ASSEMBLY") != "" && !hardware {
+		t.Error("the assembly is not used")
+	}
+}
+
 // paths runs f with the assembly, where there is any, and with the portable code.
 func paths(t *testing.T, f func(t *testing.T, portable bool)) {
 	if hardware {

@@ -46,7 +46,9 @@ type ClientConfig struct {
 	Dial       func(ctx context.Context, network, addr string) (net.Conn, error)
 	Algorithms []aead.Algorithm // most wanted first; nil is DefaultAlgorithms
 	// Denied are the server names that a pool should not give again, oldest first, as it gave them.
-	Denied  []string
+	Denied []string
+	// Prefer is the server that a pool is asked for again, by the name that it gave; empty: any. It may give another one.
+	Prefer  string
 	Timeout time.Duration // for everything from the look-up to the last byte; 0 is 5 s
 }
 
@@ -136,7 +138,7 @@ func ask(conn tlsConn, deadline time.Time, c *ClientConfig) (Result, error) {
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return Result{}, fmt.Errorf("set read deadline: %w", err)
 	}
-	if err := WriteMessage(conn, deadline, record.AppendUser(nil, c.Algorithms, c.Denied)); err != nil {
+	if err := WriteMessage(conn, deadline, record.AppendUser(nil, c.Algorithms, c.Prefer, c.Denied)); err != nil {
 		return Result{}, fmt.Errorf("send request: %w", printable.Error(err))
 	}
 	reader := NewReader(conn, record.ResponseLimits)

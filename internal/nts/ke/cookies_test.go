@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/record"
 )
 
@@ -55,7 +56,7 @@ func TestShutdownWhileRequestArrives(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	conn := &slowDeadline{began: make(chan struct{})}
-	x := &serverSession{s: NewServer(ServerConfig{}), conn: conn, reader: NewReader(conn, record.RequestLimits)}
+	x := &serverSession{s: NewServer(ServerConfig{}), c: &accept.Conn{Conn: conn}, conn: conn, reader: NewReader(conn, record.RequestLimits)}
 	if err := x.wait(ctx, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}

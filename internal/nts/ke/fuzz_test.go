@@ -193,7 +193,7 @@ func serve(set *nts.KeySet, in []byte, mode, chunk, fail uint8) *serverRun {
 		run.conn.onWrite = cancel
 	}
 	x := &serverSession{
-		s: run.srv, c: new(accept.Conn), conn: run.conn, leaf: leaf, closeNotify: func() error { return nil },
+		s: run.srv, c: &accept.Conn{Conn: run.conn}, conn: run.conn, leaf: leaf, closeNotify: func() error { return nil },
 		reader: NewReader(run.conn, record.RequestLimits), sealer: nts.NewSealer(),
 	}
 	x.export = func(p record.Protocol, a aead.Algorithm) (nts.Keys, error) {

@@ -2,13 +2,13 @@ package ke
 
 import (
 	"bytes"
-	"container/list"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -20,11 +20,15 @@ const (
 	recordHandshake = 22
 	clientHello     = 1
 	longestRecord   = 1 << 14
+	// helloBuffer is room for a ClientHello with the key of a hybrid, which is then read in one piece.
+	helloBuffer = 2 << 10
 )
 
 // Why a connection does not come to its handshake.
 var (
 	errNotHello = errors.New("the peer does not begin with a TLS ClientHello")
+	// ErrOverBudget says that the budget of handshakes was used up for longer than a peer should wait.
+	ErrOverBudget = errors.New("too many handshakes for the processor time that is set aside for them")
 	// ErrLeft says that the peer was no longer there when its turn had come.
 	ErrLeft = errors.New("the peer left before its turn")
 )
@@ -46,9 +50,17 @@ func NewGate(places int) *Gate {
 	if places == 0 {
 		places = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	return &Gate{start: time.Now(), line: line{
-		places: places, groups: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()},
-	}}
+	return &Gate{start: time.Now(), line: newLine(places)}
+}
+
+// places is who gives places to handshakes: a Gate, or the desk of a thread.
+type places interface {
+	// enter waits for a place and fails if the connection ends or its deadline comes before.
+	enter(t *ticket, c *GatedConn) error
+	// leave gives a place back.
+	leave(t *ticket)
+	// note changes the standing of a prefix.
+	note(prefix netip.Prefix, change func(*standing))
 }
 
 // gatePeer is what a gate wants to know of a connection; an *accept.Conn tells it. Others have no prefix, and stay.
@@ -60,27 +72,52 @@ type gatePeer interface {
 
 // Conn puts a connection behind the gate until Done. During that time one goroutine at a time may read or write,
 // which is how crypto/tls does a handshake; Close may come from any.
-func (g *Gate) Conn(c net.Conn) *GatedConn {
+func (g *Gate) Conn(c net.Conn) *GatedConn { return newGated(c, g) }
+
+func newGated(c net.Conn, places places) *GatedConn {
 	p, _ := c.(gatePeer)
-	return &GatedConn{Conn: c, gate: g, peer: p, gated: true, closed: make(chan struct{})}
+	return &GatedConn{Conn: c, places: places, peer: p, gated: true, closed: make(chan struct{})}
 }
 
-// enter waits for a place; false if it was given up because a channel was closed.
-func (g *Gate) enter(t *ticket, gone, closed <-chan struct{}) bool {
+// enter waits for a place.
+func (g *Gate) enter(t *ticket, c *GatedConn) error {
+	t.ready = make(chan struct{})
 	g.mu.Lock()
 	g.line.join(t, time.Since(g.start))
 	g.serve()
 	g.mu.Unlock()
+	var gone <-chan struct{}
+	if c.peer != nil {
+		gone = c.peer.Gone()
+	}
+	select {
+	case <-t.ready: // as it is most of the time
+		return nil
+	default:
+		t.queued = true
+	}
+	var late <-chan time.Time
+	if !c.readBy.IsZero() {
+		timer := time.NewTimer(time.Until(c.readBy))
+		defer timer.Stop()
+		late = timer.C
+	}
+	err := net.ErrClosed
 	select {
 	case <-t.ready:
-		return true
+		return nil
+	case <-late:
+		err = os.ErrDeadlineExceeded
 	case <-gone:
-	case <-closed:
+	case <-c.closed:
 	}
 	g.mu.Lock()
 	waiting := g.line.quit(t)
 	g.mu.Unlock()
-	return !waiting // the place may have come at the same moment
+	if !waiting {
+		return nil // the place has come at the same moment
+	}
+	return err
 }
 
 // leave gives a place back.
@@ -126,10 +163,14 @@ func (g *Gate) note(prefix netip.Prefix, change func(*standing)) {
 // GatedConn is a connection behind a Gate.
 type GatedConn struct {
 	net.Conn
-	gate   *Gate
+	places places
 	peer   gatePeer
 	hello  bytes.Buffer // what is left of the first record
+	readBy time.Time    // deadline of reads; zero: none
 	prefix netip.Prefix // that began is noted under
+
+	curve  tls.CurveID // for this client, if chosen
+	chosen bool
 
 	gated  bool    // until Done
 	ticket *ticket // of the place that it holds; nil if it holds none
@@ -155,6 +196,7 @@ func (c *GatedConn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 		c.heard = true
+		c.curve, c.chosen = chooseCurve(c.hello.Bytes())
 		if err := c.enter(); err != nil {
 			return 0, err
 		}
@@ -171,7 +213,7 @@ func (c *GatedConn) Read(b []byte) (int, error) {
 // takes little more memory than has arrived.
 func (c *GatedConn) hear() error {
 	for {
-		c.hello.Grow(bytes.MinRead)
+		c.hello.Grow(helloBuffer)
 		b := c.hello.AvailableBuffer()
 		n, err := c.Conn.Read(b[:cap(b)])
 		_, _ = c.hello.Write(b[:n]) // never fails
@@ -223,7 +265,7 @@ func (c *GatedConn) Done(finished bool) {
 	c.gated = false
 	if c.began {
 		c.began = false
-		c.gate.note(c.prefix, func(s *standing) { s.end(finished) })
+		c.places.note(c.prefix, func(s *standing) { s.end(finished) })
 	}
 }
 
@@ -233,21 +275,18 @@ func (c *GatedConn) enter() error {
 	if c.signed {
 		return nil
 	}
-	var gone <-chan struct{}
-	if c.peer != nil {
-		gone = c.peer.Gone()
-		if !c.began {
-			c.prefix = c.peer.Prefix()
-		}
+	if c.peer != nil && !c.began {
+		c.prefix = c.peer.Prefix()
 	}
-	t := &ticket{prefix: c.prefix, begun: c.began, ready: make(chan struct{})}
-	if !c.gate.enter(t, gone, c.closed) {
-		return net.ErrClosed
+	t := &ticket{prefix: c.prefix, begun: c.began}
+	if err := c.places.enter(t, c); err != nil {
+		return err
 	}
 	c.ticket = t
-	if c.peer != nil && !c.peer.Present() {
+	// Whoever has just been heard is there.
+	if t.queued && c.peer != nil && !c.peer.Present() {
 		if !c.began {
-			c.gate.note(c.prefix, (*standing).cancel)
+			c.places.note(c.prefix, (*standing).cancel)
 		}
 		c.leave()
 		return ErrLeft
@@ -256,9 +295,21 @@ func (c *GatedConn) enter() error {
 	return nil
 }
 
+// SetDeadline also ends the wait for a place.
+func (c *GatedConn) SetDeadline(t time.Time) error {
+	c.readBy = t
+	return c.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline also ends the wait for a place.
+func (c *GatedConn) SetReadDeadline(t time.Time) error {
+	c.readBy = t
+	return c.Conn.SetReadDeadline(t)
+}
+
 func (c *GatedConn) leave() {
 	if t := c.ticket; t != nil {
 		c.ticket = nil
-		c.gate.leave(t)
+		c.places.leave(t)
 	}
 }

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts"
@@ -74,6 +77,9 @@ func TestPoolRequests_Dialects(t *testing.T) {
 			"800a0010 000f0020 00110040 001e0010 00100030 80000000", record.IANA, false, false},
 		{"names", "000e0002 6869 800b0000 00080000 80000000", "80060008 6e74702e74657374 00080000 80000000", record.IANA, false, true},
 		{"names, draft -03 number", "40050002 6869 c0050000 80000000", "80060008 6e74702e74657374 80000000", record.Token4000, false, false},
+		{"names, the number after it", "40050002 6869 c0060000 40000000 80000000", "80060008 6e74702e74657374 40000000 80000000", record.Token4000, false, true},
+		{"names, by certificate", "c0060000 40000000 80000000", "80060008 6e74702e74657374 40000000 80000000", record.Cert4000, true, true},
+		{"names, draft -03 number, by certificate", "c0050000 80000000", "80060008 6e74702e74657374 80000000", record.Cert4000, true, false},
 		{"P17 V11 era C", hexV11, "", record.IANA, false, true},
 		{"P17 V12 era B", hexV12, "", record.Token4000, false, true},
 		{"P17 V13 era A", hexV13, "", record.Cert4000, true, false},
@@ -123,8 +129,26 @@ func TestPoolRequests_Dialects(t *testing.T) {
 	}
 }
 
-// TestP11_Unprivileged: the code depends on the dialect, and nothing is granted.
-func TestP11_Unprivileged(t *testing.T) {
+// TestListServerNames: one record for each name that may be given out; without any, an answer that says so.
+func TestListServerNames(t *testing.T) {
+	var names atomic.Pointer[[]string]
+	names.Store(&[]string{})
+	s := startServer(t, func(s *testServer, c *ServerConfig) {
+		withToken(s, c)
+		c.NTPServer, c.Names = "other.test", func() []string { return *names.Load() }
+	})
+	const question = "000e0002 6869 800b0000 80000000"
+	if got := s.ask(question); !bytes.Equal(got, wire(t, "80000000")) {
+		t.Errorf("no name: %x", got)
+	}
+	names.Store(&[]string{"a.test", "2001:db8::1"})
+	if got := s.ask(question); !bytes.Equal(got, wire(t, "80060006 612e74657374 8006000b 323030313a6462383a3a31 80000000")) {
+		t.Errorf("two names: %x", got)
+	}
+}
+
+// TestP11_D3_09_D3_12_Unprivileged: the code depends on the dialect, and nothing is granted.
+func TestP11_D3_09_D3_12_Unprivileged(t *testing.T) {
 	pool, stranger := testca.New(t).Leaf("pool.test"), testca.New(t).Leaf("pool.test")
 	configured := func(s *testServer, c *ServerConfig) {
 		withToken(s, c)
@@ -145,6 +169,9 @@ func TestP11_Unprivileged(t *testing.T) {
 		{"P11 no token, unlisted certificate", hexV13, hexErr0, configured, &stranger},
 		{"P11 no token, no certificate", hexV13, hexErr0, configured, nil},
 		{"era-A list of a stranger", hexV7, hexErr0, configured, nil},
+		{"names, wrong token", "000e0002 6868 800b0000 80000000", hexErr1, configured, nil},
+		{"names, a stranger of the first era", "c0060000 80000000", hexErr0, configured, &stranger},
+		{"names, draft -03 number, a stranger", "c0050000 80000000", hexErr0, configured, nil},
 		{"empty allow-list, token", hexV11, hexErr1, nil, nil},
 		{"empty allow-list, certificate", hexV13, hexErr0, nil, &pool},
 		{"empty allow-list, empty token", strings.Replace(hexV5, "000e0002 6869", "000e0000", 1), hexErr1, nil, nil},
@@ -167,7 +194,7 @@ func TestP11_Unprivileged(t *testing.T) {
 	}
 }
 
-func TestP12_BadFixedKey(t *testing.T) {
+func TestP12_D3_10_D3_11_BadFixedKey(t *testing.T) {
 	s := startServer(t, withToken)
 	const token = "000e0002 6869"
 	key := "800c0040" + hexK
@@ -213,7 +240,7 @@ func (s *testServer) ended(r *Reader) {
 	}
 }
 
-func TestP13_KeepAlive(t *testing.T) {
+func TestP13_D3_13_D3_16_D3_17_KeepAlive(t *testing.T) {
 	t.Run("P13 100 requests, then idle", func(t *testing.T) {
 		s := startServer(t, func(x *testServer, c *ServerConfig) {
 			withToken(x, c)
@@ -331,8 +358,8 @@ func TestP13_KeepAlive(t *testing.T) {
 	})
 }
 
-// TestB11_RevocationAndRotationWorkOnKeptConnections: both lists and the master keys are looked up per request.
-func TestB11_RevocationAndRotationWorkOnKeptConnections(t *testing.T) {
+// TestB11_D3_14_RevocationAndRotationWorkOnKeptConnections: both lists and the master keys are looked up per request.
+func TestB11_D3_14_RevocationAndRotationWorkOnKeptConnections(t *testing.T) {
 	var tokens atomic.Pointer[[]secret.Bytes]
 	tokens.Store(&[]secret.Bytes{secret.Bytes("hi")})
 	s := startServer(t, func(_ *testServer, c *ServerConfig) { c.Tokens = func() []secret.Bytes { return *tokens.Load() } })
@@ -351,16 +378,38 @@ func TestB11_RevocationAndRotationWorkOnKeptConnections(t *testing.T) {
 	s.ended(reader)
 }
 
-func TestPacer(t *testing.T) {
+func TestD3_15_Pacer(t *testing.T) {
 	p := pacer{window: time.Now()}
 	for range maxRate {
-		if !p.next(t.Context()) {
+		if !p.next(t.Context(), new(accept.Conn)) {
 			t.Fatal("stopped")
 		}
 	}
 	began := time.Now()
-	if !p.next(t.Context()) || time.Since(began) < 500*time.Millisecond {
+	if !p.next(t.Context(), new(accept.Conn)) || time.Since(began) < 500*time.Millisecond {
 		t.Errorf("not slowed: %v", time.Since(began))
+	}
+}
+
+// TestD3_15_MemoryOfAKeptConnection: thousands of users' keys over one connection leave nothing behind.
+func TestD3_15_MemoryOfAKeptConnection(t *testing.T) {
+	s := startServer(t, func(x *testServer, c *ServerConfig) { withToken(x, c); c.Log = zerolog.Nop() })
+	conn, reader := s.keepOpen()
+	var before, after runtime.MemStats
+	many := func(n int) {
+		for range n {
+			if msg := s.next(conn, reader, hexV11); !keeps(msg) {
+				t.Fatalf("not kept: %x", msg)
+			}
+		}
+		runtime.GC()
+	}
+	many(200)
+	runtime.ReadMemStats(&before)
+	many(3000)
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 128<<10 {
+		t.Errorf("3000 requests left %d bytes", grown)
 	}
 }
 
@@ -383,7 +432,7 @@ func TestKS15_KeptConnectionThatIsNotRead(t *testing.T) {
 			break
 		}
 	}
-	if d := time.Since(began); d > 2*requestTimeout {
+	if d := time.Since(began); d > 3*requestTimeout {
 		t.Errorf("ended after %v", d)
 	}
 	s.wait("released", func(c Counters) bool { return c.Kept == 0 && c.Accept.Open == 0 && c.Of(WriteFailed) == 1 })

@@ -2,6 +2,7 @@ package ke
 
 import (
 	"container/list"
+	"hash/maphash"
 	"net/netip"
 	"time"
 )
@@ -35,11 +36,18 @@ type line struct {
 	pause  time.Duration // until then nobody in debt is served
 }
 
+func newLine(places int) line {
+	return line{places: places, groups: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()}}
+}
+
 // ticket is one who needs a place.
 type ticket struct {
 	prefix netip.Prefix
 	begun  bool          // had a place before, so its prefix is charged already
 	ready  chan struct{} // closed by Gate when the place is there
+	resume func()        // called by a desk instead
+	late   bool          // resumed without a place, after too long a wait
+	queued bool          // others went before it
 
 	since time.Duration // when the place was taken
 	vain  bool          // it was in debt then
@@ -114,6 +122,22 @@ func (l *line) next(now time.Duration) (best *ticket, worth int32) {
 		}
 	}
 	return best, worth
+}
+
+// hopeless takes one out of line who waits for longer than is worth it; nil if there is none, and then patience is when
+// the first of those in line will.
+func (l *line) hopeless(now, longest time.Duration) (t *ticket, patience time.Duration) {
+	patience = longest
+	for _, group := range l.groups {
+		t := group.Front().Value.(*ticket)
+		left := longest - (now - t.came)
+		if left < 0 {
+			l.quit(t)
+			return t, 0
+		}
+		patience = min(patience, left)
+	}
+	return nil, patience + time.Microsecond // past it
 }
 
 // before reports whether t goes before o, all else being equal.

@@ -1,7 +1,6 @@
 package ke
 
 import (
-	"container/list"
 	"fmt"
 	"hash/maphash"
 	"net/netip"
@@ -12,9 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func newLine(places int) *line {
-	return &line{places: places, groups: map[netip.Prefix]*list.List{}, known: standings{seed: maphash.MakeSeed()}}
-}
+func lineOf(places int) *line { l := newLine(places); return &l }
 
 // prefixes are n different ones that share no row of the line's table.
 func (l *line) prefixes(n int) []netip.Prefix {
@@ -53,7 +50,7 @@ func TestLine_Order(t *testing.T) {
 		{"turns alternate as they are charged", "aaabbb", nil, "ababab"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			l := newLine(1)
+			l := lineOf(1)
 			p := l.prefixes(5)
 			if row.known != nil {
 				row.known(l, p[1:])
@@ -100,7 +97,7 @@ func TestLine_Overdue(t *testing.T) {
 	}{
 		{[3]time.Duration{900, 950, 999}, "abc"}, {[3]time.Duration{100, 200, 300}, "cba"}, {[3]time.Duration{100, 800, 900}, "bca"},
 	} {
-		l := newLine(1)
+		l := lineOf(1)
 		p := l.prefixes(4)
 		at := &ticket{prefix: p[3]}
 		l.join(at, 0)
@@ -122,7 +119,7 @@ func TestLine_Overdue(t *testing.T) {
 
 // TestLine_NewestOfAPrefix: of one prefix the newest goes first; the older ones may as well be gone.
 func TestLine_NewestOfAPrefix(t *testing.T) {
-	l := newLine(1)
+	l := lineOf(1)
 	p := l.prefixes(1)[0]
 	at := &ticket{prefix: p}
 	l.join(at, 0)
@@ -142,7 +139,7 @@ func TestLine_NewestOfAPrefix(t *testing.T) {
 // at once.
 func TestLine_DebtGetsATenth(t *testing.T) {
 	const cost = 19 * time.Millisecond
-	l := newLine(1)
+	l := lineOf(1)
 	p := l.prefixes(2)
 	l.known.of(p[0], 0).begin()
 	l.known.of(p[0], 0).end(false)
@@ -178,7 +175,7 @@ func TestLine_DebtGetsATenth(t *testing.T) {
 // empty while somebody waits.
 func TestLine_Holds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := newLine(rapid.IntRange(1, 3).Draw(t, "places"))
+		l := lineOf(rapid.IntRange(1, 3).Draw(t, "places"))
 		prefixes := l.prefixes(4)
 		waiting, working := map[*ticket]bool{}, []*ticket{}
 		var now time.Duration
@@ -237,7 +234,7 @@ func TestLine_Flood(t *testing.T) {
 		for _, every := range []time.Duration{500 * time.Millisecond, 22 * time.Millisecond} {
 			for _, users := range []int{1, 50} {
 				t.Run(fmt.Sprintf("%d addresses, %d users every %v", attackers, users, every), func(t *testing.T) {
-					f := flood{line: newLine(1), cost: cost, patience: patience, open: 512}
+					f := flood{line: lineOf(1), cost: cost, patience: patience, open: 512}
 					f.run(attackers, users, every, seconds*time.Second)
 					t.Logf("%d of %d honest handshakes in time", f.done, f.asked)
 					if f.done*100 < f.asked*90 {

@@ -2,6 +2,7 @@ package ke
 
 import (
 	"sync/atomic"
+	"time"
 
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/nts/record"
@@ -20,6 +21,7 @@ const (
 	HandshakeFailed                 // TLS: version, ALPN, certificate, garbage, closed
 	HandshakeTimeout                // TLS not finished in time
 	CrowdedOut                      // made room for others during TLS, or left before its turn to compute came
+	OverBudget                      // waited too long for the budget of handshakes, closed
 	NoALPN                          // TLS fine, but no ntske/1 and no listed certificate
 	ClosedEarly                     // the peer closed or reset before a whole request
 	TimedOut                        // no whole request in time: code 1
@@ -38,7 +40,7 @@ const (
 var outcomeNames = [outcomes]string{
 	Served: "served", NoProtocol: "no_protocol", NoAlgorithm: "no_algorithm", SupportServed: "support_served",
 	FixedServed: "fixed_key_served", HandshakeFailed: "handshake_failed", HandshakeTimeout: "handshake_timeout", CrowdedOut: "crowded_out",
-	NoALPN: "no_alpn", ClosedEarly: "closed_early", TimedOut: "timed_out", TooLarge: "too_large",
+	OverBudget: "over_budget", NoALPN: "no_alpn", ClosedEarly: "closed_early", TimedOut: "timed_out", TooLarge: "too_large",
 	BadRequest: "bad_request", UnknownCritical: "unknown_critical", Unprivileged: "unprivileged",
 	PlainOnKept: "plain_on_kept", Internal: "internal", WriteFailed: "write_failed", KeptClosed: "kept_closed",
 	KeptExpired: "kept_expired",
@@ -79,6 +81,8 @@ type Counters struct {
 	Outcomes [outcomes]uint64 // indexed by Outcome
 	Exports  uint64           // TLS sessions that keys were exported from
 	Kept     int              // connections kept for pools now
+	Spent    time.Duration    // processor time of the threads; 0 without any
+	Held     uint64           // times that the budget was used up while handshakes waited
 	Accept   accept.Counters
 }
 
@@ -95,11 +99,13 @@ type counts struct {
 	outcomes [outcomes]atomic.Uint64
 	exports  atomic.Uint64
 	kept     atomic.Int64
+	spent    atomic.Int64 // nanoseconds
+	held     atomic.Uint64
 }
 
 // read copies the counters.
 func (c *counts) read() Counters {
-	out := Counters{Exports: c.exports.Load(), Kept: int(c.kept.Load())}
+	out := Counters{Exports: c.exports.Load(), Kept: int(c.kept.Load()), Spent: time.Duration(c.spent.Load()), Held: c.held.Load()}
 	for i := range out.Outcomes {
 		out.Outcomes[i] = c.outcomes[i].Load()
 	}

@@ -30,6 +30,7 @@ const (
 	longLivedShare    = 10                // kept connections are a tenth of the others, as in ntpd-rs
 	prefixShare       = 4                 // one prefix gets at most a quarter of the permits
 	leastPrefix       = 16                // but never fewer than this
+	threadNice        = 10                // below NTP: a tenth of its weight where both want the processor (sched(7))
 	drainTimeout      = 2 * time.Second   // shutdown: what running exchanges get
 	cookiesPerRequest = record.MaxCookies // RFC 8915 §4.1.6
 )
@@ -63,6 +64,13 @@ type ServerConfig struct {
 	MaxConnections int           // at one time; 0 is 512
 	PerPrefix      int           // of them from one IPv4 address or IPv6 /64; 0 is a quarter, at least 16; negative no limit
 	LongLived      int           // connections kept for pools; 0 is a tenth of MaxConnections, negative none
+
+	// HandshakeCPU is the processor time that key exchange may take before handshakes have to wait, in percent of one
+	// processor. On Linux it then has threads of its own, one for each whole processor and the rest, with a niceness
+	// of 10. 0 is no limit and a goroutine for each connection, and one processor is left out.
+	HandshakeCPU int
+	// Nice is the niceness of those threads; 0 is 10, negative is that of the process.
+	Nice int
 
 	IdleTimeout time.Duration // kept connections: between requests; 0 is 300 s
 	MaxAge      time.Duration // kept connections; 0 is 1 h. Up to a tenth is added at random, so that pools do not reconnect together
@@ -99,6 +107,7 @@ func NewServer(c ServerConfig) *Server {
 	orTime(&c.IdleTimeout, idleTimeout)
 	orTime(&c.MaxAge, maxAge)
 	orInt(&c.MaxRequests, maxRequests)
+	orInt(&c.Nice, threadNice)
 	orInt(&c.MaxConnections, maxConnections)
 	orInt(&c.PerPrefix, max(leastPrefix, c.MaxConnections/prefixShare))
 	orInt(&c.LongLived, max(1, c.MaxConnections/longLivedShare))
@@ -107,12 +116,21 @@ func NewServer(c ServerConfig) *Server {
 	}
 	s := &Server{cfg: c, gate: NewGate(0), longLived: make(chan struct{}, max(0, c.LongLived))}
 	s.tls = s.tlsConfig()
-	s.loop = accept.New(accept.Config{
+	conf := accept.Config{
 		Permits: c.MaxConnections, PerPrefix: max(0, c.PerPrefix),
 		Drain: drainTimeout, Handle: s.handle, Log: c.Log,
-	})
+	}
+	if c.HandshakeCPU > 0 {
+		conf.Threads, conf.Nice = Threads(c.HandshakeCPU), max(0, c.Nice)
+		share := float64(c.HandshakeCPU) / float64(conf.Threads)
+		conf.Turns = func() accept.Turns { return newDesk(share, c.Timeout/2, &s.counts.spent, &s.counts.held) }
+	}
+	s.loop = accept.New(conf)
 	return s
 }
+
+// Threads is how many threads a server with this HandshakeCPU has.
+func Threads(percent int) int { return (percent + 99) / 100 }
 
 // tlsConfig asks for a client certificate only while there is a list to compare it with. The certificate is
 // not verified at all: possession of its key is what TLS proves, and the list says whose key it is
@@ -120,12 +138,16 @@ func NewServer(c ServerConfig) *Server {
 func (s *Server) tlsConfig() *tls.Config {
 	plain := ServerTLS(s.cfg.Certificate, s.cfg.Now)
 	asking := plain.Clone()
-	asking.ClientAuth = tls.RequestClientCert
-	plain.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		if s.cfg.PoolLeaves != nil && len(s.cfg.PoolLeaves()) > 0 {
-			return asking, nil
+	asking.ClientAuth, asking.GetConfigForClient = tls.RequestClientCert, nil
+	byCurve, byCurveAsking := forCurves(plain), forCurves(asking)
+	plain.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if s.cfg.PoolLeaves == nil || len(s.cfg.PoolLeaves()) == 0 {
+			return byCurve(hello), nil
 		}
-		return nil, nil
+		if c := byCurveAsking(hello); c != nil {
+			return c, nil
+		}
+		return asking, nil
 	}
 	return plain
 }
@@ -163,21 +185,16 @@ func (s *Server) handle(ctx context.Context, c *accept.Conn) {
 // handshake shakes hands and demands ntske/1. The one exception are the pools of the seed era, which send no
 // ALPN but a certificate that is listed (row KS11).
 func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome, error) {
-	// Its own context: a shutdown lets handshakes finish, as it does exchanges.
-	ctx, cancel := context.WithDeadline(context.Background(), start.Add(s.cfg.Timeout))
-	defer cancel()
-	gated := s.gate.Conn(c)
+	gated := s.gated(c)
 	finished := false
 	defer func() { gated.Done(finished) }()
-	conn := tls.Server(gated, s.tls)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		switch {
-		case errors.Is(err, ErrLeft), c.Evicted():
-			return nil, CrowdedOut, err
-		case ctx.Err() != nil:
-			return nil, HandshakeTimeout, err
-		}
+	// Not the handler's context: a shutdown lets handshakes finish, as it does exchanges. A deadline needs no goroutine.
+	if err := gated.SetDeadline(start.Add(s.cfg.Timeout)); err != nil {
 		return nil, HandshakeFailed, err
+	}
+	conn := tls.Server(gated, s.tls)
+	if err := conn.HandshakeContext(context.Background()); err != nil {
+		return nil, failedHandshake(c, err), err
 	}
 	cs := conn.ConnectionState()
 	if err := CheckALPN(cs); err != nil && (cs.NegotiatedProtocol != "" || !s.listed(leafOf(&cs))) {
@@ -187,6 +204,27 @@ func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome,
 	finished = true
 	c.Advance()
 	return conn, 0, nil
+}
+
+// gated puts a connection where handshakes wait for their turn.
+func (s *Server) gated(c *accept.Conn) *GatedConn {
+	if d, ok := c.Turns().(*desk); ok {
+		return newGated(c, d)
+	}
+	return s.gate.Conn(c)
+}
+
+// failedHandshake sorts the errors of a handshake.
+func failedHandshake(c *accept.Conn, err error) Outcome {
+	switch {
+	case errors.Is(err, ErrOverBudget):
+		return OverBudget
+	case errors.Is(err, ErrLeft), c.Evicted():
+		return CrowdedOut
+	case accept.IsTimeout(err):
+		return HandshakeTimeout
+	}
+	return HandshakeFailed
 }
 
 // done counts an outcome and, at debug level, says what happened. Peers can cause any number of these lines,

@@ -64,7 +64,7 @@ func startServer(t *testing.T, edit func(*testServer, *ServerConfig)) *testServe
 	s.set.Store(testKeySet(t))
 	leaf := s.ca.Leaf("time.test")
 	s.cert.Store(&leaf)
-	c := ServerConfig{Certificate: s.cert.Load, KeySet: s.set.Load, Rand: rand.Reader, Log: zerolog.New(s.log)}
+	c := ServerConfig{Certificate: s.cert.Load, KeySet: s.set.Load, Rand: rand.Reader, Log: zerolog.New(s.log), HandshakeCPU: 100, Nice: -1}
 	if edit != nil {
 		edit(s, &c)
 	}
@@ -225,6 +225,24 @@ func (s *testServer) checkCookies(cookies [][]byte, want nts.Keys) {
 	}
 	if len(seen) != 8 {
 		s.t.Errorf("%d different cookies", len(seen))
+	}
+}
+
+// The longest answer, eight cookies for the longest keys and a name of 253 bytes, is one TLS record, because NTPsec reads once
+// (docs/rules/pool.md#one-record): crypto/tls hands out one at a time.
+func TestD3_44_OneRecord(t *testing.T) {
+	label := strings.Repeat("a", 62)
+	s := startServer(t, func(_ *testServer, c *ServerConfig) {
+		c.NTPServer, c.NTPPort = strings.Join([]string{label, label, label, label, "b"}, "."), 4123
+	})
+	conn := s.dial(nil)
+	if _, err := conn.Write(wire(t, hexNP+"80040002 0011"+hexEOM)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 16<<10)
+	n, err := conn.Read(buf)
+	if err != nil || n < 8*160+253 || !bytes.HasSuffix(buf[:n], wire(t, hexEOM)) {
+		t.Errorf("%d bytes in the first record, %v", n, err)
 	}
 }
 

@@ -44,6 +44,8 @@ type serverSession struct {
 	held bool
 	// writeFailed says that the peer did not take an answer, so it need not get close_notify.
 	writeFailed bool
+	// ended says that close_notify is out with the last answer.
+	ended bool
 	// last says that the next answer is the last, so Keep Alive is not granted any more.
 	last bool
 }
@@ -88,7 +90,7 @@ func (x *serverSession) keep(ctx context.Context, born time.Time) {
 			x.s.done(x.c, outcome, err)
 			return
 		}
-		if !pace.next(ctx) {
+		if !pace.next(ctx, x.c) {
 			x.s.done(x.c, KeptExpired, ctx.Err())
 			return
 		}
@@ -122,16 +124,7 @@ func (x *serverSession) wait(ctx context.Context, end time.Time) error {
 	if err := x.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		_ = x.conn.SetReadDeadline(time.Unix(1, 0))
-	})
-	defer func() {
-		if !stop() {
-			<-done // else it could cut off the request that just begins to arrive
-		}
-	}()
+	defer x.c.Patient(ctx)()
 	return x.reader.Wait()
 }
 
@@ -145,12 +138,41 @@ func (x *serverSession) request(ctx context.Context) bool {
 	x.c.Hold()
 	x.last = x.last || ctx.Err() != nil
 	keep, outcome, err := x.answer(msg)
-	if werr := WriteMessage(x.conn, time.Time{}, x.reply); werr != nil {
+	if !keep {
+		x.finish(x.reply, outcome, err)
+		return false
+	}
+	if err := WriteMessage(x.conn, time.Time{}, x.reply); err != nil {
 		x.writeFailed = true
-		keep, outcome, err = false, WriteFailed, werr
+		x.s.done(x.c, WriteFailed, err)
+		return false
 	}
 	x.s.done(x.c, outcome, err)
-	return keep
+	return true
+}
+
+// finish sends the last answer together with close_notify (RFC 8446 §6.1) and the end of our stream, and counts the outcome
+// before the peer can see that it was the last.
+func (x *serverSession) finish(msg []byte, o Outcome, cause error) {
+	x.c.Gather()
+	err := WriteMessage(x.conn, time.Time{}, msg)
+	if err == nil {
+		err = x.end(writeTimeout, func() { x.s.done(x.c, o, cause) })
+	}
+	if err != nil {
+		x.writeFailed = true
+		x.s.done(x.c, WriteFailed, err)
+	}
+}
+
+// end sends close_notify and ends our stream, within so long; sent is called before the peer knows.
+func (x *serverSession) end(within time.Duration, sent func()) error {
+	x.ended = true
+	x.c.Gather()
+	if err := x.closeNotify(); err != nil {
+		return err
+	}
+	return x.c.End(time.Now().Add(within), sent)
 }
 
 // unreadable deals with a request that did not arrive. Whoever is still there is told: a timeout is a bad
@@ -164,10 +186,11 @@ func (x *serverSession) unreadable(err error) {
 	case accept.IsTimeout(err):
 		outcome = TimedOut
 	}
-	if outcome != ClosedEarly {
-		x.writeFailed = WriteMessage(x.conn, time.Time{}, record.AppendError(nil, record.CodeBadRequest)) != nil
+	if outcome == ClosedEarly {
+		x.s.done(x.c, outcome, err)
+		return
 	}
-	x.s.done(x.c, outcome, err)
+	x.finish(record.AppendError(nil, record.CodeBadRequest), outcome, err)
 }
 
 // answer judges the message, leaves the answer in x.reply and says whether the connection goes on after it.
@@ -334,7 +357,9 @@ func (x *serverSession) close() {
 		return
 	}
 	x.c.Yield()
-	accept.Linger(x.c.Conn, x.closeNotify, time.Time{})
+	if x.ended || x.end(accept.LingerTime, func() {}) == nil {
+		accept.Discard(x.c.Conn, time.Time{})
+	}
 }
 
 // pacer slows a peer down to maxRate requests per second.
@@ -344,7 +369,7 @@ type pacer struct {
 }
 
 // next waits until one more request is in order; false if ctx ended meanwhile.
-func (p *pacer) next(ctx context.Context) bool {
+func (p *pacer) next(ctx context.Context, c *accept.Conn) bool {
 	now := time.Now()
 	if now.Sub(p.window) >= time.Second {
 		p.window, p.n = now, 0
@@ -352,10 +377,5 @@ func (p *pacer) next(ctx context.Context) bool {
 	if p.n++; p.n <= maxRate {
 		return true
 	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(time.Second - now.Sub(p.window)):
-		return true
-	}
+	return c.Sleep(ctx, time.Second-now.Sub(p.window))
 }

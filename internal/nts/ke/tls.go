@@ -58,7 +58,26 @@ func ServerTLS(certificate func() *tls.Certificate, now func() time.Time) *tls.C
 		}
 		return nil, errors.New("no certificate loaded")
 	}
+	byCurve := forCurves(c)
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return byCurve(hello), nil }
 	return c
+}
+
+// forCurves says which variant of the configuration is for a client; nil is c itself. What a ClientHello offers is known if it
+// came through a gate.
+func forCurves(c *tls.Config) func(*tls.ClientHelloInfo) *tls.Config {
+	variants := map[tls.CurveID]*tls.Config{}
+	for _, curve := range append(cheapFirst(), tls.X25519MLKEM768) {
+		v := c.Clone()
+		v.CurvePreferences = []tls.CurveID{curve}
+		variants[curve] = v
+	}
+	return func(hello *tls.ClientHelloInfo) *tls.Config {
+		if gated, ok := hello.Conn.(*GatedConn); ok && gated.chosen {
+			return variants[gated.curve]
+		}
+		return nil
+	}
 }
 
 // ClientTLS is the configuration of a client of the server name, a host name or an address, whose certificate

@@ -26,7 +26,11 @@ const (
 	DefaultAnswerTimeout  = 2500 * time.Millisecond // one request, and everything after keys went out; TLS has four fifths of it
 	idleTime              = 240 * time.Second       // below the 300 s after which time sources hang up
 	maxAge                = time.Hour               // nobody stays connected for ever
-	maxIdle               = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all
+	maxKept               = 2                       // time sources keep 5 (chrony's fork) to 51 connections in all
+	maxAlone              = 64                      // half of what our own server lets one address have by default
+	lookAhead             = time.Minute             // a kept connection that ends within it is replaced before a user needs it
+	leastPatience         = 100 * time.Millisecond  // for a connection in use: near ones come free sooner, unless they hang
+	requestSize           = 512                     // a token of 256 bytes, keys of 128 and what belongs to them
 	dialectMemory         = 24 * time.Hour          // how long a detected dialect is believed (docs/rules/pool.md#dialect-detection)
 )
 
@@ -37,6 +41,8 @@ var (
 	ErrCertificate = errors.New("the time source does not know this pool's certificate: " +
 		"give it the one in use (authorized-pool-server-certificates there), or agree on a token")
 	ErrRefused = errors.New("time source rejects the pool's token or certificate")
+	// ErrCrowded says nothing about the time source: the pool has more to do than its connections can take.
+	ErrCrowded = errors.New("all connections are in use")
 	ErrALPN    = errors.New("time source did not choose ALPN ntske/1, so it gets no token")
 	errAnswer  = errors.New("time source gave an unusable answer")
 )
@@ -61,6 +67,7 @@ type Config struct {
 	Failed func(error)
 
 	ConnectTimeout, AnswerTimeout time.Duration // 0: the defaults
+	IdleTime, MaxAge              time.Duration // how long a connection is kept unused, and at all; 0: the defaults
 }
 
 // Support is what a time source said it can do, and how it wants to be spoken to.
@@ -86,15 +93,29 @@ func (s Support) Format(f fmt.State, _ rune) {
 // On no connection of a Client are keys exported: the TLS state stays inside conn, because a
 // connection that carried Keep Alive must never yield keys of its own (draft-venhoek-nts-pool).
 type Client struct {
-	cfg Config
-	tls *tls.Config
+	cfg   Config
+	tls   *tls.Config
+	meter meter
 
-	mu     sync.Mutex
-	idle   []*conn // kept connections, the latest used last
-	closed bool
-	failed map[string]time.Time // addresses, host:port, whose last connection failed, and when
-	known  Support              // the detected dialect and its token; only those two are used
-	until  time.Time
+	// places are the kept connections that are in use; together with the idle ones never more than fit in, but for one that is being replaced.
+	places chan struct{}
+	// alone are the connections that serve one request each.
+	alone chan struct{}
+
+	mu       sync.Mutex
+	idle     []*conn // kept connections, the latest used last
+	closed   bool
+	failed   map[string]time.Time // addresses, host:port, whose last connection failed, and when
+	known    Support              // the detected dialect and its token; only those two are used
+	until    time.Time
+	nameless time.Time // it does not know the question for names; believed until then
+	named    bool      // it answered that question
+	notAfter time.Time // end of the certificate that it showed last
+
+	refusals     int       // of Keep Alive, in a row
+	oneShot      time.Time // taken until then for one that keeps no connections
+	sessions     tls.ClientSessionCache
+	sessionRoots *x509.CertPool // that sessions began with
 }
 
 // New prepares for a time source without connecting to it.
@@ -105,13 +126,23 @@ func New(c Config) *Client {
 	if c.AnswerTimeout <= 0 {
 		c.AnswerTimeout = DefaultAnswerTimeout
 	}
+	if c.IdleTime <= 0 {
+		c.IdleTime = idleTime
+	}
+	if c.MaxAge <= 0 {
+		c.MaxAge = maxAge
+	}
 	if c.Dial == nil {
 		c.Dial = accept.Dial
 		if c.Lookup == nil {
 			c.Lookup = systemLookup
 		}
 	}
-	return &Client{cfg: c, tls: clientTLS(&c)}
+	kept := c.MaxConnections
+	if kept <= 0 {
+		kept = maxKept
+	}
+	return &Client{cfg: c, tls: clientTLS(&c), places: make(chan struct{}, kept), alone: make(chan struct{}, maxAlone)}
 }
 
 // String is domain:port.
@@ -136,7 +167,9 @@ func (m *Client) Close() {
 // once more and the request repeated on a fresh connection to this same time source, inside the
 // one answer timeout that began with the first send (row P05).
 func (m *Client) FixedKey(ctx context.Context, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
-	c, err := m.connection(ctx, true)
+	m.meter.inFlight.Add(1)
+	defer m.meter.inFlight.Add(-1)
+	c, err := m.connection(ctx, false)
 	if err != nil {
 		return record.Response{}, err
 	}
@@ -146,7 +179,7 @@ func (m *Client) FixedKey(ctx context.Context, s Support, p record.Protocol, tak
 	if !errors.Is(err, errStale) {
 		return resp, err
 	}
-	if c, err = m.connection(ctx, false); err != nil {
+	if c, err = m.connection(ctx, true); err != nil {
 		return record.Response{}, err
 	}
 	return m.fixedKey(ctx, c, s, p, take)
@@ -155,7 +188,7 @@ func (m *Client) FixedKey(ctx context.Context, s Support, p record.Protocol, tak
 // fixedKey makes the request on one connection and keeps or closes it.
 func (m *Client) fixedKey(ctx context.Context, c *conn, s Support, p record.Protocol, take func() (nts.Keys, error)) (record.Response, error) {
 	if !c.alpn && s.Dialect != record.Cert4000 {
-		c.close()
+		m.drop(c)
 		return record.Response{}, ErrALPN
 	}
 	keys, err := take()
@@ -164,21 +197,21 @@ func (m *Client) fixedKey(ctx context.Context, c *conn, s Support, p record.Prot
 		return record.Response{}, err
 	}
 	req := record.Request{
-		Kind: record.FixedKey, Dialect: s.Dialect, Token: s.token, KeepAlive: true,
+		Kind: record.FixedKey, Dialect: s.Dialect, Token: s.token, KeepAlive: c.placed,
 		Protocols: []record.Protocol{p}, Algorithms: []aead.Algorithm{keys.Algorithm},
 		Keys: append(append(make(secret.Bytes, 0, len(keys.C2S)+len(keys.S2C)), keys.C2S...), keys.S2C...),
 	}
-	wire := req.Append(nil)
-	msg, err := c.roundTrip(ctx, wire)
+	wire := req.Append(make([]byte, 0, requestSize))
+	msg, err := m.roundTrip(ctx, c, wire)
 	req.Keys.Wipe()
 	clear(wire)
 	if err != nil {
-		c.close()
+		m.drop(c)
 		return record.Response{}, fmt.Errorf("request cookies from %s: %w", m, named(err))
 	}
 	resp, fault := record.ParseFixed(msg, record.Offer{Protocols: req.Protocols, Algorithms: req.Algorithms})
 	if fault != record.None {
-		c.close()
+		m.drop(c)
 		m.forget()
 		err := faultWithCode(fault, resp.Code)
 		if s.Dialect == record.Cert4000 && faultVerdict(fault, resp.Code) == unknown {
@@ -190,10 +223,19 @@ func (m *Client) fixedKey(ctx context.Context, c *conn, s Support, p record.Prot
 	return resp, nil
 }
 
+// CodeError is the error that a time source answered with.
+type CodeError struct{ Code record.ErrorCode }
+
+// Error names the code.
+func (e *CodeError) Error() string { return fmt.Sprintf("%v: %v", record.PeerError, e.Code) }
+
+// Unwrap is record.PeerError.
+func (e *CodeError) Unwrap() error { return record.PeerError }
+
 // faultWithCode adds the code to an error that the time source reported.
 func faultWithCode(f record.Fault, code record.ErrorCode) error {
 	if f == record.PeerError {
-		return fmt.Errorf("%w: %v", f, code)
+		return &CodeError{code}
 	}
 	return f
 }

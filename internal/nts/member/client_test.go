@@ -276,7 +276,7 @@ func TestClient_DialectChanges(t *testing.T) {
 }
 
 // P06, docs/rules/pool.md#time-source-keys: whatever is wrong with the certificate, not one byte of ours is sent.
-func TestP06_MemberCertificate(t *testing.T) {
+func TestP06_D3_21_MemberCertificate(t *testing.T) {
 	other := testca.New(t)
 	rsa1024, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -441,7 +441,7 @@ func TestClient_KeepsConnections(t *testing.T) {
 
 // docs/rules/pool.md#idle-connections: a kept connection that the time source closed while it was idle costs the user
 // nothing.
-func TestKeptConnectionClosedWhileIdle(t *testing.T) {
+func TestD3_37_KeptConnectionClosedWhileIdle(t *testing.T) {
 	f := startServer(t, func(int, int, []byte) ([]byte, bool) { return eraCList, true }, nil)
 	m := f.member(t, nil)
 	for range 3 {
@@ -462,7 +462,7 @@ func TestKeptConnectionClosedWhileIdle(t *testing.T) {
 
 // P05, docs/rules/pool.md#keys-once: a kept connection that dies under the request is replaced once, by one to the same
 // time source; a fresh connection that dies is not.
-func TestP05_OneResendToTheSameMember(t *testing.T) {
+func TestP05_D3_01_OneResendToTheSameMember(t *testing.T) {
 	dying := true
 	f := startServer(t, func(c, n int, got []byte) ([]byte, bool) {
 		switch {
@@ -493,7 +493,7 @@ func TestP05_OneResendToTheSameMember(t *testing.T) {
 
 // docs/rules/pool.md#idle-connections: a time source that answers too late costs one timeout, and its answer reaches
 // nobody.
-func TestLateAnswerIsNeverDelivered(t *testing.T) {
+func TestD3_39_LateAnswerIsNeverDelivered(t *testing.T) {
 	release := make(chan struct{})
 	f := startServer(t, func(c, n int, got []byte) ([]byte, bool) {
 		if hex.EncodeToString(got) == v5 {
@@ -522,7 +522,7 @@ func TestLateAnswerIsNeverDelivered(t *testing.T) {
 }
 
 // Bytes behind an answer spoil the connection: they would be read as the next user's answer.
-func TestClient_SurplusSpoilsTheConnection(t *testing.T) {
+func TestD3_38_SurplusSpoilsTheConnection(t *testing.T) {
 	f := startServer(t, func(_, _ int, got []byte) ([]byte, bool) {
 		return append(slices.Clone(eraCList), eraCList...), true
 	}, nil)
@@ -538,7 +538,7 @@ func TestClient_SurplusSpoilsTheConnection(t *testing.T) {
 }
 
 // P02: what is wrong with an answer to keys is named, and the connection is not used again.
-func TestP02_MemberAnswers(t *testing.T) {
+func TestP02_D3_24_MemberAnswers(t *testing.T) {
 	answer := func(change func(*record.Response)) []byte {
 		r := record.Response{Algorithm: aead.SIVCMAC256, Cookies: [][]byte{make([]byte, 104)}, KeepAlive: true, Dialect: record.IANA}
 		change(&r)
@@ -737,7 +737,7 @@ func TestClient_KeepsAtMostAFew(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if len(m.idle) != maxIdle {
+	if len(m.idle) != maxKept {
 		t.Errorf("%d connections are kept", len(m.idle))
 	}
 	m.Close()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -27,8 +28,8 @@ const (
 // alertTimeout is for what crypto/tls may write while it looks at an idle connection, such as an alert.
 const alertTimeout = 2 * time.Second
 
-// errWeakKey: the certificate is valid, but its key is too small to trust it with a user's keys.
-var errWeakKey = errors.New("certificate has a weak public key")
+// ErrWeakKey: the certificate is valid, but its key is too small to trust it with a user's keys.
+var ErrWeakKey = errors.New("certificate has a weak public key")
 
 // How a request can end before a byte of the answer. On a kept connection that is the one case in
 // which a request, keys included, may be sent again to the same time source; on a fresh one it is how
@@ -38,9 +39,10 @@ var (
 	errNoAnswer = errors.New("closed without an answer")
 )
 
-// conn is one TLS connection to a time source, used by one request at a time.
+// conn is one TLS connection to a time source, used by one request at a time. Its TLS state is out of reach on purpose:
+// from a connection that carries Keep Alive no keys may be exported (docs/rules/pool.md#exporter-once).
 type conn struct {
-	tls    *tls.Conn
+	tls    net.Conn
 	raw    net.Conn
 	reader *ke.Reader
 
@@ -49,8 +51,10 @@ type conn struct {
 	alpn   bool // ntske/1 was negotiated
 	reused bool // it was idle before this request
 	kept   bool // the time source agreed to keep it open
+	placed bool // it has one of the places for kept connections, so its requests ask for Keep Alive
+	alone  bool // it has one of those for connections that serve one request
 
-	born, used time.Time
+	used, end time.Time // when it became idle; when it is too old
 }
 
 // checkKey refuses certificates with weak keys, after chain and name were verified.
@@ -58,11 +62,11 @@ func checkKey(cs tls.ConnectionState) error {
 	switch key := cs.PeerCertificates[0].PublicKey.(type) {
 	case *rsa.PublicKey:
 		if key.N.BitLen() < minRSABits {
-			return errWeakKey
+			return ErrWeakKey
 		}
 	case *ecdsa.PublicKey:
 		if key.Curve.Params().BitSize < minCurveBits {
-			return errWeakKey
+			return ErrWeakKey
 		}
 	}
 	return nil
@@ -79,6 +83,7 @@ func (m *Client) connectTo(ctx context.Context, address string, left int) (*conn
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
 		defer cancel()
 	}
+	began := time.Now()
 	dialing, cancel := context.WithTimeout(ctx, m.cfg.ConnectTimeout)
 	defer cancel()
 	raw, err := m.cfg.Dial(dialing, "tcp", address)
@@ -94,25 +99,40 @@ func (m *Client) connectTo(ctx context.Context, address string, left int) (*conn
 		}
 		return nil, fmt.Errorf("TLS with %s: %w", m.at(address), err)
 	}
-	now := time.Now()
+	now, cs := time.Now(), secured.ConnectionState()
+	m.meter.connected(cs.DidResume, now.Sub(began))
+	m.saw(cs.PeerCertificates[0].NotAfter)
 	return &conn{
-		address: address, tls: secured, raw: raw, reader: ke.NewReader(secured, record.UpstreamLimits),
-		alpn: ke.CheckALPN(secured.ConnectionState()) == nil, born: now, used: now,
+		address: address, tls: secured, raw: secured.NetConn(), reader: ke.NewReader(secured, record.UpstreamLimits),
+		alpn: ke.CheckALPN(cs) == nil, used: now, end: now.Add(m.lifetime()),
 	}, nil
 }
 
 // trusting is the TLS configuration with the roots of this moment.
 func (m *Client) trusting() (*tls.Config, error) {
-	if m.cfg.Roots == nil {
-		return m.tls, nil
-	}
-	roots, err := m.cfg.Roots()
-	if err != nil {
-		return nil, fmt.Errorf("trusted roots for %s: %w", m, err)
-	}
 	conf := m.tls.Clone()
-	conf.RootCAs = roots
+	if m.cfg.Roots != nil {
+		roots, err := m.cfg.Roots()
+		if err != nil {
+			return nil, fmt.Errorf("trusted roots for %s: %w", m, err)
+		}
+		conf.RootCAs = roots
+	}
+	m.resume(conf, conf.RootCAs, time.Now())
 	return conf, nil
+}
+
+// roundTrip is one request on c, measured.
+func (m *Client) roundTrip(ctx context.Context, c *conn, request []byte) ([]byte, error) {
+	if c.reused {
+		m.meter.reused.Add(1)
+	}
+	began := time.Now()
+	msg, err := c.roundTrip(ctx, request)
+	if err == nil {
+		m.meter.rtt.sample(time.Since(began))
+	}
+	return msg, err
 }
 
 // roundTrip sends one request and reads its answer, which the caller owns. ctx has a deadline and
@@ -134,6 +154,7 @@ func (c *conn) roundTrip(ctx context.Context, request []byte) ([]byte, error) {
 	if !stop() { // the interruption may strike only when the next user has the connection, so nobody may
 		return nil, fmt.Errorf("read answer: %w", context.Cause(ctx))
 	}
+	accept.Settled(c.raw)
 	return append([]byte(nil), msg...), nil // the next user of the connection overwrites the original
 }
 
@@ -150,7 +171,7 @@ func (c *conn) reusable() bool {
 	}
 	var one [1]byte
 	n, err := c.tls.Read(one[:])
-	return n == 0 && accept.IsTimeout(err)
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // markHangUp adds to the error of a request whether the peer hung up before it sent a byte, rather than

@@ -33,8 +33,23 @@ const (
 // with keys, and remembered for a day; a token goes out only after the certificate was verified and
 // ALPN negotiated. connected, if not nil, is called once, when the first connection stands.
 func (m *Client) Supports(ctx context.Context, connected func()) (Support, error) {
+	return m.supports(ctx, false, connected)
+}
+
+// Check is Supports for whoever looks after a time source while users do not: it also closes what is of no more use, and
+// replaces the connection that users get next before its time is over.
+func (m *Client) Check(ctx context.Context) (Support, error) {
+	now := time.Now()
+	m.tidy(now)
+	return m.supports(ctx, m.ending(now), nil)
+}
+
+// supports is both; fresh asks on a new connection.
+func (m *Client) supports(ctx context.Context, fresh bool, connected func()) (Support, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.ConnectTimeout+m.cfg.AnswerTimeout)
 	defer cancel()
+	m.meter.inFlight.Add(1)
+	defer m.meter.inFlight.Add(-1)
 	once := func() {
 		if connected != nil {
 			connected()
@@ -42,7 +57,7 @@ func (m *Client) Supports(ctx context.Context, connected func()) (Support, error
 		}
 	}
 	if a, ok := m.remembered(time.Now()); ok {
-		s, v, err := m.ask(ctx, a, once)
+		s, v, err := m.ask(ctx, a, fresh, once)
 		if v == understood || v == failed {
 			return s, err
 		}
@@ -66,7 +81,7 @@ func (m *Client) detect(ctx context.Context, connected func()) (Support, error) 
 		}
 		last = a.dialect
 		var s Support
-		s, v, err = m.ask(ctx, a, connected)
+		s, v, err = m.ask(ctx, a, false, connected)
 		switch v {
 		case understood:
 			m.remember(s)
@@ -97,8 +112,8 @@ func (m *Client) attempts() []attempt {
 }
 
 // ask makes one information request, repeated on a fresh connection if a kept one was dead.
-func (m *Client) ask(ctx context.Context, a attempt, connected func()) (Support, dialectVerdict, error) {
-	c, err := m.connection(ctx, true)
+func (m *Client) ask(ctx context.Context, a attempt, fresh bool, connected func()) (Support, dialectVerdict, error) {
+	c, err := m.connection(ctx, fresh)
 	if err != nil {
 		return Support{}, failed, err
 	}
@@ -107,7 +122,7 @@ func (m *Client) ask(ctx context.Context, a attempt, connected func()) (Support,
 	if !errors.Is(err, errStale) {
 		return s, v, err
 	}
-	if c, err = m.connection(ctx, false); err != nil {
+	if c, err = m.connection(ctx, true); err != nil {
 		return Support{}, failed, err
 	}
 	return m.askOn(ctx, c, a)
@@ -120,16 +135,16 @@ func (m *Client) askOn(ctx context.Context, c *conn, a attempt) (Support, dialec
 		return Support{}, unknown, fmt.Errorf("%s: %w", m, ErrALPN)
 	}
 	req := record.Request{
-		Kind: record.Support, Dialect: a.dialect, Token: a.token, KeepAlive: true, WantAlgorithms: true,
+		Kind: record.Support, Dialect: a.dialect, Token: a.token, KeepAlive: c.placed, WantAlgorithms: true,
 		// The pool honours record 1024 (nts.Negotiate), so time sources of ours may list AEAD 30 to it. Others
 		// ignore the record.
 		CompliantExport: true,
 		// An old time source takes the protocol list for an unknown critical record.
 		WantProtocols: a.dialect != record.Cert4000,
 	}
-	msg, err := c.roundTrip(ctx, req.Append(nil))
+	msg, err := m.roundTrip(ctx, c, req.Append(nil))
 	if err != nil {
-		c.close()
+		m.drop(c)
 		v := failed
 		if errors.Is(err, errNoAnswer) {
 			v = unknown // ntpd-rs up to 1.2.1 hangs up where it means error 0
@@ -141,7 +156,7 @@ func (m *Client) askOn(ctx context.Context, c *conn, a attempt) (Support, dialec
 	}
 	resp, fault := record.ParseSupport(msg, a.dialect)
 	if fault != record.None {
-		c.close()
+		m.drop(c)
 		return Support{}, faultVerdict(fault, resp.Code), fmt.Errorf("%w: algorithms of %s: %w", m.reason(fault, resp.Code), m, faultWithCode(fault, resp.Code))
 	}
 	// A list without Keep Alive on a kept connection proves nothing: ntpd-rs up to 1.9 leaves it open
@@ -204,9 +219,9 @@ func (m *Client) remembered(now time.Time) (attempt, bool) {
 	return attempt{dialect: m.known.Dialect, token: m.known.token}, now.Before(m.until)
 }
 
-// forget makes the next information request find the dialect again.
+// forget makes the next information request find the dialect again, and names be asked for again.
 func (m *Client) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.until = time.Time{}
+	m.until, m.nameless = time.Time{}, time.Time{}
 }

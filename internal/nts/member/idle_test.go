@@ -45,9 +45,9 @@ func watched(c *Config, before, after func()) {
 	}
 }
 
-// TestBytesInsideTLS: what a time source sends behind its answer may have been taken off the socket
+// TestD3_38_BytesInsideTLS: what a time source sends behind its answer may have been taken off the socket
 // together with the answer, where no look at the socket finds it. It must not become the next user's answer.
-func TestBytesInsideTLS(t *testing.T) {
+func TestD3_38_BytesInsideTLS(t *testing.T) {
 	// An answer that fills crypto/tls's first record of 1186 bytes, so that what follows is in another record.
 	first := unhex("800a0008 000f0020 00110040 80090002 0000 00080000 22220484")
 	first = append(append(first, make([]byte, 0x484)...), unhex("80000000")...)
@@ -130,7 +130,7 @@ func TestP06_KeyStrength(t *testing.T) {
 		{"P-521", &ecdsa.PublicKey{Curve: elliptic.P521()}, true}, {"Ed25519", ed25519.PublicKey{}, true},
 	} {
 		err := checkKey(tls.ConnectionState{PeerCertificates: []*x509.Certificate{{PublicKey: row.key}}})
-		if (err == nil) != row.good || err != nil && !errors.Is(err, errWeakKey) {
+		if (err == nil) != row.good || err != nil && !errors.Is(err, ErrWeakKey) {
 			t.Errorf("%s: %v", row.name, err)
 		}
 	}

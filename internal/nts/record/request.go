@@ -349,10 +349,11 @@ func (r *Request) appendNegotiation(dst []byte) []byte {
 }
 
 // AppendUser writes a client's request behind dst (row KC01): the offer, record 1024 if AEAD 30 is
-// part of it, and for a pool one Deny record in each of its two numbers per name. If the whole would exceed
-// MaxUserRequest, first the old numbers are left out and then the oldest names, which come first.
-func AppendUser(dst []byte, algorithms []aead.Algorithm, deny []string) []byte {
-	r := Request{Protocols: []Protocol{NTPv4}, Algorithms: algorithms}
+// part of it, and for a pool the server that is preferred, if any, as the not critical Server record of RFC 8915 §4.1.7, and one
+// Deny record in each of its two numbers per name. If the whole would exceed MaxUserRequest, first the old numbers are left
+// out and then the oldest names, which come first.
+func AppendUser(dst []byte, algorithms []aead.Algorithm, prefer string, deny []string) []byte {
+	r := Request{Protocols: []Protocol{NTPv4}, Algorithms: algorithms, Server: prefer}
 	r.CompliantExport = slices.Contains(algorithms, aead.GCMSIV128)
 	start := len(dst)
 	dst = r.appendNegotiation(dst)

@@ -22,6 +22,7 @@ type Response struct {
 	Algorithm       aead.Algorithm
 	CompliantExport bool     // record 1024: AEAD 30 keys are exported under id 30
 	Cookies         [][]byte // 1 to MaxCookies when parsed
+	Surplus         int      // cookies of a time source beyond MaxCookies, which were left out
 	Server          string   // NTP server, a host name to be taken as absolute or an address; "" means the key exchange's own
 	Port            uint16   // UDP port; 0 means not given, 123
 	KeepAlive       bool     // the connection stays open
@@ -196,6 +197,8 @@ func poolCookie(p *responseParser, c []byte) Fault {
 	}
 	if len(p.resp.Cookies) < MaxCookies {
 		p.resp.Cookies = append(p.resp.Cookies, c)
+	} else {
+		p.resp.Surplus++
 	}
 	return None
 }

@@ -165,6 +165,9 @@ func TestParseFixed_Cookies(t *testing.T) {
 		if fault != tc.want || len(r.Cookies) != tc.kept {
 			t.Errorf("%s: %v, %d kept", tc.name, fault, len(r.Cookies))
 		}
+		if want := map[string]int{"nine": 1}[tc.name]; r.Surplus != want {
+			t.Errorf("%s: %d left out", tc.name, r.Surplus)
+		}
 	}
 }
 

@@ -66,12 +66,20 @@ func (p Protocol) String() string {
 // ErrorCode is the body of an Error record (RFC 8915 §4.1.3).
 type ErrorCode uint16
 
-// The codes that RFC 8915 defines. Codes from 0x8000 are private; nts-pool sends 0xF000 to 0xF003 to its
-// monitors.
+// The codes that RFC 8915 defines. Codes from 0x8000 are private.
 const (
 	CodeUnrecognizedCritical ErrorCode = 0
 	CodeBadRequest           ErrorCode = 1
 	CodeInternal             ErrorCode = 2
+)
+
+// The private codes of nts-pool, which a pool sends to monitors that have proved a key and to nobody else
+// (docs/rules/pool.md#monitoring).
+const (
+	CodeUnknownServer ErrorCode = 0xf000 // no time source is called so
+	CodeUnreachable   ErrorCode = 0xf001 // it could not be connected to
+	CodeNoSupport     ErrorCode = 0xf002 // it did not say what it can do
+	CodeKeysRefused   ErrorCode = 0xf003 // it answered the keys with error 0 or 1
 )
 
 // String names the code for logs and metrics.

@@ -126,7 +126,7 @@ func TestUserRequestVectors(t *testing.T) {
 	} {
 		t.Run(v.id, func(t *testing.T) {
 			wire := unhex(t, v.hex)
-			if got := AppendUser(nil, v.algorithms, v.deny); !bytes.Equal(got, wire) {
+			if got := AppendUser(nil, v.algorithms, "", v.deny); !bytes.Equal(got, wire) {
 				t.Errorf("appended %x\nwant     %x", got, wire)
 			}
 			req, fault := ParseRequest(wire, Rules{FrontEnd: true})
@@ -143,13 +143,35 @@ func TestUserRequestVectors(t *testing.T) {
 	})
 }
 
+// RFC 8915 §4.1.7: the server that is wanted again is one record, not critical, and never at the cost of the cap.
+func TestAppendUser_Prefer(t *testing.T) {
+	want := unhex(t, "80010002 0000 80040004 0011000f 00060006 622e74657374 000d0006 612e74657374 40030006 612e74657374 80000000")
+	got := AppendUser(nil, both, "b.test", []string{"a.test"})
+	if !bytes.Equal(got, want) {
+		t.Errorf("appended %x\nwant     %x", got, want)
+	}
+	for _, rules := range []Rules{{FrontEnd: true}, {}} { // a pool, or a server that knows nothing of pools
+		if req, fault := ParseRequest(got, rules); fault != None || req.Server != "b.test" {
+			t.Errorf("%+v: parsed %+v, %v", rules, req, fault)
+		}
+	}
+	var deny []string
+	for i := range MaxDeny {
+		deny = append(deny, fmt.Sprintf("%02d.%s.example", i, strings.Repeat("x", 60)))
+	}
+	long := strings.Repeat("y", 63) + "." + strings.Repeat("z", 63) + ".example"
+	if b := AppendUser(nil, both, long, deny); len(b) > MaxUserRequest || !bytes.Contains(b, []byte(long)) || !bytes.Contains(b, []byte("63.x")) {
+		t.Errorf("%d bytes with a preferred server", len(b))
+	}
+}
+
 func TestAppendUser_StaysBelowTheCap(t *testing.T) {
 	var deny []string
 	for i := range 70 {
 		deny = append(deny, fmt.Sprintf("%03d.%s.example", i, strings.Repeat("x", 40)))
 	}
 	for _, n := range []int{1, 20, 60, 64, 70} {
-		b := AppendUser([]byte("head"), both, deny[:n])[4:]
+		b := AppendUser([]byte("head"), both, "", deny[:n])[4:]
 		req, fault := ParseRequest(b, Rules{FrontEnd: true})
 		if fault != None || len(b) > MaxUserRequest {
 			t.Fatalf("%d names: %d bytes, %v", n, len(b), fault)
@@ -165,7 +187,7 @@ func TestAppendUser_StaysBelowTheCap(t *testing.T) {
 	for i := range long {
 		long[i] = fmt.Sprintf("%02d%s", i, strings.Repeat("y", MaxName-2))
 	}
-	b := AppendUser(nil, both, long)
+	b := AppendUser(nil, both, "", long)
 	req, fault := ParseRequest(b, Rules{FrontEnd: true})
 	if fault != None || len(b) > MaxUserRequest || !cmp.Equal(req.Deny, long[64-len(req.Deny):]) || len(req.Deny) != 15 {
 		t.Errorf("%d bytes, %d names, %v", len(b), len(req.Deny), fault)

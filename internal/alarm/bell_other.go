@@ -1,0 +1,5 @@
+//go:build !linux
+
+package alarm
+
+func newBell(ring func()) bell { return newRuntimeBell(ring) }

@@ -1,0 +1,206 @@
+package udp
+
+import (
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ntp-daemon/internal/ntp"
+)
+
+func TestPace(t *testing.T) {
+	at := ntp.FromUnix(1_800_000_000, 0)
+	for _, row := range []struct {
+		name string
+		gaps []time.Duration // between batches
+		want bool            // after the last of them
+	}{
+		{"dense", []time.Duration{1e5, 1e5, 1e5, 1e5}, true},
+		{"not yet", []time.Duration{1e5, 1e5, 1e5}, false},
+		{"at the limit", []time.Duration{quickGap, quickGap, quickGap, quickGap}, true},
+		{"just above", []time.Duration{1e5, 1e5, 1e5, quickGap + time.Microsecond}, false},
+		{"pairs", []time.Duration{1e3, 5e6, 1e3, 5e6, 1e3, 5e6, 1e3, 5e6, 1e3}, false},
+		{"a pause and four", []time.Duration{1e5, 1e5, 1e5, 1e5, 1e9, 1e5, 1e5, 1e5, 1e5}, true},
+		{"clock stepped back", []time.Duration{1e5, 1e5, 1e5, 1e5, -1e9}, false},
+		{"slightly disordered", []time.Duration{1e5, 1e5, -1e5, 1e5}, true},
+	} {
+		var p pace
+		now, got := at, p.arrived(at)
+		for _, gap := range row.gaps {
+			now = now.Add(gap)
+			got = p.arrived(now)
+		}
+		if got != row.want {
+			t.Errorf("%s: %v", row.name, got)
+		}
+	}
+}
+
+// busyServer is a socket whose waits are brief ones that last for as long as it takes: what must not wait for them is
+// shown by ending at all. received counts.
+func busyServer(t *testing.T) (s *Server, received *atomic.Int64) {
+	t.Helper()
+	s, received = listen(t, ListenConfig{Address: local(0)})[0], new(atomic.Int64)
+	limit := unix.NsecToTimeval(int64(time.Hour))
+	if err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+		t.Fatal(err)
+	}
+	s.briefly = true
+	s.pace = pace{last: testNow(), quick: quickGaps}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for b := NewBatch(); s.Receive(b) == nil; {
+			s.pace.quick = quickGaps // nothing of this is about time
+			received.Add(int64(b.Len()))
+		}
+	}()
+	t.Cleanup(func() {
+		s.Interrupt()
+		<-done
+		_ = s.Close()
+	})
+	return s, received
+}
+
+// A stop of the world interrupts a brief wait: with waits of an hour, a hundred collections end all the same. So do
+// the turns of a goroutine that stands for the rest of the daemon, on the one processor that is left for it, and more
+// workers than CPUs change nothing.
+func TestServer_BriefWaitsHoldNobodyUp(t *testing.T) {
+	const workers, turns = 3, 100
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers + 1))
+	for range workers {
+		busyServer(t)
+	}
+	ping, pong := make(chan int), make(chan int)
+	go func() {
+		for i := range ping {
+			pong <- i
+		}
+	}()
+	for i := range turns {
+		runtime.GC()
+		ping <- i
+		<-pong
+		<-time.After(time.Microsecond)
+	}
+	close(ping)
+}
+
+// Even without a processor of its own the rest goes on: the runtime preempts by a signal, which ends a brief wait.
+func TestServer_BriefWaitsGiveWay(t *testing.T) {
+	const workers = 2
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers))
+	for range workers {
+		busyServer(t)
+	}
+	for range 10 {
+		done := make(chan struct{})
+		go close(done)
+		<-done
+	}
+}
+
+// Traffic makes waits brief, its end makes them long again, and no request is lost between the two.
+func TestServer_WaitsFollowTraffic(t *testing.T) {
+	s := listen(t, ListenConfig{Address: local(0)})[0]
+	defer s.Close()
+	c, b := dial(t, s.LocalAddr()), NewBatch()
+	limit := func() time.Duration {
+		tv, err := unix.GetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(tv.Nano())
+	}
+	if limit() != 0 || s.briefly {
+		t.Error("brief waits before any traffic")
+	}
+	for range 2 {
+		for range quickGaps + 1 {
+			s.pace.last = testNow() // however slow this machine is
+			if err := c.Send([]byte("request")); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Receive(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if l := limit(); l < briefWait || l > 50*time.Millisecond || !s.briefly {
+			t.Fatalf("limit %v under traffic", l)
+		}
+		s.pace.last = 0
+		taken := make(chan error)
+		go func() { taken <- s.Receive(b) }()
+		for end := time.Now().Add(5 * time.Second); limit() != 0 && time.Now().Before(end); {
+			runtime.Gosched() // until the first wait without a datagram is over
+		}
+		if l := limit(); l != 0 {
+			t.Errorf("limit %v in silence", l)
+		}
+		if err := c.Send([]byte("a late one")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-taken; err != nil || string(b.Datagram(0).Data) != "a late one" {
+			t.Fatal(err)
+		}
+		if limit() != 0 || s.briefly {
+			t.Error("brief waits after a pause")
+		}
+	}
+}
+
+// No more sockets wait briefly at once than are allowed to; whoever stops, by silence or by being closed, makes room.
+func TestServer_BriefWaitsAreLimited(t *testing.T) {
+	waits := new(BriefWaits)
+	open := func() *Server {
+		s := listen(t, ListenConfig{Address: local(0), Waits: waits})[0]
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	a, b, c := open(), open(), open()
+	want := func(when string, briefly ...bool) {
+		t.Helper()
+		if got := []bool{a.briefly, b.briefly, c.briefly}; !slices.Equal(got, briefly) {
+			t.Errorf("%s: brief waits %v, want %v", when, got, briefly)
+		}
+	}
+	all := func() {
+		for _, s := range []*Server{a, b, c} {
+			s.brief(true)
+			s.brief(true)
+		}
+	}
+	all()
+	want("none allowed", false, false, false)
+	waits.Allow(2)
+	all()
+	want("two allowed", true, true, false)
+	a.brief(false)
+	a.brief(false)
+	c.brief(true)
+	a.brief(true)
+	want("one stopped", false, true, true)
+	_ = b.Close()
+	_ = b.Close()
+	a.brief(true)
+	want("one closed", true, false, true)
+	if n := waits.free.Load(); n != 0 {
+		t.Errorf("%d left", n)
+	}
+}
+
+// Interrupt ends both kinds of waits.
+func TestServer_InterruptEndsBriefWaits(t *testing.T) {
+	s, received := busyServer(t)
+	if err := dial(t, s.LocalAddr()).Send([]byte("request")); err != nil {
+		t.Fatal(err)
+	}
+	for received.Load() == 0 {
+		runtime.Gosched()
+	}
+}
