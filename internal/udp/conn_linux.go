@@ -73,23 +73,30 @@ func setOption(fd, level, option, value int) bool {
 // LocalAddr is the address and port the requests leave from.
 func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
 
-// Close frees the socket and ends a Receive in progress.
+// Close frees the socket and ends a Receive in progress. Closing the poller's file waits for the read in progress, which may
+// be waiting for mu: so that comes last, without it.
 func (c *Conn) Close() error {
+	p, receiving := c.detach()
+	switch {
+	case p == nil: // closed before
+	case receiving:
+		_ = p.file.Close()
+	default:
+		c.dialer.release(p)
+	}
+	return nil
+}
+
+// detach closes the socket and hands out its poller, once, and says whether a Receive uses that.
+func (c *Conn) detach() (p *poller, receiving bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.poller == nil {
-		return nil
-	}
 	if c.fd >= 0 {
 		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(c.fd), 0, 0) // a datagram socket has nothing to wait for
 	}
-	if c.receiving {
-		_ = c.poller.file.Close()
-	} else {
-		c.dialer.release(c.poller)
-	}
+	p = c.poller
 	c.fd, c.poller = -1, nil
-	return nil
+	return p, c.receiving
 }
 
 // Send sends one datagram. A pending "connection refused" of an earlier one is no reason not to send.

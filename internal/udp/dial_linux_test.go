@@ -101,6 +101,38 @@ func TestConn_CloseEndsReceive(t *testing.T) {
 	}
 }
 
+// TestConn_CloseBesideBeginning: a close in the moment in which a wait begins holds up neither.
+func TestConn_CloseBesideBeginning(t *testing.T) {
+	d := NewDialer(testNow, nil)
+	for i := range 3000 {
+		c, err := d.Dial(netip.MustParseAddrPort("127.0.0.1:9"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{}, 2)
+		go func() {
+			_, _, _, _ = c.Receive(context.Background(), make([]byte, 100))
+			done <- struct{}{}
+		}()
+		for begun := false; !begun; {
+			c.mu.Lock()
+			begun = c.receiving || c.fd < 0
+			c.mu.Unlock()
+		}
+		go func() {
+			_ = c.Close()
+			done <- struct{}{}
+		}()
+		for range 2 {
+			select {
+			case <-done:
+			case <-time.After(20 * time.Second):
+				t.Fatalf("socket %d: the close and the wait hold each other up", i)
+			}
+		}
+	}
+}
+
 // TestDialer_LeavesNothingOpen: a socket that cannot be connected is closed again.
 func TestDialer_LeavesNothingOpen(t *testing.T) {
 	d := NewDialer(testNow, nil)
