@@ -11,8 +11,11 @@ import (
 const (
 	// slotBits: 2^16 answers are remembered, 1 MiB. A client takes one slot from one of its requests to the next.
 	slotBits = 16
-	// saveWays are the slots that an answer may be kept in, two cache lines, and so the most that one prefix can hold.
+	// saveWays are the slots of a set, two cache lines: an answer is in one of them.
 	saveWays = 8
+	// prefixSets are the sets in which the answers to one prefix may be. So it holds 128 places at most, of 512 parts of the
+	// table one: enough for the clients behind a shared address, and a host that floods leaves 511.
+	prefixSets = 16
 	// saveTries is how often save looks for another receive stamp, or another slot, when a worker was faster.
 	saveTries = 8
 	// longestGap is the age, in seconds, at which an answer is forgotten: twice the interval of poll exponent 12.
@@ -50,8 +53,8 @@ const (
 // what was used proves nothing any more. One that is not proven never takes the place of one that is, so that forged
 // addresses push out each other alone; only of two and more that are its own it takes the oldest, because answers that were lost
 // on their way are never asked for. The slots are those of the client's prefix, an IPv4 address or an IPv6 /64, as
-// the RateLimiter has it: however often a host asks, it fills one set and no other. Whoever finds no place gets basic
-// answers. A step of our clock is another epoch: what was saved before it is not found any more,
+// the RateLimiter has it: however often a host asks, it fills its prefixSets and no other. The receive stamp says which of
+// them, so that one set is looked at. Whoever finds no place gets basic answers. A step of our clock is another epoch: what was saved before it is not found any more,
 // since the two stamps of an answer must be of one time scale. Slews do not matter, both stamps are the past's.
 type Interleaves struct {
 	seed  [2]uint64
@@ -66,20 +69,27 @@ func NewInterleaves(seed [2]uint64) *Interleaves {
 	return &Interleaves{seed: seed, slots: make([]savedAnswer, 1<<slotBits)}
 }
 
-// client is the hash of an address, once for a request. Its low slotBits are the prefix's: they choose the set.
+// client is the hash of an address, once for a request. Its low half is the prefix's: it chooses the sets.
 func (x *Interleaves) client(a netip.Addr) uint64 {
-	const ofPrefix = 1<<slotBits - 1
+	const ofPrefix = 1<<32 - 1
 	b := a.As16()
 	family, value := prefix(a)
 	whole := siphash(x.seed, binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:]))
 	return whole&^ofPrefix | siphash([2]uint64{x.seed[1], x.seed[0]}, family, value)&ofPrefix
 }
 
-// place returns the slots where answers to client may be, the number of the first, and the name that the key of the one
-// with that receive stamp must have.
+// first is the number of the first slot of the n-th set of a client's prefix. The sets follow each other around the table at a
+// distance that is the prefix's own, so that two prefixes that share one set hardly ever share another, and odd, so that
+// the sixteen are different sets.
+func (x *Interleaves) first(client, n uint64) int {
+	return int((client+n*(client>>16|1))*saveWays) & (len(x.slots) - 1)
+}
+
+// place returns the slots where the answer to client with that receive stamp may be, the number of the first, and the name that its
+// key must have.
 func (x *Interleaves) place(client uint64, received ntp.Timestamp, epoch uint64) (set []savedAnswer, first int, name uint64) {
 	h := siphash([2]uint64{x.seed[1], client}, uint64(received), epoch)
-	first = int(client & uint64(len(x.slots)-1) &^ (saveWays - 1))
+	first = x.first(client, h%prefixSets)
 	name = client>>savedOwnerAt<<savedOwnerAt | h>>(64-savedOwnerAt)&^(1<<(savedEpochAt+4)-1) | epoch&savedEpochs<<savedEpochAt
 	return x.slots[first:][:saveWays], first, name
 }
@@ -108,13 +118,17 @@ func (x *Interleaves) redeem(client uint64, received, now ntp.Timestamp, epoch u
 // returns the receive stamp to put into the answer, a little later where the table has that one for this client
 // already, and the id for Sent. Not ok means that nothing is kept.
 func (x *Interleaves) save(client uint64, received ntp.Timestamp, epoch uint64, proven bool) (stamp ntp.Timestamp, id uint32, ok bool) {
-	for range saveTries {
+	for try := range saveTries {
 		set, first, name := x.place(client, received, epoch)
 		if named(set, name) > 0 {
 			received += 2
 			continue
 		}
-		i, old := victim(set, name, received, proven)
+		i, old, room := victim(set, name, received, proven)
+		if !room && try == 0 { // the set of another stamp may have some, before anybody is pushed out
+			received += 2
+			continue
+		}
 		if i < 0 {
 			return received, 0, false
 		}
@@ -173,10 +187,10 @@ func age(key uint64, now ntp.Timestamp) uint64 {
 	return (uint64(now>>32) + lateness - key) & savedSeconds
 }
 
-// victim returns the slot to give up and its value, -1 for none: one that is free, stale or of another epoch, else the
+// victim returns the slot to give up and its value, -1 for none: one that is free, stale or of another epoch, which is room, else the
 // oldest that is not proven, else, for a client that is proven, the oldest, and for one that is not the oldest of its own, but not
 // its last. name is that of the answer to save.
-func victim(set []savedAnswer, name uint64, now ntp.Timestamp, proven bool) (index int, value uint64) {
+func victim(set []savedAnswer, name uint64, now ntp.Timestamp, proven bool) (index int, value uint64, room bool) {
 	index = -1
 	own, ownIndex, ownOldest, ownValue := 0, -1, uint64(0), uint64(0)
 	oldest := uint64(0)
@@ -186,7 +200,7 @@ func victim(set []savedAnswer, name uint64, now ntp.Timestamp, proven bool) (ind
 			continue // another worker is about to write the key
 		}
 		if v == 0 || stale(key, now) || (key^name)>>savedEpochAt&savedEpochs != 0 {
-			return i, v
+			return i, v, true
 		}
 		rank := age(key, now) + 1
 		if key&savedProven == 0 {
@@ -204,7 +218,7 @@ func victim(set []savedAnswer, name uint64, now ntp.Timestamp, proven bool) (ind
 		}
 	}
 	if index < 0 && own >= 2 {
-		return ownIndex, ownValue
+		return ownIndex, ownValue, false
 	}
-	return index, value
+	return index, value, false
 }

@@ -22,6 +22,13 @@ func saveSent(t *testing.T, x *Interleaves, client uint64, received, sent ntp.Ti
 	return stamp
 }
 
+// oneSet is a table of a single set, in which everybody is.
+func oneSet(seed [2]uint64) *Interleaves {
+	x := NewInterleaves(seed)
+	x.slots = x.slots[:saveWays]
+	return x
+}
+
 func TestS26_AnswersAreFoundByAddressAndStampOnce(t *testing.T) {
 	x := NewInterleaves([2]uint64{1, 2})
 	one, other := x.client(netip.MustParseAddr("192.0.2.1")), x.client(netip.MustParseAddr("192.0.2.2"))
@@ -58,44 +65,156 @@ func TestS26_AUsedPlaceDoesNotHideAnother(t *testing.T) {
 	}
 }
 
-// TestIL03_OnePrefixFillsOneSet: a real host, with all the addresses of its prefix, runs many chains side by side, sends each
-// request again and again, and holds no more than one set. Another host has its own.
-func TestIL03_OnePrefixFillsOneSet(t *testing.T) {
-	rows := map[string]func(i int) netip.Addr{
-		"IPv4 address": func(int) netip.Addr { return netip.MustParseAddr("198.51.100.9") },
-		"IPv6 /64": func(i int) netip.Addr {
-			return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 7: 1, 14: byte(i >> 8), 15: byte(i)})
-		},
-	}
-	for name, address := range rows {
-		x := NewInterleaves([2]uint64{13, 14})
-		at := testNow
-		for chain := range 300 {
-			client := x.client(address(chain))
-			origin := at | 1
-			for range 10 {
-				sent := origin
-				for range 5 { // one that is good, and four copies
-					at = at.Add(time.Millisecond)
-					_, proven := x.redeem(client, sent, at|1, 0)
-					if t2, id, ok := x.save(client, at|1, 0, proven); ok {
-						x.Sent(id, at)
-						origin = t2
-					}
+// floods are the ways in which one real host asks under many names: all the addresses of its prefix.
+var floods = map[string]func(i int) netip.Addr{
+	"IPv4 address": func(int) netip.Addr { return netip.MustParseAddr("198.51.100.9") },
+	"IPv6 /64": func(i int) netip.Addr {
+		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 7: 1, 14: byte(i >> 8), 15: byte(i)})
+	},
+}
+
+// flood runs many chains of requests side by side, sends each request again and again, and returns how often it was shown to be real.
+func flood(x *Interleaves, at ntp.Timestamp, address func(i int) netip.Addr) (proofs int) {
+	for chain := range 300 {
+		client := x.client(address(chain))
+		origin := at | 1
+		for range 10 {
+			sent := origin
+			for range 5 { // one that is good, and four copies
+				at = at.Add(time.Millisecond)
+				_, proven := x.redeem(client, sent, at|1, 0)
+				if proven {
+					proofs++
+				}
+				if t2, id, ok := x.save(client, at|1, 0, proven); ok {
+					x.Sent(id, at)
+					origin = t2
 				}
 			}
 		}
-		if n := held(x); n == 0 || n > saveWays {
-			t.Errorf("%s: holds %d slots", name, n)
+	}
+	return proofs
+}
+
+// TestIL03_OnePrefixFillsItsSets: a real host, with all the addresses of its prefix and as many requests as it likes, holds no more than
+// the sets of its prefix, 128 places or the 512th part of the table.
+func TestIL03_OnePrefixFillsItsSets(t *testing.T) {
+	for name, address := range floods {
+		x := NewInterleaves([2]uint64{13, 14})
+		flood(x, testNow, address)
+		if n := held(x); n <= saveWays || n > prefixSets*saveWays || 512*n > len(x.slots) {
+			t.Errorf("%s: holds %d of %d slots", name, n, len(x.slots))
 		}
 	}
-	x := NewInterleaves([2]uint64{13, 14})
-	sets := map[uint64]bool{}
-	for i := range 1000 {
-		sets[x.client(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}))&(1<<slotBits-1)&^(saveWays-1)] = true
+}
+
+// TestIL03_AFloodPushesOutOfItsSetsAlone: in a table full of answers to others that are proven, a real host that floods displaces those
+// in its own sets, and everybody else keeps his.
+func TestIL03_AFloodPushesOutOfItsSetsAlone(t *testing.T) {
+	for name, address := range floods {
+		x := NewInterleaves([2]uint64{21, 22})
+		const other = savedProven | 0xabc<<savedOwnerAt
+		for i := range x.slots {
+			x.slots[i].key.Store(other | uint64(testNow>>32)&savedSeconds)
+			x.slots[i].value.Store(2)
+		}
+		proofs := 0
+		for range 20 { // a stamp of before is needed to begin with: what is of another epoch or stale makes room
+			x.slots[x.first(x.client(address(0)), 0)].value.Store(0)
+			proofs += flood(x, testNow.Add(time.Minute), address)
+		}
+		lost := map[int]bool{}
+		for i := range x.slots {
+			if x.slots[i].key.Load()>>savedOwnerAt != 0xabc {
+				lost[i/saveWays] = true
+			}
+		}
+		for n := range uint64(prefixSets) {
+			delete(lost, x.first(x.client(address(0)), n)/saveWays)
+		}
+		if len(lost) != 0 || proofs == 0 {
+			t.Errorf("%s: %d sets of others lost places, %d proofs", name, len(lost), proofs)
+		}
 	}
-	if len(sets) < 900 {
-		t.Errorf("1000 hosts share %d sets", len(sets))
+}
+
+// TestIL03_PrefixesShareFewSets: the sets of a prefix are sixteen, and whoever fills those of one prefix leaves those of another.
+func TestIL03_PrefixesShareFewSets(t *testing.T) {
+	x := NewInterleaves([2]uint64{13, 14})
+	of := map[int][]int{} // prefixes by set
+	const hosts = 1000
+	for i := range hosts {
+		client := x.client(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}))
+		mine := map[int]bool{}
+		for n := range uint64(prefixSets) {
+			mine[x.first(client, n)] = true
+		}
+		if len(mine) != prefixSets {
+			t.Fatalf("host %d has %d sets", i, len(mine))
+		}
+		for first := range mine {
+			of[first] = append(of[first], i)
+		}
+	}
+	shared, most := map[[2]int]int{}, 0
+	for _, list := range of {
+		for i, a := range list {
+			for _, b := range list[:i] {
+				shared[[2]int{a, b}]++
+				most = max(most, shared[[2]int{a, b}])
+			}
+		}
+	}
+	if most > prefixSets/2 || len(of) < 6000 {
+		t.Errorf("two hosts share %d sets, all have %d", most, len(of))
+	}
+}
+
+// TestInterleaves_ManyClientsBehindOneAddress: 64 clients with one address between them, who poll at any time within two minutes, have
+// interleaved answers, all but the odd one.
+func TestInterleaves_ManyClientsBehindOneAddress(t *testing.T) {
+	const clients, rounds = 64, 100
+	x := NewInterleaves([2]uint64{3, 9})
+	nat := x.client(netip.MustParseAddr("198.51.100.9"))
+	r := rand.New(rand.NewPCG(1, 2))
+	var origins [clients]ntp.Timestamp
+	at, found := testNow, 0
+	for range rounds {
+		for _, i := range r.Perm(clients) {
+			at = at.Add(time.Duration(r.Int64N(int64(2 * time.Minute / clients))))
+			sent, proven := x.redeem(nat, origins[i], at|1, 0)
+			if !sent.IsZero() {
+				found++
+			}
+			t2, id, ok := x.save(nat, at|1, 0, proven)
+			if ok {
+				x.Sent(id, at)
+			}
+			origins[i] = t2
+		}
+	}
+	if found < clients*rounds*97/100 {
+		t.Errorf("%d of %d answers were interleaved", found, clients*rounds)
+	}
+}
+
+// TestInterleaves_AFullSetGivesWayToAnother: before anybody is pushed out, the set of a receive stamp a half nanosecond later is tried.
+func TestInterleaves_AFullSetGivesWayToAnother(t *testing.T) {
+	x := NewInterleaves([2]uint64{23, 24})
+	client := x.client(netip.MustParseAddr("192.0.2.1"))
+	t2 := testNow | 1
+	_, full, _ := x.place(client, t2, 0)
+	_, free, _ := x.place(client, t2+2, 0)
+	if full == free {
+		t.Fatal("this seed has both stamps in one set")
+	}
+	for i := range saveWays {
+		x.slots[full+i].key.Store(uint64(testNow>>32) & savedSeconds) // not proven
+		x.slots[full+i].value.Store(2)
+	}
+	stamp, id, ok := x.save(client, t2, 0, true)
+	if slot := int(id) & (len(x.slots) - 1); !ok || stamp != t2+2 || slot&^(saveWays-1) != free {
+		t.Errorf("saved %v, at %x in slot %d", ok, stamp, slot)
 	}
 }
 
@@ -111,8 +230,8 @@ func held(x *Interleaves) (n int) {
 
 // TestIL03_ARepeatedRequestProvesOnce: after its stamp was used, a request takes no place of a proven client's.
 func TestIL03_ARepeatedRequestProvesOnce(t *testing.T) {
-	x := NewInterleaves([2]uint64{15, 16})
-	const attacker, victims = 1<<20 | 1<<60, 2<<20 | 1<<61 // of one set
+	x := oneSet([2]uint64{15, 16})
+	const attacker, victims = 1 << 60, 1 << 61
 	t2 := saveSent(t, x, attacker, testNow|1, testNow, false)
 	for i := range saveWays - 1 {
 		saveSent(t, x, victims, testNow.Add(time.Duration(i+1)*time.Second)|1, testNow, true)
@@ -138,8 +257,8 @@ func TestIL03_ARepeatedRequestProvesOnce(t *testing.T) {
 // TestIL02_LostAnswersTakeNoPlaceForGood: a client whose every second answer is lost asks again with the stamp that it used; the answers
 // that were lost are given up for new ones, and one that has not been asked for yet never is.
 func TestIL02_LostAnswersTakeNoPlaceForGood(t *testing.T) {
-	x := NewInterleaves([2]uint64{17, 18})
-	const client, others = 1 << 20, 1<<20 | 1<<60 // of one set
+	x := oneSet([2]uint64{17, 18})
+	const client, others = 1 << 59, 1 << 60
 	at := testNow
 	kept := saveSent(t, x, others, at|1, at, true) // of a client that sleeps
 	origin := saveSent(t, x, client, at.Add(time.Second)|1, at, false)
@@ -161,7 +280,7 @@ func TestIL02_LostAnswersTakeNoPlaceForGood(t *testing.T) {
 
 // TestIL03_AForgedRequestDoesNotTakeTheOnlyPlace: whoever forges a client's address in a full set finds the client's place kept.
 func TestIL03_AForgedRequestDoesNotTakeTheOnlyPlace(t *testing.T) {
-	x := NewInterleaves([2]uint64{19, 20})
+	x := oneSet([2]uint64{19, 20})
 	for i := range saveWays {
 		saveSent(t, x, uint64(i)<<60, testNow.Add(time.Duration(i)*time.Second)|1, testNow, true)
 	}
