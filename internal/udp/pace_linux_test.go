@@ -1,7 +1,11 @@
 package udp
 
 import (
+	"context"
+	"os"
+	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -40,17 +44,18 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// busyServer is a socket whose waits are brief ones that last for as long as it takes: what must not wait for them is
-// shown by ending at all. received counts.
-func busyServer(t *testing.T) (s *Server, received *atomic.Int64) {
+// busyServer is a socket whose waits are brief ones, if waits has one left, that last for as long as it takes: what must not wait
+// for them is shown by ending at all. received counts.
+func busyServer(t *testing.T, waits *BriefWaits) (s *Server, received *atomic.Int64) {
 	t.Helper()
-	s, received = listen(t, ListenConfig{Address: local(0)})[0], new(atomic.Int64)
-	limit := unix.NsecToTimeval(int64(time.Hour))
-	if err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
-		t.Fatal(err)
-	}
-	s.briefly = true
+	s, received = listen(t, ListenConfig{Address: local(0), Waits: waits})[0], new(atomic.Int64)
 	s.pace = pace{last: testNow(), quick: quickGaps}
+	if s.brief(true); s.briefly {
+		limit := unix.NsecToTimeval(int64(time.Hour))
+		if err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -67,14 +72,59 @@ func busyServer(t *testing.T) (s *Server, received *atomic.Int64) {
 	return s, received
 }
 
-// A stop of the world interrupts a brief wait: with waits of an hour, a hundred collections end all the same. So do
-// the turns of a goroutine that stands for the rest of the daemon, on the one processor that is left for it, and more
-// workers than CPUs change nothing.
-func TestServer_BriefWaitsHoldNobodyUp(t *testing.T) {
-	const workers, turns = 3, 100
+// A stop of the world interrupts a brief wait: the collector asks again until everybody has stopped, and each time it asks by a
+// signal. With waits of an hour, a hundred collections end all the same, and more workers than CPUs change nothing.
+func TestServer_CollectionsInterruptBriefWaits(t *testing.T) {
+	const workers, collections = 3, 100
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers + 1))
 	for range workers {
-		busyServer(t)
+		busyServer(t, nil)
+	}
+	for range collections {
+		runtime.GC()
+	}
+}
+
+// unpreempted makes a child of the test's binary: its runtime sends no signals (asyncpreemptoff), so that a wait which it was not
+// told of gives its processor back when it ends, and no sooner. Whether that is ever would else depend on the watching
+// thread (sysmon), which may sleep for a minute.
+const unpreempted = "NTPD_TEST_UNPREEMPTED"
+
+// alone runs one test in such a child and returns true, or false if this is the child. What hangs there for good has failed.
+func alone(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(unpreempted) != "" {
+		return false
+	}
+	const patience = 20 * time.Second // the child needs some milliseconds
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), unpreempted+"=1", "GODEBUG=asyncpreemptoff=1")
+	out, err := cmd.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		t.Errorf("a processor was never given back\n%s", out)
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	}
+	return true
+}
+
+// Brief waits leave a processor, which is all that the rest of the daemon has to go by: nothing wakes the watching thread when a
+// goroutine could run and all processors are in such waits. With more busy sockets than processors, and waits of an hour, a
+// goroutine that stands for the rest has its turns.
+func TestServer_BriefWaitsLeaveAProcessor(t *testing.T) {
+	if alone(t) {
+		return
+	}
+	const processors, turns = 3, 100
+	runtime.GOMAXPROCS(processors)
+	debug.SetGCPercent(-1)
+	waits := new(BriefWaits)
+	waits.Allow(processors - 1) // as the daemon does (provision)
+	for range processors + 1 {
+		busyServer(t, waits)
 	}
 	ping, pong := make(chan int), make(chan int)
 	go func() {
@@ -83,7 +133,6 @@ func TestServer_BriefWaitsHoldNobodyUp(t *testing.T) {
 		}
 	}()
 	for i := range turns {
-		runtime.GC()
 		ping <- i
 		<-pong
 		<-time.After(time.Microsecond)
@@ -91,17 +140,30 @@ func TestServer_BriefWaitsHoldNobodyUp(t *testing.T) {
 	close(ping)
 }
 
-// Even without a processor of its own the rest goes on: the runtime preempts by a signal, which ends a brief wait.
-func TestServer_BriefWaitsGiveWay(t *testing.T) {
-	const workers = 2
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers))
-	for range workers {
-		busyServer(t)
+// A collection that could not interrupt a brief wait would wait for its end, and no longer.
+func TestServer_BriefWaitsEnd(t *testing.T) {
+	if alone(t) {
+		return
 	}
-	for range 10 {
-		done := make(chan struct{})
-		go close(done)
-		<-done
+	const collections = 20
+	runtime.GOMAXPROCS(2)
+	s := listen(t, ListenConfig{Address: local(0)})[0]
+	c := dial(t, s.LocalAddr())
+	for range collections {
+		s.brief(true)
+		begun, done := make(chan struct{}), make(chan error)
+		go func() {
+			close(begun)
+			done <- s.Receive(NewBatch())
+		}()
+		<-begun
+		runtime.GC()
+		if err := c.Send([]byte("request")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -196,7 +258,7 @@ func TestServer_BriefWaitsAreLimited(t *testing.T) {
 
 // Interrupt ends both kinds of waits.
 func TestServer_InterruptEndsBriefWaits(t *testing.T) {
-	s, received := busyServer(t)
+	s, received := busyServer(t, nil)
 	if err := dial(t, s.LocalAddr()).Send([]byte("request")); err != nil {
 		t.Fatal(err)
 	}
