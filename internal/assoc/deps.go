@@ -25,7 +25,7 @@ type Clock interface {
 
 // Conn is the socket of one request; *udp.Conn is the one for production.
 type Conn interface {
-	Send(b []byte) error
+	Send(b []byte) error // wraps syscall.EMSGSIZE when the path takes no datagram of that length
 	// Receive waits for a datagram until ctx ends, and then returns an error.
 	Receive(ctx context.Context, buf []byte) (n int, from netip.AddrPort, rx ntp.Stamp, err error)
 	// TxStamp is when the datagram left, if that is known by now.

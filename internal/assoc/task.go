@@ -120,7 +120,7 @@ func (t *task) exchange(ctx context.Context) {
 	}
 	if err != nil {
 		t.sendFailed(err)
-		t.src.Unsent(time.Now())
+		t.src.Unsent(time.Now(), errors.Is(err, syscall.EMSGSIZE))
 		return
 	}
 	t.sendFailing = false

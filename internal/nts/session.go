@@ -58,6 +58,8 @@ type Session struct {
 	spent     [maxCookie]byte // the cookie of the latest request, for Unspend
 	spentLen  int             // of it; 0 when it was taken back
 	stock     int             // cookies wanted in the jar
+	asked     int             // placeholders in the latest request
+	most      int             // placeholders that a request may carry; fewer once one did not fit the path
 	from, to  time.Time       // validity of the certificate, zero if not known
 	plain     []byte          // decrypted fields of a reply, reused
 	inner     ntp.Fields      // what they are
@@ -69,7 +71,7 @@ func NewSession(p SessionParams) (*Session, error) {
 	if p.Alternate != nil && !p.Alternate.Valid() {
 		return nil, ErrKeys
 	}
-	s := &Session{from: p.NotBefore, to: p.NotAfter, stock: jarSize}
+	s := &Session{from: p.NotBefore, to: p.NotAfter, stock: jarSize, most: jarSize}
 	if p.Stock > 0 {
 		s.stock = min(p.Stock, jarSize)
 	}
@@ -153,14 +155,15 @@ func (s *Session) AppendRequest(dst []byte, uid []byte, rnd io.Reader) ([]byte, 
 	if _, err := io.ReadFull(rnd, nonce[:n]); err != nil {
 		return dst, fmt.Errorf("draw NTS nonce: %w", err)
 	}
-	placeholders := s.stock - s.jar.count
+	placeholders := min(s.stock-s.jar.count, s.most)
 	cookie := s.jar.at(0)
 	s.spentLen = copy(s.spent[:], cookie)
 	packet := ntp.AppendField(dst, ntp.FieldUniqueID, uid)
 	packet = ntp.AppendField(packet, ntp.FieldCookie, cookie)
 	room := MaxRequest - len(packet) - authenticatorSize(s.algorithm, 0)
 	clear(cookie) // its bytes are in the packet; what follows are the zeros of the placeholders
-	for range min(max(placeholders, 0), room/(fieldHeader+len(cookie))) {
+	s.asked = min(max(placeholders, 0), room/(fieldHeader+len(cookie)))
+	for range s.asked {
 		packet = ntp.AppendField(packet, ntp.FieldCookiePlaceholder, cookie)
 	}
 	s.jar.drop()
@@ -172,6 +175,17 @@ func (s *Session) AppendRequest(dst []byte, uid []byte, rnd io.Reader) ([]byte, 
 func (s *Session) Unspend() {
 	s.jar.putBack(s.spent[:s.spentLen])
 	s.spentLen = 0
+}
+
+// TooLong says that the latest request did not leave this host because the path takes no datagram of its length. The next ones
+// ask for half as many cookies at most, and the cookie is taken back. A request that asked for none cannot be shortened: its
+// cookie stays spent, so that in the end a new key exchange is made, which may find shorter ones.
+func (s *Session) TooLong() {
+	if s.asked == 0 {
+		return
+	}
+	s.most = s.asked / 2
+	s.Unspend()
 }
 
 // ResponseVerdict says what OpenResponse found a reply to be.

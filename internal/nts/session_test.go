@@ -489,3 +489,50 @@ func TestSession_Unspend(t *testing.T) {
 		}
 	}
 }
+
+// TestN18_TooLong: each time that a request did not fit the path, the next asks for at most half as many cookies and none is lost;
+// a shortened session fills its jar all the same, and one whose shortest request does not fit empties it.
+func TestN18_TooLong(t *testing.T) {
+	s := newTestServer(t, aead.SIVCMAC256)
+	c := s.session(t, 1)
+	var lengths []int
+	request := func() {
+		b, err := c.AppendRequest(make([]byte, 48), testUID(1), random(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lengths = append(lengths, len(b))
+	}
+	for range 3 {
+		request()
+		c.TooLong()
+		if c.Cookies() != 1 {
+			t.Fatalf("%d cookies after %d requests that did not leave", c.Cookies(), len(lengths))
+		}
+	}
+	request() // asks for none
+	c.Unspend()
+	one := fieldHeader + len(c.jar.at(0))
+	for i, asked := range []int{7, 3, 1, 0} {
+		if want := lengths[3] + asked*one; lengths[i] != want {
+			t.Errorf("request %d has %d bytes, want %d", i, lengths[i], want)
+		}
+	}
+	request()
+	c.TooLong()
+	if c.Cookies() != 0 {
+		t.Errorf("%d cookies, though no request fits", c.Cookies())
+	}
+
+	c = s.session(t, 1)
+	request()
+	c.TooLong()
+	for range 3 {
+		if _, reply := exchange(t, s, c, testUID(1)); judge(t, c, reply, testUID(1)) != Authentic {
+			t.Fatal("refused")
+		}
+	}
+	if c.Cookies() != 8 {
+		t.Errorf("%d cookies after three replies to requests for three", c.Cookies())
+	}
+}

@@ -437,7 +437,7 @@ func TestC31_OutageOfTenMinutes(t *testing.T) {
 	end := w.now.Add(10 * time.Minute)
 	for w.now.Before(end) {
 		w.poll(t)
-		w.Unsent(w.now) // the socket refuses to send
+		w.Unsent(w.now, false) // the socket refuses to send
 	}
 	if d := w.Next().Sub(w.now); d > 17*time.Second {
 		t.Errorf("next poll after %v", d)

@@ -213,7 +213,7 @@ func (h *history) event() {
 		h.lapse()
 	case 10:
 		held := h.Status().Cookies
-		h.Unsent(h.now)
+		h.Unsent(h.now, what&16 != 0)
 		if h.Status().Cookies > held { // it was never seen, and may leave with the next
 			delete(h.cookies, h.latest)
 		}

@@ -281,13 +281,18 @@ func (s *Source) Lapse(now time.Time) {
 
 // Unsent ends the open request, if any, because it could not be sent. It counts as unanswered, but not against the
 // server, which never saw it: the interval does not grow, kiss codes are not confirmed by it and its cookie is not spent (C31, L05).
-func (s *Source) Unsent(now time.Time) {
+// tooLong: it did not fit the path, so that the next one must be shorter (N18).
+func (s *Source) Unsent(now time.Time, tooLong bool) {
 	if !s.out.open {
 		return
 	}
 	s.out.open = false
 	s.last = NoReply
-	if s.session != nil {
+	switch {
+	case s.session == nil:
+	case tooLong:
+		s.session.TooLong()
+	default:
 		s.session.Unspend()
 	}
 	s.reach.missed()
