@@ -8,12 +8,12 @@ import (
 	"net/netip"
 	"time"
 
-	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/assoc"
 	"ntp-daemon/internal/clock"
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/handover"
 	"ntp-daemon/internal/locate"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
@@ -35,7 +35,7 @@ type Deps struct {
 func RealDeps(log zerolog.Logger) Deps {
 	return Deps{
 		Log: log, Rand: rand.Reader, OpenClock: openClock,
-		Notify:   func(state string) { _, _ = sd.SdNotify(false, state) }, // who does not listen is not missed
+		Notify:   func(state string) { handover.TheManager().Tell(state) },
 		Watchdog: watchdogInterval(log),
 	}
 }

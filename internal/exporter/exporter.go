@@ -12,10 +12,10 @@ import (
 	"syscall"
 	"time"
 
-	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/handover"
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/observe"
@@ -58,7 +58,7 @@ func Main(ctx context.Context, configPath string, hup <-chan os.Signal) error {
 		return err
 	}
 	log.Info().Msgf("starting ntp-metrics-exporter on %v", ln.Addr())
-	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
+	handover.TheManager().Ready()
 	return serve(ctx, ln, o.ObservationPath, log)
 }
 

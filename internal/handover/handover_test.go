@@ -215,6 +215,37 @@ func TestManager(t *testing.T) {
 	}
 }
 
+// TestManager_NobodyReads: a service manager that hangs, or a stand-in for one that nobody reads, holds nobody up: its queue
+// is full then.
+func TestManager_NobodyReads(t *testing.T) {
+	m, _ := manager(t)
+	for fd := nonblocking(t); ; {
+		if err := unix.Sendto(fd, []byte("X=1"), 0, &unix.SockaddrUnix{Name: m.socket}); errors.Is(err, unix.EAGAIN) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := make(chan struct{})
+	go func() { m.Stopping(); close(told) }()
+	select {
+	case <-told:
+	case <-time.After(tellTime + 20*time.Second):
+		t.Fatal("it waits for ever")
+	}
+}
+
+// nonblocking is a datagram socket that waits for nobody.
+func nonblocking(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return fd
+}
+
 // greet requires that the connection, which waits at the listener, can be accepted and used.
 func greet(t *testing.T, ln net.Listener, waiting net.Conn) {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -40,12 +41,19 @@ func CloseAll(list []Socket) {
 	}
 }
 
-// Manager is the service manager that started this process, as sd_notify(3) has it. Where there is none, or nobody
-// listens, what it is told is lost, which is no error. The zero value is none.
+// tellTime is how long one message to the service manager may take. The queue of its socket is full when it hangs, or is a
+// stand-in that nobody reads; whoever waited for that would neither stop nor reload.
+const tellTime = time.Second
+
+// Manager is the service manager that started this process, as sd_notify(3) has it. Where there is none, nobody
+// listens, or nobody reads for a second, what it is told is lost, which is no error. The zero value is none.
 type Manager struct{ socket string }
 
 // TheManager is the one of this process.
 func TheManager() Manager { return Manager{os.Getenv("NOTIFY_SOCKET")} }
+
+// Tell says what there is no method for.
+func (m Manager) Tell(state string) { _ = m.tell(state) }
 
 // Ready says that users are served, at first and after a reload.
 func (m Manager) Ready() { _ = m.tell(sd.SdNotifyReady) }
@@ -86,6 +94,7 @@ func (m Manager) tell(state string, descriptors ...int) error {
 		return fmt.Errorf("reach the service manager: %w", err)
 	}
 	defer c.Close()
+	_ = c.SetWriteDeadline(time.Now().Add(tellTime))
 	var rights []byte
 	if len(descriptors) > 0 {
 		rights = unix.UnixRights(descriptors...)
