@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,7 @@ type Daemon struct {
 	interleaves *server.Interleaves // of all listen addresses that interleave; nil: none does
 	waits       udp.BriefWaits      // of all listen addresses
 	ke          []*keListener
+	paths       sync.Mutex    // while a Unix socket is made, for which the process has another umask for a moment
 	observe     *program.Part // the observation socket; nil without observation-path
 	fastPath    *fastPath     // the socket for ntp-xdp; nil without xdp
 	group       *group        // while Run runs

@@ -59,6 +59,8 @@ func (d *Daemon) openFastPath() error {
 	f := &fastPath{d: d, log: logging.Target(d.log, logtarget.Server), quiet: logging.NewLimiter(repeatedInterval), changed: make(chan struct{}, 1)}
 	d.fast.Store(&fastReport{problem: notConnected})
 	f.part = program.NewPart("the socket for ntp-xdp "+path, f.log, func() (err error) {
+		d.paths.Lock()
+		defer d.paths.Unlock()
 		f.ln, err = fastpath.Listen(path)
 		return err
 	}, f.serve)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,7 @@ type keListener struct {
 	server  *ke.Server
 	log     zerolog.Logger
 
+	mu     sync.Mutex                      // held by whoever changes what follows: the part that opens, and the reloader
 	cfg    atomic.Pointer[config.KEServer] // as of the latest reload
 	cert   atomic.Pointer[tls.Certificate] // nil while there is none that can be used
 	leaves atomic.Pointer[[][]byte]
@@ -64,20 +66,24 @@ func (d *Daemon) keyExchangeThreads() (n int) {
 	return n
 }
 
-// open reads the certificate and listens.
+// open reads the certificate and listens. It begins anew when a reload has put another table into use meanwhile.
 func (k *keListener) open(now time.Time) error {
-	c := k.cfg.Load()
-	cert, err := k.load(c, now)
-	if err != nil {
-		return err
+	for {
+		c := k.cfg.Load()
+		cert, err := k.load(c, now)
+		if err != nil {
+			return err
+		}
+		ln, err := accept.Listen(context.Background(), k.address.String())
+		if err != nil {
+			return fmt.Errorf("NTS key exchange: %w", err)
+		}
+		if k.use(c, c, cert) {
+			k.ln = ln
+			return nil
+		}
+		_ = ln.Close()
 	}
-	ln, err := accept.Listen(context.Background(), k.address.String())
-	if err != nil {
-		return fmt.Errorf("NTS key exchange: %w", err)
-	}
-	k.use(c, cert)
-	k.ln = ln
-	return nil
 }
 
 // longLived translates the number of the configuration, where 0 is none and the default is filled in, for ke, where 0
@@ -106,12 +112,25 @@ func (k *keListener) load(c *config.KEServer, now time.Time) (*tls.Certificate, 
 	return cert, nil
 }
 
-// use puts a certificate, and who may ask, into use.
-func (k *keListener) use(c *config.KEServer, cert *tls.Certificate) {
+// use puts a certificate, and who may ask, into use; false if the table in use is not was any more. A nil was is any.
+func (k *keListener) use(was, c *config.KEServer, cert *tls.Certificate) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if was != nil && k.cfg.Load() != was {
+		return false
+	}
 	k.cfg.Store(c)
 	k.cert.Store(cert)
 	k.leaves.Store(&c.PoolCertificates)
 	k.tokens.Store(&c.PoolTokens)
+	return true
+}
+
+// want makes c the table for the next try of a listener that is down, of which nothing can be used yet.
+func (k *keListener) want(c *config.KEServer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cfg.Store(c)
 }
 
 // renew reads what a reload takes over and returns what puts it into use, and what of it differs; on error everything stays
@@ -122,7 +141,7 @@ func (k *keListener) renew(c config.KEServer, now time.Time) (swap func(), chang
 	cert, err := k.load(&c, now)
 	switch {
 	case err != nil && had == nil:
-		return func() { k.cfg.Store(&c) }, nil, nil
+		return func() { k.want(&c) }, nil, nil
 	case err != nil:
 		return nil, nil, err
 	}
@@ -132,7 +151,7 @@ func (k *keListener) renew(c config.KEServer, now time.Time) (swap func(), chang
 	if !reflect.DeepEqual(was.PoolTokens, c.PoolTokens) || !reflect.DeepEqual(was.PoolCertificates, c.PoolCertificates) {
 		changed = append(changed, "pools of nts-ke-server "+c.Listen.String())
 	}
-	return func() { k.use(&c, cert) }, changed, nil
+	return func() { k.use(nil, &c, cert) }, changed, nil
 }
 
 func (k *keListener) serve(ctx context.Context) error {

@@ -32,6 +32,8 @@ func (d *Daemon) openObserver() error {
 	var ln net.Listener
 	log := logging.Target(d.log, logtarget.Observer)
 	d.observe = program.NewPart("the observation socket "+path, log, func() (err error) {
+		d.paths.Lock()
+		defer d.paths.Unlock()
 		ln, err = observe.Listen(path, d.cfg.Observability.ObservationPermissions)
 		return err
 	}, func(ctx context.Context) error {
