@@ -228,6 +228,19 @@ func held(x *Interleaves) (n int) {
 	return n
 }
 
+// TestIL03_WhatWasUsedProvesNothing: the place of an answer whose stamp was used stays as it is until another answer takes it, and proves
+// nothing any more.
+func TestIL03_WhatWasUsedProvesNothing(t *testing.T) {
+	x := NewInterleaves([2]uint64{15, 16})
+	client := x.client(netip.MustParseAddr("192.0.2.1"))
+	t2 := saveSent(t, x, client, testNow|1, testNow, false)
+	for i := range 3 {
+		if _, proven := x.redeem(client, t2, t2, 0); proven != (i == 0) {
+			t.Errorf("request %d: proven %v", i, proven)
+		}
+	}
+}
+
 // TestIL03_ARepeatedRequestProvesOnce: after its stamp was used, a request takes no place of a proven client's.
 func TestIL03_ARepeatedRequestProvesOnce(t *testing.T) {
 	x := oneSet([2]uint64{15, 16})
