@@ -7,7 +7,7 @@ import (
 	"ntp-daemon/internal/ntp"
 )
 
-// Clock is a clock that can be read and, as far as it allows, steered. Now, Epoch and Map are safe for
+// Clock is a clock that can be read and, as far as it allows, steered. Now, Epoch, EpochSince and Map are safe for
 // concurrent use; everything else belongs to the timekeeper.
 type Clock interface {
 	// Now reads the clock.
@@ -15,6 +15,9 @@ type Clock interface {
 	// Epoch counts the steps seen so far, ours and foreign ones. An exchange whose epochs differ at its two
 	// ends straddles a step.
 	Epoch() uint64
+	// EpochSince is the reading up to which a stamp may be of an earlier epoch than that which Epoch said before: asked for after Epoch,
+	// which is asked for after the stamp was taken. Zero before the first step.
+	EpochSince() ntp.Timestamp
 	// Map converts a time stamp of the kernel (CLOCK_REALTIME) to this clock's reading at that moment.
 	Map(kernel ntp.Timestamp) ntp.Timestamp
 

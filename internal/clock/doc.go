@@ -5,7 +5,7 @@
 // every correction. A change returns the ntp.LedgerEntry that it made true, with the reading of the clock at
 // which it began, so that the estimator can work on the bare oscillator's time and never on the steered clock.
 //
-// A Clock belongs to one goroutine, the timekeeper. Only Now, Epoch and Map may be called from others. The
+// A Clock belongs to one goroutine, the timekeeper. Only Now, Epoch, EpochSince and Map may be called from others. The
 // package decides nothing: limits on steps, slews and leap seconds belong to the system process; refused here are only
 // values beyond what the kernel accepts (ErrBadValue) and changes of a clock that is not as we left it (ErrForeign).
 //

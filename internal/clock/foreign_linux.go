@@ -28,7 +28,7 @@ func (k *Kernel) CheckForeign() (ntp.ForeignChange, bool) {
 			f.Jump = f.Jump.Round(time.Second)
 		}
 		f.Entry.Foreign, f.Entry.Leap = !f.Leap, f.Leap
-		k.epoch.Add(1)
+		k.advance(s.real, step)
 		k.origin = s
 	}
 	switch {

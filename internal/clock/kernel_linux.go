@@ -3,7 +3,6 @@ package clock
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +23,7 @@ const (
 type Kernel struct {
 	adjtime func(*timex) (int, error)
 	read    func() sample
-	epoch   atomic.Uint64
+	epochs
 
 	// The timekeeper's.
 	known   State           // what acts on the clock, as last written by us or adopted
@@ -64,9 +63,6 @@ func openKernel(adjtime func(*timex) (int, error), read func() sample) (*Kernel,
 
 // Now implements Clock.
 func (k *Kernel) Now() ntp.Timestamp { return realtime() }
-
-// Epoch implements Clock.
-func (k *Kernel) Epoch() uint64 { return k.epoch.Load() }
 
 // Map implements Clock: the kernel's stamps are this clock's readings.
 func (k *Kernel) Map(kernel ntp.Timestamp) ntp.Timestamp { return kernel }
@@ -130,7 +126,7 @@ func (k *Kernel) change(what string, tx timex, step time.Duration) (ntp.LedgerEn
 		return ntp.LedgerEntry{}, kernelError(what, err)
 	}
 	if step != 0 {
-		k.epoch.Add(1)
+		k.advance(k.read().real, step)
 		k.origin.real = k.origin.real.Add(step)
 	}
 	e := ntp.LedgerEntry{Time: tx.reading(), Step: step, Frequency: fromKernel(tx.freq)}

@@ -186,6 +186,9 @@ func TestStep(t *testing.T) {
 		if e.Step != d || e.Frequency != fromKernel(30<<16) || e.Foreign || k.Epoch() != 1 {
 			t.Errorf("step %v: entry %+v epoch %d", d, e, k.Epoch())
 		}
+		if since := k.EpochSince().Sub(f.sample().real.Add(min(max(0, -d), longestWait))); since.Abs() > 10*time.Microsecond {
+			t.Errorf("step %v: the limit for stamps of before is %v off", d, since)
+		}
 		if _, ok := k.CheckForeign(); ok {
 			t.Errorf("step %v: taken for a foreign one", d)
 		}
@@ -286,6 +289,9 @@ func TestK05_ForeignStepStopsWrites(t *testing.T) {
 		fo, ok := k.CheckForeign()
 		if !ok || (fo.Jump-d).Abs() > time.Microsecond || !fo.Entry.Foreign || k.Epoch() != 1 {
 			t.Errorf("%v: %v %+v", d, ok, fo)
+		}
+		if since := k.EpochSince().Sub(f.sample().real.Add(min(max(0, -d), longestWait))); since.Abs() > 10*time.Microsecond {
+			t.Errorf("%v: the limit for stamps of before is %v off", d, since)
 		}
 		if len(f.writes) != 0 {
 			t.Errorf("%v: looking wrote to the clock", d)

@@ -1,7 +1,6 @@
 package clock
 
 import (
-	"sync/atomic"
 	"time"
 
 	"ntp-daemon/internal/ntp"
@@ -10,8 +9,8 @@ import (
 // ReadOnly is the kernel's clock, measured and never touched (--no-clock-control). Whatever steers it counts
 // as part of its oscillator, so its frequency is always zero and its ledger empty.
 type ReadOnly struct {
-	read    func() sample
-	epoch   atomic.Uint64
+	read func() sample
+	epochs
 	seen    sample // at the last look
 	entered sample // at the last ledger entry
 }
@@ -26,9 +25,6 @@ func newReadOnly(read func() sample) *ReadOnly {
 
 // Now implements Clock.
 func (r *ReadOnly) Now() ntp.Timestamp { return realtime() }
-
-// Epoch implements Clock.
-func (r *ReadOnly) Epoch() uint64 { return r.epoch.Load() }
 
 // Map implements Clock: the kernel's stamps are this clock's readings.
 func (r *ReadOnly) Map(kernel ntp.Timestamp) ntp.Timestamp { return kernel }
@@ -64,7 +60,7 @@ func (r *ReadOnly) CheckForeign() (ntp.ForeignChange, bool) {
 	f.Elapsed = s.real.Sub(r.entered.real) - f.Jump - f.Sleep
 	f.Entry = ntp.LedgerEntry{Time: s.real, Step: f.Jump, Foreign: true}
 	r.seen, r.entered = s, s
-	r.epoch.Add(1)
+	r.advance(s.real, step)
 	return f, true
 }
 

@@ -3,7 +3,6 @@ package clock
 import (
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"ntp-daemon/internal/ntp"
@@ -16,9 +15,9 @@ import (
 // A change holds mu from the kernel's reading at which it begins until it can be seen. Otherwise a reader whose
 // kernel reading lies in between would still be mapped by the old rate, and its next reading might be an earlier one.
 type Virtual struct {
-	read  func() sample
-	rate  float64 // of the oscillator against the kernel's clock, s/s; the error that is to be found
-	epoch atomic.Uint64
+	read func() sample
+	rate float64 // of the oscillator against the kernel's clock, s/s; the error that is to be found
+	epochs
 
 	mu   sync.RWMutex
 	line []segment // newest last
@@ -72,9 +71,6 @@ func (v *Virtual) Now() ntp.Timestamp {
 	defer v.mu.RUnlock()
 	return v.mapped(realtime())
 }
-
-// Epoch implements Clock.
-func (v *Virtual) Epoch() uint64 { return v.epoch.Load() }
 
 // Map implements Clock.
 func (v *Virtual) Map(kernel ntp.Timestamp) ntp.Timestamp {
@@ -138,7 +134,7 @@ func (v *Virtual) change(d time.Duration, f float64) (ntp.LedgerEntry, error) {
 	v.seen, v.entered = s, s
 	e := ntp.LedgerEntry{Time: v.extend(s.real, d), Step: d, Frequency: f}
 	if d != 0 {
-		v.epoch.Add(1) // after the step: who reads the epoch first and the clock then must not get the new and the old
+		v.advance(e.Time, d) // after the step: who reads the epoch first and the clock then must not get the new and the old
 	}
 	return e, nil
 }
@@ -161,9 +157,9 @@ func (v *Virtual) CheckForeign() (ntp.ForeignChange, bool) {
 	// The oscillator ran as the kernel's clock did without the step, times its own error.
 	steady := s.real.Sub(v.entered.real) - f.Jump - f.Sleep
 	f.Elapsed = steady + gain(steady, v.rate)
-	v.epoch.Add(1)
 	v.seen, v.entered = s, s
 	f.Entry = ntp.LedgerEntry{Time: v.extend(s.real, 0), Step: f.Jump, Frequency: v.freq, Foreign: true}
+	v.advance(f.Entry.Time, step)
 	return f, true
 }
 

@@ -138,7 +138,7 @@ func (d *Daemon) bind(l *listener, conf server.Config, seed uint64) error {
 		conf.Rand, conf.Seed, conf.Lead = nonces, seed+uint64(i), new(server.Lead)
 		workers = append(workers, &worker{
 			socket: sock, counters: l.counters[i], view: &d.view, keys: &d.keySet, access: &l.access, readClock: d.readClock,
-			epoch:     func() uint64 { return d.tk.clock.Epoch() },
+			epoch:     d.epoch,
 			log:       logging.Target(d.log, logtarget.Server),
 			responder: server.NewResponder(conf), lead: conf.Lead, table: conf.Interleaves, nonces: nonces,
 		})
@@ -199,6 +199,13 @@ func (d *Daemon) alsoIPv4(a netip.AddrPort) bool {
 func (d *Daemon) readClock() ntp.Timestamp { return d.tk.clock.Now() }
 
 func (d *Daemon) mapStamp(kernel ntp.Timestamp) ntp.Timestamp { return d.tk.clock.Map(kernel) }
+
+// epoch asks for the number first, as server.Epoch wants it.
+func (d *Daemon) epoch() (e server.Epoch) {
+	e.Number = d.tk.clock.Epoch()
+	e.Since = d.tk.clock.EpochSince()
+	return e
+}
 
 func (d *Daemon) seeds() (s [3]uint64, err error) {
 	var b [24]byte

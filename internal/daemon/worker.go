@@ -50,7 +50,7 @@ type worker struct {
 	keys      *atomic.Pointer[nts.KeySet]    // published by the keyring; nil inside means no NTS
 	access    *atomic.Pointer[server.Access] // published at a reload; nil inside leaves the lists as they are
 	readClock func() ntp.Timestamp           // the steered clock
-	epoch     func() uint64                  // of that clock
+	epoch     func() server.Epoch            // of that clock
 	counters  *server.Counters               // this worker's own
 	lead      *server.Lead                   // the Responder's; nil: no answer is stamped for it
 	table     *server.Interleaves            // the Responder's; nil: the same
@@ -59,7 +59,7 @@ type worker struct {
 
 	batch     *udp.Batch
 	sent      func(uint32, ntp.Timestamp) // w.left, made once
-	era       uint64                      // the clock's epoch, for the whole batch
+	era       server.Epoch                // the clock's epoch, for the whole batch
 	awaited   int                         // batches after which stamps of answers may come
 	nextPanic time.Time                   // when the next panic may be logged
 }

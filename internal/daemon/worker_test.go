@@ -50,7 +50,7 @@ func serve(t testing.TB, c server.Config, change func(*worker)) *served {
 	})
 	w := &worker{
 		socket: sockets[0], responder: server.NewResponder(c), view: &s.view, keys: &s.keys, access: &s.access,
-		readClock: hostClock, epoch: func() uint64 { return 0 }, counters: &s.counters, log: zerolog.New(&s.log), lead: c.Lead,
+		readClock: hostClock, epoch: func() (e server.Epoch) { return e }, counters: &s.counters, log: zerolog.New(&s.log), lead: c.Lead,
 		table: c.Interleaves,
 	}
 	if change != nil {

@@ -49,7 +49,7 @@ type bench struct {
 	from   netip.AddrPort
 	to     netip.AddrPort
 	now    ntp.Timestamp
-	epoch  uint64
+	epoch  Epoch
 	clock  func() ntp.Timestamp
 	buffer []byte
 }

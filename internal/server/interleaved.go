@@ -32,11 +32,14 @@ func (r *Responder) setStamps(h *ntp.Header, x *timeRequest) {
 	t2 := d.Received | 1
 	if wantsInterleaved(x.header, t2) {
 		client := table.client(d.From.Addr())
-		sent, proven := table.redeem(client, x.header.Origin, t2, d.Epoch)
+		sent, proven := table.redeem(client, x.header.Origin, t2, d.Epoch.Number)
 		t2, r.sending.ID, r.sending.Stamped = table.save(client, t2, d.Epoch, proven)
 		if !sent.IsZero() {
 			h.Origin, h.Receive, h.Transmit = x.header.Receive, t2, sent
 			r.sending.Interleaved = true
+			if x.now().Before(d.Received) { // the clock was stepped back since
+				r.sending.Stamped = false
+			}
 			return
 		}
 	}

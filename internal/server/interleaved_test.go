@@ -102,7 +102,7 @@ func TestS26_WhoGetsBasicAnswers(t *testing.T) {
 			return interleaving(0x23, o, testR, testX)
 		}, Answered},
 		{"the clock was stepped", func(b *bench, o ntp.Timestamp) []byte {
-			b.epoch++
+			b.epoch.Number++
 			return interleaving(0x23, o, testR, testX)
 		}, Answered},
 	}
@@ -150,6 +150,34 @@ func TestS26_AStepBackDuringAnAnswerIsNotKept(t *testing.T) {
 	h, _ := b.exchange(t, interleaving(0x23, (testNow-1<<32)|1, testR, testX))
 	if b.Sending().Stamped || !h.Receive.Before(h.Transmit) {
 		t.Errorf("%+v, %+v", h, b.Sending())
+	}
+}
+
+// TestS26_AStepBackBeforeAnInterleavedAnswerIsNotKept: the answer tells when the one before left, and its own receive stamp, which is in
+// the future of the clock that was stepped back, is no part of another.
+func TestS26_AStepBackBeforeAnInterleavedAnswerIsNotKept(t *testing.T) {
+	b := interleaveBench()
+	a, _ := b.exchange(t, interleaving(0x23, 0, 0, testX))
+	a, _ = b.exchange(t, interleaving(0x23, a.Receive, testR, testX))
+	b.clock = func() ntp.Timestamp { return b.now.Add(-time.Second) }
+	if b.expect(t, interleaving(0x23, a.Receive, testR, testX), Answered, 48); b.Sending() != (Sending{Interleaved: true, ID: b.Sending().ID}) {
+		t.Errorf("%+v", b.Sending())
+	}
+}
+
+// TestS26_AStepBetweenStampAndAnswerIsNotKept: a request that came before a step and is answered after it gets a basic answer, and so does the
+// next one; then all is as before.
+func TestS26_AStepBetweenStampAndAnswerIsNotKept(t *testing.T) {
+	b := interleaveBench()
+	a, _ := b.exchange(t, interleaving(0x23, 0, 0, testX))
+	a, _ = b.exchange(t, interleaving(0x23, a.Receive, testR, testX))
+	b.epoch = Epoch{Number: 1, Since: b.now.Add(time.Second)}
+	for i, want := range []Sending{{}, {Stamped: true}, {Stamped: true, Interleaved: true}} {
+		a, _ = b.exchange(t, interleaving(0x23, a.Receive, testR, testX))
+		got := b.Sending()
+		if got.ID = 0; got != want {
+			t.Errorf("answer %d: %+v, want %+v", i, got, want)
+		}
 	}
 }
 
@@ -259,14 +287,14 @@ func FuzzInterleavedSequence(f *testing.F) {
 		for i, c := range script[:min(len(script), 200)] {
 			b.from = netip.AddrPortFrom(sequenceSenders[c&1].Addr(), 1024+uint16(i))
 			if c&0x40 != 0 {
-				b.epoch++
+				b.epoch.Number++
 			}
 			origin := given[max(len(given)-1-int(c>>1&3), 0)]
 			r, x := testR+ntp.Timestamp(i), testX
 			if c&0x08 != 0 {
 				r = x
 			}
-			k := key{from: b.from.Addr(), t2: origin, epoch: b.epoch}
+			k := key{from: b.from.Addr(), t2: origin, epoch: b.epoch.Number}
 			want := left[k]
 			if r == x || !origin.Before(b.now|1) { // nobody has the answer before it was made
 				want = 0
@@ -279,7 +307,7 @@ func FuzzInterleavedSequence(f *testing.F) {
 			} else if s.Stamped && c&0x20 == 0 {
 				at := b.now.Add(time.Duration(c) * time.Microsecond)
 				b.config.Interleaves.Sent(s.ID, at)
-				left[key{from: b.from.Addr(), t2: h.Receive, epoch: b.epoch}] = at &^ 1
+				left[key{from: b.from.Addr(), t2: h.Receive, epoch: b.epoch.Number}] = at &^ 1
 			}
 			if !b.Sending().Interleaved && (h.Origin != x || !h.Receive.Before(h.Transmit)) {
 				t.Fatalf("basic answer %+v", h)

@@ -116,10 +116,14 @@ func (x *Interleaves) redeem(client uint64, received, now ntp.Timestamp, epoch u
 
 // save keeps a place for the transmit stamp of an answer to client whose request came at received, an odd stamp. It
 // returns the receive stamp to put into the answer, a little later where the table has that one for this client
-// already, and the id for Sent. Not ok means that nothing is kept.
-func (x *Interleaves) save(client uint64, received ntp.Timestamp, epoch uint64, proven bool) (stamp ntp.Timestamp, id uint32, ok bool) {
+// already, and the id for Sent. Not ok means that nothing is kept: there is no place, or the request may have come before a step of the
+// clock that its answer comes after.
+func (x *Interleaves) save(client uint64, received ntp.Timestamp, epoch Epoch, proven bool) (stamp ntp.Timestamp, id uint32, ok bool) {
+	if !epoch.covers(received) {
+		return received, 0, false
+	}
 	for try := range saveTries {
-		set, first, name := x.place(client, received, epoch)
+		set, first, name := x.place(client, received, epoch.Number)
 		if named(set, name) > 0 {
 			received += 2
 			continue

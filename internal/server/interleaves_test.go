@@ -14,7 +14,7 @@ import (
 // saveSent saves an answer and enters when it left.
 func saveSent(t *testing.T, x *Interleaves, client uint64, received, sent ntp.Timestamp, proven bool) ntp.Timestamp {
 	t.Helper()
-	stamp, id, ok := x.save(client, received, 0, proven)
+	stamp, id, ok := x.save(client, received, Epoch{}, proven)
 	if !ok {
 		t.Fatalf("%x is not saved", received)
 	}
@@ -86,7 +86,7 @@ func flood(x *Interleaves, at ntp.Timestamp, address func(i int) netip.Addr) (pr
 				if proven {
 					proofs++
 				}
-				if t2, id, ok := x.save(client, at|1, 0, proven); ok {
+				if t2, id, ok := x.save(client, at|1, Epoch{}, proven); ok {
 					x.Sent(id, at)
 					origin = t2
 				}
@@ -186,7 +186,7 @@ func TestInterleaves_ManyClientsBehindOneAddress(t *testing.T) {
 			if !sent.IsZero() {
 				found++
 			}
-			t2, id, ok := x.save(nat, at|1, 0, proven)
+			t2, id, ok := x.save(nat, at|1, Epoch{}, proven)
 			if ok {
 				x.Sent(id, at)
 			}
@@ -212,7 +212,7 @@ func TestInterleaves_AFullSetGivesWayToAnother(t *testing.T) {
 		x.slots[full+i].key.Store(uint64(testNow>>32) & savedSeconds) // not proven
 		x.slots[full+i].value.Store(2)
 	}
-	stamp, id, ok := x.save(client, t2, 0, true)
+	stamp, id, ok := x.save(client, t2, Epoch{}, true)
 	if slot := int(id) & (len(x.slots) - 1); !ok || stamp != t2+2 || slot&^(saveWays-1) != free {
 		t.Errorf("saved %v, at %x in slot %d", ok, stamp, slot)
 	}
@@ -256,7 +256,7 @@ func TestIL03_ARepeatedRequestProvesOnce(t *testing.T) {
 		if proven != (i == 0) {
 			t.Fatalf("request %d: proven %v", i, proven)
 		}
-		if _, id, ok := x.save(attacker, at|1, 0, proven); ok {
+		if _, id, ok := x.save(attacker, at|1, Epoch{}, proven); ok {
 			x.Sent(id, at)
 		}
 	}
@@ -297,14 +297,14 @@ func TestIL03_AForgedRequestDoesNotTakeTheOnlyPlace(t *testing.T) {
 	for i := range saveWays {
 		saveSent(t, x, uint64(i)<<60, testNow.Add(time.Duration(i)*time.Second)|1, testNow, true)
 	}
-	if _, _, ok := x.save(3<<60, testNow.Add(time.Minute)|1, 0, false); ok {
+	if _, _, ok := x.save(3<<60, testNow.Add(time.Minute)|1, Epoch{}, false); ok {
 		t.Error("the only answer to a proven client was given up for a forged request")
 	}
 }
 
 func TestS26_WithoutItsTransmitStampNothingIsKnown(t *testing.T) {
 	x := NewInterleaves([2]uint64{3, 4})
-	t2, id, ok := x.save(7, testNow|1, 0, false)
+	t2, id, ok := x.save(7, testNow|1, Epoch{}, false)
 	if !ok {
 		t.Fatal("not saved")
 	}
@@ -339,7 +339,7 @@ func TestS26_ReceiveStampsOfAnAddressAreUnique(t *testing.T) {
 		}
 		seen[stamp] = true
 	}
-	if _, _, ok := x.save(9, testNow|1, 0, true); ok {
+	if _, _, ok := x.save(9, testNow|1, Epoch{}, true); ok {
 		t.Error("saved in a place that is not looked at any more")
 	}
 }
@@ -348,7 +348,7 @@ func TestS26_ReceiveStampsOfAnAddressAreUnique(t *testing.T) {
 func crowd(x *Interleaves, clients int, at ntp.Timestamp) (saved int) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range clients {
-		if _, id, ok := x.save(r.Uint64(), at.Add(time.Duration(i)*time.Microsecond)|1, 0, false); ok {
+		if _, id, ok := x.save(r.Uint64(), at.Add(time.Duration(i)*time.Microsecond)|1, Epoch{}, false); ok {
 			x.Sent(id, at)
 			saved++
 		}
@@ -382,14 +382,14 @@ func TestIL03_AFullTableTurnsAwayWhoIsNotProven(t *testing.T) {
 	x.slots = x.slots[:1<<10]
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 8 * len(x.slots) {
-		if _, id, ok := x.save(r.Uint64(), testNow|1, 0, true); ok {
+		if _, id, ok := x.save(r.Uint64(), testNow|1, Epoch{}, true); ok {
 			x.Sent(id, testNow)
 		}
 	}
 	if n := crowd(x, 1000, testNow.Add(time.Minute)); n != 0 {
 		t.Errorf("%d of 1000 found a place in a full table", n)
 	}
-	if _, _, ok := x.save(1, testNow.Add(time.Minute)|1, 0, true); !ok {
+	if _, _, ok := x.save(1, testNow.Add(time.Minute)|1, Epoch{}, true); !ok {
 		t.Error("a proven client does not take the place of the oldest")
 	}
 	if n := crowd(x, 1000, testNow.Add(3*time.Hour)); n != 1000 {
@@ -400,7 +400,7 @@ func TestIL03_AFullTableTurnsAwayWhoIsNotProven(t *testing.T) {
 func TestInterleaves_AStepMakesRoom(t *testing.T) {
 	x := NewInterleaves([2]uint64{2, 1})
 	for i := range 8 {
-		i, id, ok := x.save(uint64(i), testNow|1, 0, true)
+		i, id, ok := x.save(uint64(i), testNow|1, Epoch{}, true)
 		if !ok {
 			t.Fatal(i)
 		}
@@ -410,11 +410,35 @@ func TestInterleaves_AStepMakesRoom(t *testing.T) {
 		x.slots[i].key.Store(savedProven | uint64(testNow>>32)&savedSeconds) // every place is a proven client's
 		x.slots[i].value.Store(2)
 	}
-	if _, _, ok := x.save(1<<60, testNow|1, 0, false); ok {
+	if _, _, ok := x.save(1<<60, testNow|1, Epoch{}, false); ok {
 		t.Error("there was room")
 	}
-	if _, _, ok := x.save(1<<60, testNow|1, 1, false); !ok {
+	if _, _, ok := x.save(1<<60, testNow|1, Epoch{Number: 1}, false); !ok {
 		t.Error("no room after a step, when nothing in the table is of use")
+	}
+}
+
+// TestInterleaves_AStampOfBeforeAStepIsNotSaved: a request is stamped, then the clock is stepped and the epoch goes on, and then a
+// worker, which finds the new epoch, saves. Only what came after the limit that the clock gives is kept.
+func TestInterleaves_AStampOfBeforeAStepIsNotSaved(t *testing.T) {
+	client := uint64(1) << 60
+	for name, epoch := range map[string]Epoch{
+		"forward": {Number: 1, Since: testNow.Add(time.Hour)},
+		"back":    {Number: 1, Since: testNow.Add(time.Millisecond)}, // by more than a millisecond: it was the clock's highest reading
+		"just so": {Number: 1, Since: testNow | 1},
+	} {
+		x := NewInterleaves([2]uint64{25, 26})
+		if _, _, ok := x.save(client, testNow|1, epoch, true); ok || held(x) != 0 {
+			t.Errorf("%s: saved", name)
+		}
+		t2, id, ok := x.save(client, epoch.Since.Add(time.Microsecond)|1, epoch, true)
+		if !ok {
+			t.Fatalf("%s: what came after the step is not saved", name)
+		}
+		x.Sent(id, t2)
+		if sent, _ := x.redeem(client, t2, t2, epoch.Number); sent.IsZero() {
+			t.Errorf("%s: what came after the step is not found", name)
+		}
 	}
 }
 
@@ -438,7 +462,7 @@ func TestInterleaves_ManyWorkers(t *testing.T) {
 	work := func(r *rand.Rand) (found int) {
 		for range rounds {
 			client := r.Uint64() & 1
-			t2, id, ok := x.save(client, testNow.Add(time.Duration(clock.Add(1)>>3*10))|1, 0, r.Uint64()&1 == 0)
+			t2, id, ok := x.save(client, testNow.Add(time.Duration(clock.Add(1)>>3*10))|1, Epoch{}, r.Uint64()&1 == 0)
 			if !ok {
 				continue
 			}

@@ -13,8 +13,18 @@ type Datagram struct {
 	Data     []byte
 	From, To netip.AddrPort // To is invalid or the wildcard address where the platform cannot tell
 	Received ntp.Timestamp  // on the steered clock
-	Epoch    uint64         // of that clock: counts its steps. Interleaves needs it
+	Epoch    Epoch          // of that clock, found out after the request had come. Interleaves needs it
 }
+
+// Epoch is the time of a clock between two of its steps. A step may come between the stamp of a request and the moment at which
+// the epoch is found out, and so may another between Number and Since: they are asked for in this order.
+type Epoch struct {
+	Number uint64        // counts the steps
+	Since  ntp.Timestamp // stamps up to this one may be of an earlier epoch; zero: there was none
+}
+
+// covers reports whether a stamp is of this epoch, if it is not in the future.
+func (e Epoch) covers(t ntp.Timestamp) bool { return e.Since.IsZero() || e.Since.Before(t) }
 
 // Config is what a Responder needs to know about its listen address.
 type Config struct {
