@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -119,66 +118,80 @@ func New(c Config, d Deps) (*Pool, error) {
 // Run listens and serves users until ctx ends; then it lets those under way finish (see stage). Errors in
 // accepting are survived; only a listener that cannot be opened, or is lost for good, is returned.
 func (p *Pool) Run(ctx context.Context) error {
-	cfg := p.snap.Load().cfg
-	list, err := p.listen(ctx, cfg.Listen)
+	listen := p.snap.Load().cfg.Listen
+	list, err := p.listen(ctx, listen)
 	if err != nil {
 		return err
 	}
-	var doorways sync.WaitGroup // sockets at which users are accepted
-	doorways.Add(len(list))
-	loop := accept.New(accept.Config{
-		Permits: cfg.MaxConnections, Waiting: maxWaiting, PerPrefix: cfg.PerPrefix, PrefixV6: prefixV6,
-		Timeout: cfg.Timeout, Drain: cfg.DrainTimeout, Handle: p.handle, Left: doorways.Done, Log: p.log,
-		// A balancer stands for many users; each is counted when its header has named it.
-		Exempt: func(a netip.Addr) bool { return p.snap.Load().cfg.trusts(a) },
-	})
-	// stop is the order to stop; what serves users and their operator goes on until the last user has been served, or
-	// until a successor does that.
-	stop, cancel := context.WithCancelCause(ctx)
-	live, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	served, done := context.WithCancel(context.WithoutCancel(ctx)) // ends with the last user, whoever serves the next ones
-	defer done()
-	address := addresses(list, cfg.Listen)
-	parts, missing := (&observer{p: p, loop: loop, address: address, origin: list[0].Origin, started: time.Now()}).parts()
-	next := p.successor(func() { cancel(errSucceeded); doorways.Wait(); end() })
-	doors := slices.Clip(parts)
-	if next != nil {
-		doors = append(doors, next)
-		missing = errors.Join(missing, next.Try())
-	}
-	if err := p.tellListening(missing); err != nil {
+	l := newLifetime(ctx)
+	defer l.over()
+	loop, accepted := p.newLoop(len(list))
+	address := addresses(list, listen)
+	o := &observer{p: p, loop: loop, address: address, origin: list[0].Origin, started: time.Now()}
+	beside, err := p.openAncillary(o, func() { l.order(errSucceeded); accepted.Wait(); l.end() })
+	if err != nil {
 		handover.CloseAll(list)
-		for _, part := range doors {
-			part.Close()
-		}
-		cancel(nil)
 		return err
 	}
 	p.sockets.closeRest()
 	logOrigin(&p.log, list)
 	p.log.Info().Msgf("listening on 'Ok(%s)'", address)
 
-	tasks := p.background(stop, live, cancel, parts)
-	tasks.Go(func() { p.guard(cancel, func() { p.minuteLoop(served) }) })
-	p.acquaint(stop)
-	accepting := p.accepting(stop)
+	tasks := p.background(&l, beside.parts)
+	p.acquaint(l.stop)
+	accepting := p.accepting(l.stop)
 	p.keep(list)
 	p.deps.Manager.Ready()
-	tasks.Go(func() { p.guard(cancel, func() { p.succession(live, next) }) })
+	tasks.Go(func() { p.guard(l.order, func() { p.succession(l.live, beside.next) }) })
 	err = serveUsers(accepting, loop, list)
-	cancel(nil)
-	end()
-	done()
+	l.over()
 	tasks.Wait()
 	p.snap.Load().close()
 	if err != nil {
 		return fmt.Errorf("serve users: %w", err)
 	}
-	if cause := context.Cause(stop); errors.Is(cause, errBug) {
+	if cause := context.Cause(l.stop); errors.Is(cause, errBug) {
 		return cause
 	}
 	return nil
+}
+
+// newLoop prepares the acceptance of users at so many sockets. accepted waits until all of them have been left.
+func (p *Pool) newLoop(sockets int) (loop *accept.Loop, accepted *sync.WaitGroup) {
+	cfg := p.snap.Load().cfg
+	accepted = new(sync.WaitGroup)
+	accepted.Add(sockets)
+	return accept.New(accept.Config{
+		Permits: cfg.MaxConnections, Waiting: maxWaiting, PerPrefix: cfg.PerPrefix, PrefixV6: prefixV6,
+		Timeout: cfg.Timeout, Drain: cfg.DrainTimeout, Handle: p.handle, Left: accepted.Done, Log: p.log,
+		// A balancer stands for many users; each is counted when its header has named it.
+		Exempt: func(a netip.Addr) bool { return p.snap.Load().cfg.trusts(a) },
+	}), accepted
+}
+
+// ancillary is what listens beside the users' sockets: for observers and operators, and for a successor.
+type ancillary struct {
+	parts []*program.Part
+	next  *program.Part // nil without handover-path
+}
+
+// openAncillary opens it and says that everything listens. After an error, which is that of who heard it, all of it is closed again.
+func (p *Pool) openAncillary(o *observer, succeeded func()) (ancillary, error) {
+	parts, missing := o.parts()
+	s := ancillary{parts: parts, next: p.successor(succeeded)}
+	if s.next != nil {
+		missing = errors.Join(missing, s.next.Try())
+	}
+	err := p.tellListening(missing)
+	if err != nil {
+		for _, part := range s.parts {
+			part.Close()
+		}
+		if s.next != nil {
+			s.next.Close()
+		}
+	}
+	return s, err
 }
 
 // tellListening says that everything listens, and what does not yet.
@@ -189,18 +202,19 @@ func (p *Pool) tellListening(missing error) error {
 	return p.deps.Listening(missing)
 }
 
-// background starts the pool's own loops: those that change what users get end with stop, those that serve the last of them
-// and their operator end with live.
-func (p *Pool) background(stop, live context.Context, cancel context.CancelCauseFunc, parts []*program.Part) *sync.WaitGroup {
+// background starts the pool's own loops, each until the end that it serves.
+func (p *Pool) background(l *lifetime, parts []*program.Part) *sync.WaitGroup {
 	var tasks sync.WaitGroup
-	tasks.Go(func() { p.guard(cancel, func() { p.reloadLoop(stop) }) })
+	start := func(run func()) { tasks.Go(func() { p.guard(l.order, run) }) }
+	start(func() { p.reloadLoop(l.stop) })
 	if p.monitor != nil {
-		tasks.Go(func() { p.guard(cancel, func() { p.monitor.run(stop) }) })
+		start(func() { p.monitor.run(l.stop) })
 	}
-	tasks.Go(func() { p.guard(cancel, func() { p.warmLoop(live, cancel) }) })
+	start(func() { p.warmLoop(l.live, l.order) })
 	for _, part := range parts {
-		tasks.Go(func() { p.guard(cancel, func() { _ = part.Run(live) }) })
+		start(func() { _ = part.Run(l.live) })
 	}
+	start(func() { p.minuteLoop(l.served) })
 	return &tasks
 }
 
