@@ -16,7 +16,7 @@ func (k *Keeper) adoptForeign(fx *Effects) bool {
 	}
 	k.enter(f.Entry, f.Elapsed)
 	if f.Entry.Foreign {
-		k.told = time.Time{} // setting the clock made the kernel forget what it was told
+		k.disclaim(f.Sleep > 0, fx)
 	}
 	n := system.Notice{Level: system.Warn}
 	switch {
@@ -43,5 +43,16 @@ func (k *Keeper) displace(fx *Effects, text, field string, by time.Duration, at 
 		at = last.Time
 	}
 	k.enter(ntp.LedgerEntry{Time: at, Frequency: last.Frequency, Foreign: true}, k.ledger.Local(at).Sub(last.Local))
+	k.disclaim(true, fx)
 	fx.note(system.Notice{Level: system.Warn, Fields: []any{field, by}, Text: text})
+}
+
+// disclaim sees to it that the kernel does not go on calling a clock good of which nothing is known. Setting the clock made it forget
+// what it was told; where nobody did, it has to be told.
+func (k *Keeper) disclaim(untouched bool, fx *Effects) {
+	knows := !k.told.IsZero()
+	k.told = time.Time{}
+	if untouched && knows && k.steers && !k.permission.lost {
+		k.setStatus(ntp.ClockStatus{MaxError: unknownError, EstError: unknownError}, fx)
+	}
 }

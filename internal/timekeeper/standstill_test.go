@@ -42,6 +42,50 @@ func TestK12_StoodStill(t *testing.T) {
 	}
 }
 
+// TestK16_NotClaimedAfterAGap: a machine that stood still or was suspended has a clock that nobody set, so that the kernel goes on
+// calling it good unless it is told, once. Somebody who sets the clock makes the kernel forget by himself, and may have told it
+// more since.
+func TestK16_NotClaimedAfterAGap(t *testing.T) {
+	for name, row := range map[string]struct {
+		happens func(b *bench)
+		told    bool
+	}{
+		"stood still": {func(b *bench) { b.turn(system.StoodStill{For: 30 * time.Second}) }, true},
+		"suspended": {func(b *bench) {
+			b.c.meddle(time.Second)
+			b.c.foreign[0].Sleep = time.Hour
+			b.turn(system.Tick{})
+		}, true},
+		"set by another program": {func(b *bench) { b.c.meddle(time.Hour); b.turn(system.Tick{}) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, system.Defaults(), 0)
+			row.happens(b)
+			if b.c.statuses != 0 {
+				t.Error("told although the kernel claims nothing")
+			}
+			for range 20 {
+				b.sample(t, 0)
+			}
+			before := b.c.statuses
+			row.happens(b)
+			row.happens(b)
+			if told := b.c.statuses == before+1; told != row.told || b.c.statuses > before+1 {
+				t.Errorf("told %d times", b.c.statuses-before)
+			}
+			if s := b.c.status; row.told && (s.Synchronized || s.MaxError != unknownError || s.EstError != unknownError) {
+				t.Errorf("told %+v", s)
+			}
+			for range 20 {
+				b.sample(t, 0)
+			}
+			if s := b.c.status; !s.Synchronized || s.MaxError >= time.Second {
+				t.Errorf("at the end %+v", s)
+			}
+		})
+	}
+}
+
 // TestK12_Displaced: without a battery clock the samples themselves tell: an only source says it twice, and that sets the clock.
 func TestK12_Displaced(t *testing.T) {
 	b := newBench(t, system.Defaults(), 0)

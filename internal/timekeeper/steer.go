@@ -17,6 +17,8 @@ const (
 	MaxKeptSigma = 20e-6
 	// statusInterval is how often the kernel is told the error bounds at most; it adds 500 ppm to them itself.
 	statusInterval = 10 * time.Second
+	// unknownError is the bound of a clock of which nothing is known: MAXDISP of RFC 5905 §7.2, and where the kernel's ends.
+	unknownError = 16 * time.Second
 	// maxSteerTries bounds the retries of one steer while somebody else keeps changing the clock.
 	maxSteerTries = 3
 	// staleWait is the pause after a steer that was given up: short, because what is served was true before the change,
@@ -72,24 +74,28 @@ func (k *Keeper) enter(e ntp.LedgerEntry, elapsedIfForeign time.Duration) {
 
 // tellKernel passes the error bounds on, at a gentle rate, a changed leap warning at once, and only while synchronised:
 // a program without a selected source never writes to the clock, and the kernel's own growth of the bound then tells
-// the truth.
+// the truth, unless the bound itself does not hold any more (disclaim).
 func (k *Keeper) tellKernel(now time.Time, v *ntp.View, fx *Effects) {
 	if !k.steers || !v.Synchronized || k.sys.State() != system.Synchronized || now.Sub(k.told) < statusInterval && v.Leap == k.toldLeap {
 		return
 	}
 	dispersion := v.RootDispersion(k.clock.Now()) // an overdue update renews a view without a new reference
-	err := k.clock.SetStatus(ntp.ClockStatus{
+	k.setStatus(ntp.ClockStatus{
 		Leap: v.Leap, Synchronized: true,
 		MaxError: v.RootDelay/2 + dispersion, EstError: dispersion,
 		TAI: k.leaps.TAI(k.clock.Now().Time(k.pivot)),
-	})
-	if err != nil {
+	}, fx)
+	k.told, k.toldLeap = now, v.Leap
+}
+
+// setStatus tells the kernel. Nothing depends on its answer.
+func (k *Keeper) setStatus(s ntp.ClockStatus, fx *Effects) {
+	if err := k.clock.SetStatus(s); err != nil {
 		fx.note(system.Notice{
 			Level: system.Warn, Subject: "status", Fields: []any{"error", err},
 			Text: "could not tell the kernel how good the clock is",
 		})
 	}
-	k.told, k.toldLeap = now, v.Leap
 }
 
 // note adds a line of our own.
