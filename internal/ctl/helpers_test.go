@@ -112,7 +112,7 @@ func writeFile(t *testing.T, dir, name, text string) string {
 func observed(t *testing.T, next func() *observe.Snapshot) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "observe")
-	ln, err := observe.Listen(path, 0o600)
+	ln, err := observe.Listen("observation-path", path, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

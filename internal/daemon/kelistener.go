@@ -55,6 +55,7 @@ func (d *Daemon) newKE(c config.KEServer) *keListener {
 		Rand:   d.deps.Rand, Log: k.log, Now: time.Now,
 	})
 	k.part = program.NewPart("the NTS key exchange on "+c.Listen.String(), k.log, func() error { return k.open(d.believed()) }, k.serve)
+	k.part.Ends = func(err error) bool { return !missing(err) }
 	return k
 }
 
@@ -76,7 +77,7 @@ func (k *keListener) open(now time.Time) error {
 		}
 		ln, err := accept.Listen(context.Background(), k.address.String())
 		if err != nil {
-			return fmt.Errorf("NTS key exchange: %w", err)
+			return fmt.Errorf("NTS key exchange: %w", program.Bound(err, "listen of [[nts-ke-server]]"))
 		}
 		if k.use(c, c, cert) {
 			k.ln = ln

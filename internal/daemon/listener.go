@@ -119,7 +119,8 @@ func (d *Daemon) newListener(s config.Server) (*listener, error) {
 		l.counters = append(l.counters, new(server.Counters))
 	}
 	l.part = program.NewPart("the NTP server on "+s.Listen.String(), logging.Target(d.log, logtarget.Server),
-		func() error { return d.bind(l, conf, seed[2]) }, func(ctx context.Context) error { return d.serve(ctx, l) })
+		func() error { return program.Bound(d.bind(l, conf, seed[2]), "listen of [[server]]") }, func(ctx context.Context) error { return d.serve(ctx, l) })
+	l.part.Ends = func(err error) bool { return !missing(err) }
 	return l, nil
 }
 

@@ -34,7 +34,7 @@ func (d *Daemon) openObserver() error {
 	d.observe = program.NewPart("the observation socket "+path, log, func() (err error) {
 		d.paths.Lock()
 		defer d.paths.Unlock()
-		ln, err = observe.Listen(path, d.cfg.Observability.ObservationPermissions)
+		ln, err = observe.Listen("observation-path", path, d.cfg.Observability.ObservationPermissions)
 		return err
 	}, func(ctx context.Context) error {
 		return observe.Serve(ctx, ln, (&observer{d}).snapshot, log)

@@ -269,8 +269,13 @@ func TestListener_TakenEndsTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(cfg, Deps{Log: zerolog.Nop(), Rand: rand.Reader, OpenClock: openClock}); program.ExitCode(err, ExitCode) != program.ExitUnavailable {
+	var log logLines
+	_, err = New(cfg, Deps{Log: zerolog.New(&log), Rand: rand.Reader, OpenClock: openClock})
+	if program.ExitCode(err, ExitCode) != program.ExitUnavailable || !strings.Contains(fmt.Sprint(err), "end who has it (ss -tulpn shows that), or change listen of [[server]]") {
 		t.Errorf("exit code %d: %v", program.ExitCode(err, ExitCode), err)
+	}
+	if strings.Contains(log.String(), "everything else runs") {
+		t.Errorf("nothing runs, and it says so: %s", log.String())
 	}
 }
 

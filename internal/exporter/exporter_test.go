@@ -32,7 +32,7 @@ func start(t *testing.T, next func() *observe.Snapshot) (addr string, stop func(
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	if next != nil {
-		uds, err := observe.Listen(path, 0o600)
+		uds, err := observe.Listen("observation-path", path, 0o600)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -230,7 +230,7 @@ func (l *counted) Accept() (net.Conn, error) {
 // Idle connections take 100 places and no more; the next scrape waits for their timeout and is then answered.
 func TestX05_ConnectionsAreCapped(t *testing.T) {
 	uds := filepath.Join(t.TempDir(), "observe")
-	daemon, err := observe.Listen(uds, 0o600)
+	daemon, err := observe.Listen("observation-path", uds, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,27 +30,37 @@ const (
 )
 
 // ErrOccupied says that the socket path is something that we did not make and must not remove.
-var ErrOccupied = errors.New("exists and is not a socket; change observation-path, or remove it")
+var ErrOccupied = errors.New("exists and is not a socket")
 
 // ErrInUse says that another process serves the socket.
-var ErrInUse = errors.New("another process serves this socket; change observation-path, or stop that process")
+var ErrInUse = errors.New("another process serves this socket")
 
 // Listen makes the socket with the given permissions. It is created under a umask that never lets it be wider
 // than that, so no chmod by path is needed (row X04). A stale socket is replaced; a file, a link or
 // a socket that somebody serves is refused (X03). The folder is made if only that is missing: /run is empty after each
 // boot, and a daemon that was started by hand has no unit that makes its folder.
-func Listen(path string, mode fs.FileMode) (net.Listener, error) {
-	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("observation socket %s: %w; create the folder or change observation-path", path, err)
+//
+// key is the one of the configuration that holds the path, which errors name.
+func Listen(key, path string, mode fs.FileMode) (net.Listener, error) {
+	fault := func(err error, remedy string) error {
+		return fmt.Errorf("%s: socket %s: %w; %s", key, path, err, fmt.Sprintf(remedy, key))
 	}
-	if err := removeStale(path); err != nil {
-		return nil, fmt.Errorf("observation socket %s: %w", path, err)
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fault(err, "create the folder or change %s")
+	}
+	switch err := removeStale(path); {
+	case errors.Is(err, ErrOccupied):
+		return nil, fault(err, "change %s, or remove it")
+	case errors.Is(err, ErrInUse):
+		return nil, fault(err, "change %s, or stop that process")
+	case err != nil:
+		return nil, fault(err, "let this user write the folder, or change %s")
 	}
 	old := syscall.Umask(int(^mode & 0o777))
 	ln, err := net.Listen("unix", path)
 	syscall.Umask(old)
 	if err != nil {
-		return nil, fmt.Errorf("observation socket %s: %w", path, err)
+		return nil, fault(err, "let this user write the folder, or change %s")
 	}
 	return ln, nil
 }

@@ -33,7 +33,7 @@ func sample() *Snapshot {
 func serve(t *testing.T) (path string, stop func()) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "observe")
-	ln, err := Listen(path, 0o660)
+	ln, err := Listen("observation-path", path, 0o660)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,14 +197,14 @@ func TestX03_SocketPath(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(file, 0o600); !errors.Is(err, ErrOccupied) {
+	if _, err := Listen("observation-path", file, 0o600); !errors.Is(err, ErrOccupied) {
 		t.Errorf("file: %v", err)
 	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(link, 0o600); !errors.Is(err, ErrOccupied) {
+	if _, err := Listen("observation-path", link, 0o600); !errors.Is(err, ErrOccupied) {
 		t.Errorf("symlink: %v", err)
 	}
 	stale := filepath.Join(dir, "stale")
@@ -213,7 +213,7 @@ func TestX03_SocketPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false)
-	if _, err := Listen(stale, 0o600); !errors.Is(err, ErrInUse) {
+	if _, err := Listen("observation-path", stale, 0o600); !errors.Is(err, ErrInUse) {
 		t.Errorf("served socket: %v", err)
 	}
 	ln.Close()
@@ -221,10 +221,10 @@ func TestX03_SocketPath(t *testing.T) {
 	if err := os.Symlink(stale, toStale); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(toStale, 0o600); !errors.Is(err, ErrOccupied) {
+	if _, err := Listen("observation-path", toStale, 0o600); !errors.Is(err, ErrOccupied) {
 		t.Errorf("link to a stale socket: %v", err)
 	}
-	ln2, err := Listen(stale, 0o640)
+	ln2, err := Listen("observation-path", stale, 0o640)
 	if err != nil {
 		t.Fatalf("stale socket not replaced: %v", err)
 	}
@@ -233,7 +233,7 @@ func TestX03_SocketPath(t *testing.T) {
 	if err != nil || st.Mode().Perm() != 0o640 {
 		t.Errorf("mode %v, %v; want 0640", st.Mode(), err)
 	}
-	ln3, err := Listen(filepath.Join(dir, "run", "s"), 0o600)
+	ln3, err := Listen("observation-path", filepath.Join(dir, "run", "s"), 0o600)
 	if err != nil {
 		t.Fatalf("the last folder, as /run is after a boot: %v", err)
 	}
@@ -241,8 +241,13 @@ func TestX03_SocketPath(t *testing.T) {
 	if st, err := os.Stat(filepath.Join(dir, "run")); err != nil || st.Mode().Perm()&^0o755 != 0 {
 		t.Errorf("folder: %v, %v", st, err)
 	}
-	if _, err := Listen(filepath.Join(dir, "missing", "run", "s"), 0o600); err == nil || !strings.Contains(err.Error(), "create the folder or change observation-path") {
+	if _, err := Listen("observation-path", filepath.Join(dir, "missing", "run", "s"), 0o600); err == nil || !strings.Contains(err.Error(), "create the folder or change observation-path") {
 		t.Errorf("two folders missing: %v", err)
+	}
+	for path, want := range map[string]string{filepath.Join(dir, "missing", "run", "s"): "create the folder or change handover-path", file: "change handover-path, or remove it"} {
+		if _, err := Listen("handover-path", path, 0o600); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "observation") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 
@@ -278,7 +283,7 @@ func TestListen_LiveSocketIsNotDisturbed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if _, err := Listen(path, 0o600); !errors.Is(err, ErrInUse) {
+		if _, err := Listen("observation-path", path, 0o600); !errors.Is(err, ErrInUse) {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -296,7 +301,7 @@ func TestListen_LiveSocketIsNotDisturbed(t *testing.T) {
 // back after the time of one write.
 func TestServe_SlowReaderLosesItsPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "observe")
-	ln, err := Listen(path, 0o600)
+	ln, err := Listen("observation-path", path, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +347,7 @@ func TestServe_SlowReaderLosesItsPlace(t *testing.T) {
 // one is served.
 func TestServe_PanicCostsItsReader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "observe")
-	ln, err := Listen(path, 0o600)
+	ln, err := Listen("observation-path", path, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,13 +100,13 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	}
 	log, file, err := program.OpenLog(cfg.Observability, level, out)
 	if err != nil {
-		return &program.ConfigError{Err: fmt.Errorf("open log-path: %w", err)}
+		return &program.ConfigError{Err: fmt.Errorf("log-path: %w; make the folder, or let this user write the file", err)}
 	}
 	if file != nil {
 		defer file.Close()
 	}
 	found := cfg.Examine(program.Machine(time.Now()))
-	warnings = append(warnings, program.AtStart(found)...)
+	warnings = append(warnings, atStart(found)...)
 	to := logging.Target(log, logtarget.PoolKE)
 	program.Greet(to, haveLevel && cfg.Observability.LogLevelSet, warnings)
 	if err := unusable(found); err != nil {
@@ -140,11 +140,31 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	return nil
 }
 
+// atStart is what the pool says at its start of what was found: what programs say, but not that a file was not checked which
+// it cannot do without, and what it would say when the first user fails by it, roots that cannot be read.
+func atStart(found []config.Warning) (list []config.Warning) {
+	for _, w := range program.AtStart(found) {
+		if !w.Info || w.Check != config.CheckCertificate {
+			list = append(list, w)
+		}
+	}
+	for _, w := range found {
+		if w.Check == config.CheckAuthority {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
 // unusable is the error of everything that was found and keeps the pool from starting, all of it at once. What shows only when
 // it listens is left to that.
 func unusable(found []config.Warning) error {
 	var ps config.Problems
 	for _, w := range found {
+		if w.Check == config.CheckCertificate && w.Info { // validate may run as another user, this is the one that counts
+			w.What, _, _ = strings.Cut(w.What, ",")
+			w.Remedy = "make it readable for that user, or its group"
+		}
 		if row := w.Check.Check(); row.Pool == config.Ends && row.Exit == program.ExitConfig {
 			ps = append(ps, w.Problem)
 		}

@@ -90,6 +90,17 @@ func TestMain_ExitCodes(t *testing.T) {
 				return regexp.MustCompile(`127.0.0.1:\d+`).ReplaceAllString(s, taken.Addr().String())
 			})}
 		}, program.ExitSoftware, "Abnormal termination of NTS KE server"},
+		{"address taken: what helps", func(t *testing.T) Options {
+			return Options{ConfigPath: files(t, func(s string) string {
+				return regexp.MustCompile(`127.0.0.1:\d+`).ReplaceAllString(s, taken.Addr().String())
+			})}
+		}, program.ExitSoftware, "address already in use; end who has it (ss -tulpn shows that), or change listen"},
+		{"address that nobody has", func(t *testing.T) Options {
+			return Options{ConfigPath: files(t, func(s string) string { return strings.Replace(s, "127.0.0.1:", "192.0.2.77:", 1) })}
+		}, program.ExitSoftware, "; write an address that this machine has in listen, or [::] for all"},
+		{"no folder of the log", func(t *testing.T) Options {
+			return Options{ConfigPath: files(t, func(s string) string { return s + "[observability]\nlog-path = \"/nonexistent/pool.log\"\n" })}
+		}, program.ExitConfig, "log-path: open /nonexistent/pool.log: no such file or directory; make the folder"},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -100,6 +111,26 @@ func TestMain_ExitCodes(t *testing.T) {
 				t.Errorf("exit code %d, %v; want %d with %q", code, err, tt.code, tt.text)
 			}
 		})
+	}
+}
+
+// TestAtStart: roots that cannot be read are said before the first user fails by them, and of a key that this user may not read
+// the pool does not say that it was not checked: it ends for it, with what helps.
+func TestAtStart(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	conf := files(t, func(s string) string { return strings.Replace(s, "ca.pem", "absent.pem", 1) })
+	var out bytes.Buffer
+	if err := Main(ctx, Options{ConfigPath: conf}, nil, &out); err != nil || strings.Count(out.String(), "absent.pem: no such file") != 1 {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	unread := config.Warning{Problem: config.Problem{Key: "private-key-path", What: "k is not readable by this user, it was not checked"}, Check: config.CheckCertificate, Info: true}
+	if list := atStart([]config.Warning{unread}); len(list) != 0 {
+		t.Errorf("said %v", list)
+	}
+	err := unusable([]config.Warning{unread})
+	if got := fmt.Sprint(err); !strings.Contains(got, "k is not readable by this user; make it readable") || strings.Contains(got, "not checked") {
+		t.Errorf("%s", got)
 	}
 }
 

@@ -52,7 +52,7 @@ func (o *observer) socket() *program.Part {
 	var ln net.Listener
 	return program.NewPart("the observation socket "+cfg.ObservationPath, o.p.log, func() (err error) {
 		ln, err = o.p.sockets.get(observationSocket, atPath(cfg.ObservationPath), func() (net.Listener, error) {
-			return observe.Listen(cfg.ObservationPath, cfg.ObservationPermissions)
+			return observe.Listen("observation-path", cfg.ObservationPath, cfg.ObservationPermissions)
 		})
 		return err
 	}, func(ctx context.Context) error {

@@ -14,6 +14,7 @@ import (
 
 	"ntp-daemon/internal/accept"
 	"ntp-daemon/internal/handover"
+	"ntp-daemon/internal/program"
 )
 
 // The names under which sockets are passed from one process to the next. Whatever else a socket unit passes is for users:
@@ -135,7 +136,7 @@ func (p *Pool) listen(ctx context.Context, at netip.AddrPort) ([]handover.Socket
 	if len(list) == 0 {
 		ln, err := p.deps.Listen(ctx, at.String())
 		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", at, err)
+			return nil, program.Bound(fmt.Errorf("listen on %s: %w", at, err), "listen")
 		}
 		list = []handover.Socket{{Listener: ln, Name: usersSocket}}
 	}

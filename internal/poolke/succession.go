@@ -44,11 +44,8 @@ func (p *Pool) successor(succeeded func()) *program.Part {
 	}
 	var ln net.Listener
 	return program.NewPart("the hand-over socket "+path, p.log, func() (err error) {
-		ln, err = p.sockets.get(handoverSocket, atPath(path), func() (net.Listener, error) { return observe.Listen(path, 0o600) })
-		if err != nil {
-			return fmt.Errorf("handover-path: %w", err)
-		}
-		return nil
+		ln, err = p.sockets.get(handoverSocket, atPath(path), func() (net.Listener, error) { return observe.Listen("handover-path", path, 0o600) })
+		return err
 	}, func(ctx context.Context) error {
 		offer := handover.Offer{
 			Sockets: p.sockets.given,

@@ -28,6 +28,8 @@ type Part struct {
 	Open func() error
 	// Serve uses it until ctx ends and gives it up then, also if ctx has ended before. An error before that is the part's loss, and it is opened anew.
 	Serve func(ctx context.Context) error
+	// Ends says of an error of Open whether it ends the start of the program, which then says it itself; nil: none does.
+	Ends func(error) bool
 
 	log   zerolog.Logger
 	down  atomic.Pointer[PartDown]
@@ -52,9 +54,9 @@ func NewPart(name string, log zerolog.Logger, open func() error, serve func(cont
 
 // Try opens the part once, with the powers that the program has before it gives them up. The error is the reason why
 // it is down; whether the program can start without is for the caller.
-func (p *Part) Try() error { return p.try(time.Now()) }
+func (p *Part) Try() error { return p.try(time.Now(), p.Ends) }
 
-func (p *Part) try(now time.Time) error {
+func (p *Part) try(now time.Time, ends func(error) bool) error {
 	if p.open {
 		return nil
 	}
@@ -67,7 +69,9 @@ func (p *Part) try(now time.Time) error {
 		}
 		return nil
 	}
-	p.fail(now, err)
+	if ends == nil || !ends(err) {
+		p.fail(now, err)
+	}
 	return err
 }
 
@@ -110,7 +114,7 @@ func (p *Part) Run(ctx context.Context) error {
 		}
 		timer.Stop()
 		if ctx.Err() == nil {
-			_ = p.try(time.Now())
+			_ = p.try(time.Now(), nil)
 		}
 	}
 	return nil

@@ -3,8 +3,10 @@ package program
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +127,44 @@ func TestPart_DownAndUp(t *testing.T) {
 			t.Error("still served")
 		}
 	})
+}
+
+// TestPart_Ends: of an obstacle that ends the start nobody says that everything else runs; once it runs, all are said.
+func TestPart_Ends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		taken := errors.New("taken")
+		w := newTestPart(taken)
+		w.Ends = func(err error) bool { return errors.Is(err, taken) }
+		if err := w.Try(); !errors.Is(err, taken) || w.times("is down") != 0 {
+			t.Errorf("%v, said %d times", err, w.times("is down"))
+		}
+		ctx, end := context.WithTimeout(t.Context(), 2*firstPartGap)
+		defer end()
+		_ = w.Run(ctx)
+		if n := w.times("is down"); n != 1 {
+			t.Errorf("said %d times", n)
+		}
+		other := newTestPart(errors.New("absent"))
+		other.Ends = w.Ends
+		if _ = other.Try(); other.times("is down") != 1 {
+			t.Error("not said")
+		}
+	})
+}
+
+// TestBound: what keeps a program from an address comes with what helps, and stays what it was for the exit code.
+func TestBound(t *testing.T) {
+	for err, want := range map[error]string{
+		syscall.EADDRINUSE: "end who has it", syscall.EACCES: "CAP_NET_BIND_SERVICE", syscall.EADDRNOTAVAIL: "[::] for all", syscall.ENOMEM: "",
+	} {
+		got := Bound(fmt.Errorf("listen: %w", err), "listen of [[server]]")
+		if !errors.Is(got, err) || !strings.Contains(got.Error(), want) || (want != "") != strings.Contains(got.Error(), "listen of [[server]]") {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	if Bound(nil, "listen") != nil {
+		t.Error("an error of nothing")
+	}
 }
 
 // TestPart_Reminder: one that stays down is said again once a day.

@@ -3,6 +3,7 @@ package udp
 import (
 	"errors"
 	"net/netip"
+	"syscall"
 
 	"ntp-daemon/internal/ntp"
 )
@@ -15,8 +16,8 @@ const BatchSize = 32
 var (
 	// ErrClosed is returned by Server.Receive after Interrupt or Close.
 	ErrClosed = errors.New("socket closed")
-	// ErrInUse is wrapped by Listen when another socket has the address.
-	ErrInUse = errors.New("address already in use")
+	// ErrInUse is wrapped by Listen when another socket has the address; it is what the kernel says of any such socket.
+	ErrInUse error = syscall.EADDRINUSE
 	// ErrNoInterface is wrapped by Listen when the zone of the address names an interface that this host does not have.
 	ErrNoInterface = errors.New("no such network interface")
 )
