@@ -62,6 +62,7 @@ const (
 	CheckFileMode                       // who else may read or write a file
 	CheckListenAbsent                   // an address that no interface has
 	CheckSocketFolder                   // the folder of a socket
+	CheckStateFolder                    // the folder of what outlives a restart
 	CheckLogFile                        // log-path
 	CheckUser                           // [process] user
 	CheckUsage                          // the command line
@@ -93,7 +94,8 @@ func Checks() []Check {
 		CheckResolver:        {"resolver", AboutMachine, Told, None, 0, 1, "SRV records are wanted, and no name server is believed to validate them", "the other sources; that one is missing until there is such a name server"},
 		CheckFileMode:        {"file-mode", AboutMachine, Told, Told, 0, 1, "a file with secrets can be read or changed by others, or the configuration changed", "as written"},
 		CheckListenAbsent:    {"listen-absent", AboutMachine, Down, Ends, 70, 1, "no interface has the address", "the others; it listens when the address comes"},
-		CheckSocketFolder:    {"socket-folder", AboutMachine, Down, Down, 0, 1, "the folder of the observation socket is absent, and so is the one that holds it", "without the socket, until it can be had"},
+		CheckSocketFolder:    {"socket-folder", AboutMachine, Down, Down, 0, 1, "the folder of a socket is absent, and so is the one that holds it", "without the socket, until it can be had"},
+		CheckStateFolder:     {"state-folder", AboutMachine, Told, Told, 0, 1, "the folder of directory, key-storage-path or state-path is absent", "what would be kept there does not survive a restart"},
 		CheckLogFile:         {"log-file", AboutMachine, Down, Ends, 78, 1, "the log file cannot be written", "the log goes to standard output, until the file can be written"},
 		CheckUser:            {"user", AboutMachine, Ends, Ends, 78, 78, "the user of [process] does not exist", ""},
 		CheckUsage:           {"usage", AboutStart, Ends, Ends, 64, 0, "the command line is wrong", ""},

@@ -154,6 +154,15 @@ func examineSocket(path string) func(*Machine, func(CheckID, string, string)) {
 	}
 }
 
+// examineFolder looks whether a folder is there in which state is to be kept.
+func examineFolder(path string) func(*Machine, func(CheckID, string, string)) {
+	return func(_ *Machine, found func(CheckID, string, string)) {
+		if what := folderFault(path); what != "" {
+			found(CheckStateFolder, what, "make the folder, and give it to the user that the program runs as")
+		}
+	}
+}
+
 // absent ends what folderFault says of a folder that could be made.
 const absent = " is absent"
 

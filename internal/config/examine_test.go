@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,11 @@ func TestExamine_Machine(t *testing.T) {
 		{"[observability]\nlog-path = \"" + dir + "/log\"", 0, ""},
 		{"[observability]\nlog-path = \"" + dir + "\"", CheckLogFile, dir + " is a directory; name a file"},
 		{"[observability]\nlog-path = \"" + dir + "/new/log\"", CheckLogFile, "the folder " + dir + "/new is absent"},
+		{"[state]\ndirectory = \"" + dir + "\"", 0, ""},
+		{"[state]\ndirectory = \"" + dir + "/new\"", CheckStateFolder, "t.toml:2:13: state.directory: the folder " + dir + "/new is absent; make the folder, and give it"},
+		{"[state]\ndirectory = \"" + dir + "/file\"", CheckStateFolder, dir + "/file is not a folder"},
+		{"[keyset]\nkey-storage-path = \"" + dir + "/keys\"", 0, ""},
+		{"[keyset]\nkey-storage-path = \"" + dir + "/new/keys\"", CheckStateFolder, "t.toml:2:20: keyset.key-storage-path: the folder " + dir + "/new is absent"},
 	} {
 		cfg, _, err := Parse("t.toml", []byte(tt.text))
 		if err != nil {
@@ -89,6 +95,17 @@ func TestExamine_Machine(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	parseOK(t, "[observability]\nobservation-path = \""+long[:longestSocket]+"\"")
+	if _, _, err := Parse("t.toml", []byte("[observability]\nobservation-path = \"/s\"\n[process]\nxdp-path = \"/s\"")); err == nil || err.Error() != "t.toml:4:12: process.xdp-path: is that of observation-path; choose another one" {
+		t.Errorf("one path for two sockets: %v", err)
+	}
+	p, _, err := ParsePool("t.toml", append(selectionFile(false, "", ""), "[monitor]\nstate-path = \""+dir+"/new/scores.json\"\n"...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := slices.DeleteFunc(p.Examine(Machine{}), func(w Warning) bool { return w.Check != CheckStateFolder })
+	if len(found) != 1 || !strings.Contains(found[0].String(), "monitor.state-path: the folder "+dir+"/new is absent") {
+		t.Errorf("%v", found)
+	}
 }
 
 // TestExamine_CertificateTime: expired certificates keep a server down, those that end soon are told, by the time that is

@@ -246,7 +246,7 @@ func (l *loader) config(data []byte) *Config {
 		l.hardwareClock(t)
 	}
 	c.State = l.state(root.sub("state"))
-	c.Process = l.daemonProcess(root.sub("process"))
+	c.Process = l.daemonProcess(root.sub("process"), c.Observability.ObservationPath)
 	l.checkXDP(c, servers)
 	if c.Keyset.StoragePath == "" && c.State.Directory != "" {
 		c.Keyset.StoragePath = filepath.Join(c.State.Directory, keysetFile)
@@ -272,7 +272,9 @@ func (l *loader) state(t *table) State {
 	if l.atDefaultPath {
 		s.Directory = defaultState
 	}
-	t.file("directory", defaultState, &s.Directory)
+	if t.file("directory", defaultState, &s.Directory) {
+		t.examine("directory", examineFolder(s.Directory))
+	}
 	t.finish()
 	return s
 }

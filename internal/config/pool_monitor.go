@@ -1,5 +1,7 @@
 package config
 
+import "path/filepath"
+
 // Monitor is the table [monitor] of nts-pool-ke, and the references that stand in [[source]] blocks beside it
 // (docs/rules/pool.md#monitor).
 type Monitor struct {
@@ -15,7 +17,9 @@ func (l *loader) monitor(root *table, wanted bool) (m Monitor) {
 	m.Enabled = wanted || root.has("monitor") || root.has("source")
 	t := root.sub("monitor")
 	t.boolean("enable", &m.Enabled)
-	t.file("state-path", "/var/lib/nts-pool-ke/scores.json", &m.StatePath)
+	if t.file("state-path", "/var/lib/nts-pool-ke/scores.json", &m.StatePath) {
+		t.examine("state-path", examineFolder(filepath.Dir(m.StatePath)))
+	}
 	t.finish()
 	defaults := sourceDefaults{polls: polls{min: defaultPollMin, max: defaultPollMax, start: defaultPollStart}, authority: authority{system: true}}
 	for _, s := range root.each("source") {

@@ -38,13 +38,16 @@ func (l *loader) process(t *table, standard string) Process {
 	return p
 }
 
-// daemonProcess reads [process] of ntp-daemon.
-func (l *loader) daemonProcess(t *table) Process {
+// daemonProcess reads [process] of ntp-daemon. observation is the other Unix socket.
+func (l *loader) daemonProcess(t *table, observation string) Process {
 	p := l.process(t, daemonUser)
 	if l.atDefaultPath {
 		p.XDPPath = defaultXDP
 	}
 	t.socket("xdp-path", defaultXDP, &p.XDPPath)
+	if n := t.node.children["xdp-path"]; n != nil && p.XDPPath != "" && p.XDPPath == observation {
+		t.fail("xdp-path", n, "is that of observation-path", "choose another one")
+	}
 	t.finish()
 	return p
 }

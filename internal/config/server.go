@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -231,7 +232,9 @@ func (l *loader) keyset(t *table) Keyset {
 	k := Keyset{StaleKeys: defaultStaleKeys, RotationInterval: defaultRotation}
 	t.integer("stale-key-count", staleRange, &k.StaleKeys)
 	t.interval("key-rotation-interval", rotations, time.Second, &k.RotationInterval)
-	t.file("key-storage-path", "/var/lib/ntp-daemon/keys", &k.StoragePath)
+	if t.file("key-storage-path", "/var/lib/ntp-daemon/keys", &k.StoragePath) {
+		t.examine("key-storage-path", examineFolder(filepath.Dir(k.StoragePath)))
+	}
 	t.finish()
 	return k
 }

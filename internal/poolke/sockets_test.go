@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -245,7 +246,13 @@ func TestSuccession_LastAccept(t *testing.T) {
 		}
 		return &lingeringListener{ln.(*net.TCPListener), told, leave}, nil
 	}})
-	running, err := handover.Take(t.Context(), w.cfg.HandoverPath)
+	left := sync.OnceFunc(func() { close(leave) })
+	defer left() // or the pool does not end
+	var running *handover.Running
+	var err error
+	for begin := time.Now(); err == nil && running == nil && time.Since(begin) < 10*time.Second; time.Sleep(time.Millisecond) {
+		running, err = handover.Take(t.Context(), w.cfg.HandoverPath) // its socket is made after the one for users
+	}
 	if err != nil || running == nil {
 		t.Fatalf("%v, %v", running, err)
 	}
@@ -259,7 +266,7 @@ func TestSuccession_LastAccept(t *testing.T) {
 		heard <- err
 	case <-time.After(50 * time.Millisecond): // a pass that is too early to see is no failure
 	}
-	close(leave)
+	left()
 	if err := <-heard; err != nil {
 		t.Error(err)
 	}
