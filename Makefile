@@ -152,9 +152,10 @@ bench:
 
 # What an answer costs and how long it takes, beside a C program that does nothing else, chronyd and ntpd-rs, in one run
 # (docs/performance.md, which it writes). The machine must be idle and have two processors. Needs root and gcc.
-# ROUNDS=3 is a first look, and writes nothing.
+# ROUNDS=3 is a first look, and writes nothing; nor does KINDS='plain|interleaved', which measures these alone.
 ROUNDS ?= 15
-BENCH_DOC = $(if $(filter 15,$(ROUNDS)),$(CURDIR)/docs/$(1))
+KINDS  ?=
+BENCH_DOC = $(if $(KINDS),,$(if $(filter 15,$(ROUNDS)),$(CURDIR)/docs/$(1)))
 bench-server: build/serverbench.test build/ntpload
 	@$(call serverbench,full,BenchServer,$(call BENCH_DOC,performance.md))
 
@@ -172,7 +173,7 @@ bench-idle: build/serverbench.test build/ntpload
 
 serverbench = scripts/sid.sh >/dev/null; rc=$$?; sid=; case $$rc in 0) sid="$(CURDIR)/build/sid" ;; \
 	75) echo "$@: sid cannot be reached, chronyd and ntpd-rs are not measured" ;; *) exit $$rc ;; esac; \
-	cd internal/serverbench && NTPD_BENCH=$(1) NTPD_BENCH_ROUNDS=$(ROUNDS) NTPD_BENCH_DOC="$(3)" NTPD_SID="$$sid" NTPD_LOAD="$(CURDIR)/build/ntpload" \
+	cd internal/serverbench && NTPD_BENCH=$(1) NTPD_BENCH_ROUNDS=$(ROUNDS) NTPD_BENCH_KINDS='$(KINDS)' NTPD_BENCH_DOC="$(3)" NTPD_SID="$$sid" NTPD_LOAD="$(CURDIR)/build/ntpload" \
 		"$(CURDIR)/build/serverbench.test" -test.v -test.timeout 30m -test.run '$(2)$$|$(2)[A-Z]'
 
 build/serverbench.test: $(SOURCES) $(wildcard internal/serverbench/*)

@@ -16,12 +16,14 @@ import (
 
 // Load is requests for the time.
 type Load struct {
-	Target      netip.AddrPort
-	Rate        float64 // requests per second, whatever the server does; 0: as fast as it answers
-	Window      int     // without a rate: how many requests are under way
-	Burst       int     // requests sent at one time, 1 to 64
-	Ports       int     // source ports
-	Interleaved bool    // after its first answer, each of 512 clients asks for its transmit stamp
+	Target netip.AddrPort
+	Rate   float64 // requests per second, whatever the server does; 0: as fast as it answers
+	Window int     // without a rate: how many requests are under way
+	Burst  int     // requests sent at one time, 1 to 64
+	Ports  int     // source ports
+	// From makes each port another address, the first ones of this prefix, which the host must have; not valid: it chooses one for all.
+	From        netip.Prefix
+	Interleaved bool // after its first answer, each of 512 clients asks for its transmit stamp
 	NTS         *Exchange
 	WarmUp      time.Duration // sent before the measurement
 	Length      time.Duration // of the measurement
@@ -30,7 +32,7 @@ type Load struct {
 
 const (
 	plainPlaces = 1 << 17
-	// interleavedPlaces are so many clients of one address: what a server may be asked to remember.
+	// interleavedPlaces are so many clients, in equal parts at the addresses of the ports: what a server may be asked to remember.
 	interleavedPlaces = 1 << 9
 	// drain is how long answers are waited for after the last request.
 	drain = 100 * time.Millisecond
@@ -50,11 +52,18 @@ func (l *Load) valid() error {
 		return fmt.Errorf("%w: a window from one burst to %d", errLoad, interleavedPlaces/2)
 	case l.NTS != nil && l.Interleaved:
 		return fmt.Errorf("%w: requests with NTS are made in advance and cannot be interleaved", errLoad)
+	case l.From.IsValid() && (l.From.Addr().Is4() != l.Target.Addr().Is4() || uint64(l.Ports) > addresses(l.From)):
+		return fmt.Errorf("%w: an address of the target's family for each of the ports", errLoad)
+	case l.From.IsValid() && l.Interleaved && interleavedPlaces%(l.Burst*l.Ports) != 0:
+		return fmt.Errorf("%w: %d clients in bursts of %d change between %d addresses", errLoad, interleavedPlaces, l.Burst, l.Ports)
 	case !l.Target.IsValid(), l.Length <= 0:
 		return fmt.Errorf("%w: a target and a length", errLoad)
 	}
 	return nil
 }
+
+// addresses is how many there are in a prefix, 2^32 at most.
+func addresses(p netip.Prefix) uint64 { return 1 << min(32, p.Addr().BitLen()-p.Bits()) }
 
 // generator is one run.
 type generator struct {
@@ -103,8 +112,10 @@ func (l *Load) prepare(ctx context.Context) (*generator, error) {
 			return nil, err
 		}
 	}
+	from := l.From.Masked().Addr()
 	for range l.Ports {
-		p, err := open(l.Target)
+		p, err := open(from, l.Target)
+		from = from.Next()
 		if err != nil {
 			g.close()
 			return nil, err

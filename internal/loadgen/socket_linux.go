@@ -23,8 +23,16 @@ type port struct {
 	underWay int // requests without an answer: only then it is read
 }
 
-// open makes a socket with a source port of its own.
-func open(target netip.AddrPort) (port, error) {
+// sockaddr is an address as system calls take it.
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// open makes a socket with a source port of its own and the address from, if that is valid.
+func open(from netip.Addr, target netip.AddrPort) (port, error) {
 	family := unix.AF_INET6
 	if target.Addr().Is4() {
 		family = unix.AF_INET
@@ -38,11 +46,13 @@ func open(target netip.AddrPort) (port, error) {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[1], queue) // as much as an ordinary user gets
 		}
 	}
-	var to unix.Sockaddr = &unix.SockaddrInet6{Port: int(target.Port()), Addr: target.Addr().As16()}
-	if family == unix.AF_INET {
-		to = &unix.SockaddrInet4{Port: int(target.Port()), Addr: target.Addr().As4()}
+	if from.IsValid() {
+		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(from, 0))); err != nil {
+			_ = unix.Close(fd)
+			return port{}, fmt.Errorf("send from %v: %w", from, err)
+		}
 	}
-	if err := unix.Connect(fd, to); err != nil {
+	if err := unix.Connect(fd, sockaddr(target)); err != nil {
 		_ = unix.Close(fd)
 		return port{}, fmt.Errorf("connect to %v: %w", target, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strconv"
 	"testing"
@@ -24,15 +25,20 @@ const (
 	benchEnv  = "NTPD_BENCH"     // "full": the whole measurement, the machine must be idle; "smoke": a second of everything
 	docEnv    = "NTPD_BENCH_DOC" // the file that the report is written to
 	roundsEnv = "NTPD_BENCH_ROUNDS"
+	kindsEnv  = "NTPD_BENCH_KINDS" // an expression for the kinds to measure; not set: all, and one and two processors
 )
 
 // plan is how much is measured.
 type plan struct {
 	full           bool
 	rounds         int
-	warmUp, length time.Duration // of each load
-	exchanges      int           // of each server in each round
+	warmUp, length time.Duration  // of each load
+	exchanges      int            // of each server in each round
+	only           *regexp.Regexp // names of kinds; nil: all
 }
+
+// wants reports whether a kind is to be measured.
+func (p *plan) wants(k *kind) bool { return p.only == nil || p.only.MatchString(k.name) }
 
 func thePlan(t *testing.T) *plan {
 	t.Helper()
@@ -53,6 +59,13 @@ func thePlan(t *testing.T) *plan {
 			t.Fatalf("%s=%q is no number of rounds", roundsEnv, s)
 		}
 		p.rounds = n
+	}
+	if s := os.Getenv(kindsEnv); s != "" {
+		only, err := regexp.Compile(s)
+		if err != nil {
+			t.Fatalf("%s: %v", kindsEnv, err)
+		}
+		p.only = only
 	}
 	return p
 }
@@ -93,13 +106,17 @@ func TestBenchServer(t *testing.T) {
 	began := time.Now()
 	for round := range p.rounds {
 		for k := range kinds {
-			s.round(r, round, k)
+			if p.wants(&kinds[k]) {
+				s.round(r, round, k)
+			}
 		}
 		if p.full {
 			t.Logf("round %d of %d after %v", round+1, p.rounds, time.Since(began).Round(time.Second))
 		}
 	}
-	r.scaling = s.scale(p)
+	if p.only == nil {
+		r.scaling = s.scale(p)
+	}
 	r.took = time.Since(began)
 	r.finish(t)
 }

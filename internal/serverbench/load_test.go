@@ -90,7 +90,7 @@ func (s *site) measure(v *server, k *kind, p *pattern, pl *plan) (loadgen.Result
 		args = append(args, "-aead", strconv.Itoa(k.aead))
 	}
 	if k.interleaved {
-		args = append(args, "-interleaved")
+		args = append(args, "-interleaved", "-ports", manyPorts, "-from", manyAddresses)
 	}
 	r, err := s.ask(v, args...)
 	if err != nil {

@@ -25,6 +25,12 @@ const (
 // The two ends of the wire.
 const serverAddress, clientAddress = "10.99.0.1", "10.99.0.2"
 
+// Clients that interleave have these addresses, one for each port: a server remembers only so much for one.
+const (
+	manyAddresses = "10.99.0.128/28"
+	manyPorts     = "16"
+)
+
 // server is one program that answers. All run the whole time, each on ports of its own; those that are not asked wait.
 type server struct {
 	name    string
@@ -105,6 +111,7 @@ func newSite(t *testing.T) *site {
 	}
 	s.cpus = allowedPair(t)
 	suite.Link(s.inside, serverAddress+"/24", s.beyond, clientAddress+"/24")
+	s.beyond.IP("route", "add", "local", manyAddresses, "dev", "lo")
 	ca := testca.New(t)
 	chain, key := testca.Files(t, ca.Leaf("localhost"))
 	for name, text := range map[string][]byte{"chain.pem": chain, "key.pem": key, "ca.pem": ca.PEM()} {

@@ -6,6 +6,7 @@
 //
 //	ntpload -target 10.99.0.1:123 -window 256 -burst 32 -pid 4711
 //	ntpload -target 10.99.0.1:123 -rate 50000 -burst 16 -ke 10.99.0.1:4460 -name localhost -ca ca.pem -aead 15
+//	ntpload -target 10.99.0.1:123 -interleaved -ports 16 -from 10.99.0.128/28 -window 256 -burst 32
 //	ntpload -ke 10.99.0.1:4460 -name localhost -ca ca.pem -exchanges 400 -at-once 8 -curve X25519
 //	ntpload -watch 200s -pid 4711
 package main
@@ -54,6 +55,7 @@ type options struct {
 	crowd                  loadgen.Crowd
 	watch                  time.Duration
 	target, ca, pids       string
+	from                   string
 	curve, label, exchange string
 	algorithm              uint
 }
@@ -65,6 +67,7 @@ func parse() *options {
 	flag.IntVar(&o.load.Window, "window", 256, "without -rate: requests under way")
 	flag.IntVar(&o.load.Burst, "burst", 1, "requests sent at one time, 1 to 64")
 	flag.IntVar(&o.load.Ports, "ports", 4, "source ports")
+	flag.StringVar(&o.from, "from", "", "`prefix` whose first addresses are those of the ports, one for each; empty: the system's choice for all")
 	flag.BoolVar(&o.load.Interleaved, "interleaved", false, "interleaved mode (RFC 9769)")
 	flag.DurationVar(&o.load.WarmUp, "warm-up", 500*time.Millisecond, "sent before the measurement")
 	flag.DurationVar(&o.load.Length, "length", 3*time.Second, "of the measurement")
@@ -157,6 +160,11 @@ func (o *options) measure(ctx context.Context) (r loadgen.Result, err error) {
 	}
 	if o.load.Target, err = netip.ParseAddrPort(o.target); err != nil {
 		return r, fmt.Errorf("-target: %w", err)
+	}
+	if o.from != "" {
+		if o.load.From, err = netip.ParsePrefix(o.from); err != nil {
+			return r, fmt.Errorf("-from: %w", err)
+		}
 	}
 	return o.load.Run(ctx)
 }
