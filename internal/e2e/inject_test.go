@@ -186,15 +186,18 @@ func TestS20_InjectedSendErrors(t *testing.T) {
 func TestC31_InjectedErrors(t *testing.T) {
 	t.Parallel()
 	needStrace(t)
-	for _, row := range []struct{ call, errno string }{
-		{"connect", "EPERM"}, {"connect", "EADDRNOTAVAIL"}, {"socket", "EMFILE"}, {"socket", "ENOBUFS"}, {"recvmsg", "ENOMEM"},
+	for _, row := range []struct {
+		call, errno string
+		every       int // about as many calls as make two exchanges
+	}{
+		{"connect", "EPERM", 2}, {"connect", "EADDRNOTAVAIL", 2}, {"socket", "EMFILE", 2}, {"socket", "ENOBUFS", 2}, {"recvmmsg", "ENOMEM", 7},
 	} {
 		t.Run(row.call+" "+row.errno, func(t *testing.T) {
 			t.Parallel()
 			s := newTestHost(t)
 			s.up(s.start("server", plainServer("server", "")))
 			// Not the first: the observation socket and the look at the network's interfaces come before.
-			p, trace := s.injected("client", client("client", "server", "127.0.0.1:123"), inject(row.call, row.errno, 4, 2)...)
+			p, trace := s.injected("client", client("client", "server", "127.0.0.1:123"), inject(row.call, row.errno, 4, row.every)...)
 			s.up(p)
 			eventually(t, suite.Patience, "four faults", func() bool { return strings.Count(trace(), "INJECTED") >= 4 })
 			eventually(t, suite.Patience, "good polls among the last eight", func() bool {
