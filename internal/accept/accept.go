@@ -122,11 +122,12 @@ func (l *Loop) Serve(ctx context.Context, ln net.Listener) error {
 			return err
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { wake(ln) })
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(woken); wake(ln) })
 	defer stop()
 	defer ln.Close()
 	var handlers sync.WaitGroup
-	err := l.accept(ctx, ln, &handlers)
+	err := l.accept(ctx, ln, woken, &handlers)
 	_ = ln.Close()
 	if l.cfg.Left != nil {
 		l.cfg.Left()
@@ -163,8 +164,8 @@ func (l *Loop) lastCall(ctx context.Context, ln net.Listener, handlers *sync.Wai
 }
 
 // accept owns the listener: it is the only caller of Accept and decides about every new connection. It stops
-// when ctx ends or the listener fails for good.
-func (l *Loop) accept(ctx context.Context, ln net.Listener, handlers *sync.WaitGroup) error {
+// when ctx ends, which woken follows, or the listener fails for good.
+func (l *Loop) accept(ctx context.Context, ln net.Listener, woken <-chan struct{}, handlers *sync.WaitGroup) error {
 	var wait time.Duration
 	for {
 		c, err := ln.Accept()
@@ -174,6 +175,7 @@ func (l *Loop) accept(ctx context.Context, ln net.Listener, handlers *sync.WaitG
 			continue
 		}
 		if ctx.Err() != nil {
+			<-woken // or it would cut the last call off
 			l.lastCall(ctx, ln, handlers)
 			return nil
 		}

@@ -634,3 +634,45 @@ func TestDial_Localhost(t *testing.T) {
 		c.Close()
 	}
 }
+
+// lateWake is a listener whose Accept fails at the moment when the loop is told to stop, before it is woken.
+type lateWake struct {
+	net.Listener
+	ctx context.Context
+	mu  sync.Mutex
+	set []time.Time // deadlines, in their order
+}
+
+func (l *lateWake) Accept() (net.Conn, error) {
+	<-l.ctx.Done()
+	return nil, syscall.ECONNABORTED
+}
+
+func (l *lateWake) SetDeadline(d time.Time) error {
+	if d.Before(time.Now().Add(-time.Hour)) {
+		time.Sleep(20 * time.Millisecond) // the one who wakes is late
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.set = append(l.set, d)
+	return nil
+}
+
+// TestLoop_WokenBeforeTheLastCall: what wakes Accept does not cut off the last call for those that wait in the queue.
+func TestLoop_WokenBeforeTheLastCall(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := &lateWake{Listener: inner, ctx: ctx}
+	cancel()
+	if err := New(Config{Handle: func(context.Context, *Conn) {}}).Serve(ctx, ln); err != nil {
+		t.Error(err)
+	}
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if len(ln.set) != 2 || ln.set[1].Before(ln.set[0]) {
+		t.Errorf("deadlines %v: want the past first, then the last call's", ln.set)
+	}
+}

@@ -76,3 +76,27 @@ func TestAlarm_Stopped(t *testing.T) {
 		})
 	}
 }
+
+// hastyBell rings only when the test says so, and notes what it was set to.
+type hastyBell struct{ times []time.Duration }
+
+func (b *hastyBell) set(d time.Duration) { b.times = append(b.times, d) }
+func (b *hastyBell) silence()            {}
+func (b *hastyBell) close()              {}
+
+// TestAlarm_HastyBell: a bell that rings too early is set again for what is left, and one that rings twice runs nothing twice.
+func TestAlarm_HastyBell(t *testing.T) {
+	bell, ran := &hastyBell{}, 0
+	a := &Alarm{bell: bell}
+	a.Set(time.Hour, func() { ran++ })
+	a.ring()
+	if n := len(bell.times); ran != 0 || n != 2 || bell.times[1] <= 0 || bell.times[1] > time.Hour {
+		t.Fatalf("ran %d times, the bell was set to %v", ran, bell.times)
+	}
+	a.due = time.Now()
+	a.ring()
+	a.ring()
+	if ran != 1 || len(bell.times) != 2 {
+		t.Errorf("ran %d times, the bell was set to %v", ran, bell.times)
+	}
+}

@@ -308,10 +308,15 @@ func (w *testPool) startWith(d Deps) {
 		if w.t.Failed() {
 			w.t.Log(w.log.String())
 		}
-		if err := <-w.done; err != nil {
-			w.t.Errorf("Run: %v", err)
+		select {
+		case err := <-w.done:
+			if err != nil {
+				w.t.Errorf("Run: %v", err)
+			}
+			w.done <- nil
+		case <-time.After(patience):
+			w.t.Error("Run does not end")
 		}
-		w.done <- nil
 	})
 	w.addr = <-ready
 }
@@ -393,6 +398,20 @@ func (w *testPool) look(i, n int) *upstream {
 		w.pool.look(w.t.Context(), u)
 	}
 	return u
+}
+
+// patience is how long a test waits for what must come: a pool that does not end fails its test, and not all of the package's.
+const patience = 30 * time.Second
+
+// awaited is what comes from ch.
+func awaited[T any](t *testing.T, what string, ch <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(patience):
+		t.Fatalf("waited in vain: %s", what)
+	}
+	return v
 }
 
 // eventually waits for a condition that another goroutine is about to make true.

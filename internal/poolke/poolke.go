@@ -212,7 +212,10 @@ func (p *Pool) background(l *lifetime, parts []*program.Part) *sync.WaitGroup {
 	}
 	start(func() { p.warmLoop(l.live, l.order) })
 	for _, part := range parts {
-		start(func() { _ = part.Run(l.live) })
+		start(func() {
+			_ = part.Run(l.live)
+			part.Close() // if live ended before it ran, or while it was opened anew
+		})
 	}
 	start(func() { p.minuteLoop(l.served) })
 	return &tasks

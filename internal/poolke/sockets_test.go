@@ -13,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"ntp-daemon/internal/handover"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/program"
 )
 
 // socket opens one as another process would have.
@@ -190,7 +193,7 @@ func TestSuccession(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- second.Run(ctx) }()
-	if err := <-w.done; err != nil {
+	if err := awaited(t, "the first pool ends", w.done); err != nil {
 		t.Errorf("the first pool ends with %v", err)
 	}
 	w.done <- nil
@@ -205,7 +208,7 @@ func TestSuccession(t *testing.T) {
 		t.Errorf("seen: %v", err)
 	}
 	cancel()
-	if err := <-done; err != nil {
+	if err := awaited(t, "the second pool ends", done); err != nil {
 		t.Errorf("the second pool ends with %v", err)
 	}
 	for _, path := range []string{w.cfg.HandoverPath, w.cfg.ObservationPath} {
@@ -239,6 +242,7 @@ func TestSuccession_LastAccept(t *testing.T) {
 	w.cfg.HandoverPath = filepath.Join(t.TempDir(), "next")
 	w.fake("ts.example", healthy, nil)
 	told, leave := make(chan struct{}, 1), make(chan struct{})
+	mayLeave := sync.OnceFunc(func() { close(leave) })
 	w.startWith(Deps{Listen: func(context.Context, string) (net.Listener, error) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -246,32 +250,51 @@ func TestSuccession_LastAccept(t *testing.T) {
 		}
 		return &lingeringListener{ln.(*net.TCPListener), told, leave}, nil
 	}})
-	left := sync.OnceFunc(func() { close(leave) })
-	defer left() // or the pool does not end
-	var running *handover.Running
-	var err error
-	for begin := time.Now(); err == nil && running == nil && time.Since(begin) < 10*time.Second; time.Sleep(time.Millisecond) {
-		running, err = handover.Take(t.Context(), w.cfg.HandoverPath) // its socket is made after the one for users
-	}
+	defer mayLeave()                                                       // or the pool does not end
+	eventually(t, func() bool { return w.pool.currentStage() == serving }) // the hand-over socket is there then
+	running, err := handover.Take(t.Context(), w.cfg.HandoverPath)
 	if err != nil || running == nil {
 		t.Fatalf("%v, %v", running, err)
 	}
 	defer handover.CloseAll(running.Sockets)
 	heard := make(chan error, 1)
 	go func() { heard <- running.Serving(t.Context()) }()
-	<-told
+	awaited(t, "the loop is to leave", told)
 	select {
 	case err := <-heard:
 		t.Errorf("told before the loop has left: %v", err)
 		heard <- err
 	case <-time.After(50 * time.Millisecond): // a pass that is too early to see is no failure
 	}
-	left()
-	if err := <-heard; err != nil {
+	mayLeave()
+	if err := awaited(t, "the successor hears", heard); err != nil {
 		t.Error(err)
 	}
-	if err := <-w.done; err != nil {
+	if err := awaited(t, "the first pool ends", w.done); err != nil {
 		t.Error(err)
 	}
 	w.done <- nil
+}
+
+// TestBackground_ClosesWhatNeverServed: a part that was opened at the start gives up what it has although the pool ends before
+// the part has run.
+func TestBackground_ClosesWhatNeverServed(t *testing.T) {
+	w := newTestPool(t)
+	p := w.make(Deps{})
+	l := newLifetime(t.Context())
+	l.over()
+	given := 0
+	part := program.NewPart("the door", zerolog.Nop(), func() error { return nil }, func(ctx context.Context) error {
+		if ctx.Err() != nil {
+			given++
+		}
+		return nil
+	})
+	if err := part.Try(); err != nil {
+		t.Fatal(err)
+	}
+	p.background(&l, []*program.Part{part}).Wait()
+	if given != 1 {
+		t.Errorf("given up %d times", given)
+	}
 }
