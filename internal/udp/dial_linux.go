@@ -19,6 +19,7 @@ const maxIdle = 64
 // goroutines.
 type Dialer struct {
 	clock Clock
+	keep  int // pollers at most
 	mu    sync.Mutex
 	idle  []*poller
 }
@@ -26,7 +27,7 @@ type Dialer struct {
 // NewDialer returns a Dialer. now reads the steered clock and is used where the kernel gave no stamp; mapStamp turns kernel
 // stamps into readings of that clock, nil where they are the same.
 func NewDialer(now func() ntp.Timestamp, mapStamp func(ntp.Timestamp) ntp.Timestamp) *Dialer {
-	return &Dialer{clock: Clock{Now: now, Map: mapStamp}}
+	return &Dialer{clock: Clock{Now: now, Map: mapStamp}, keep: maxIdle}
 }
 
 // Dial opens a socket on a fresh random port (RFC 9109) towards remote.
@@ -60,16 +61,17 @@ func (d *Dialer) poller() (*poller, error) {
 func (d *Dialer) release(p *poller) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.idle) < maxIdle {
+	if len(d.idle) < d.keep {
 		d.idle = append(d.idle, p)
 		return
 	}
 	_ = p.file.Close()
 }
 
-// Dial is Dial of a Dialer that serves once.
+// Dial is Dial of a Dialer that serves once, and keeps nothing: what it kept would be open until the collector finds it.
 func Dial(remote netip.AddrPort, now func() ntp.Timestamp, mapStamp func(ntp.Timestamp) ntp.Timestamp) (*Conn, error) {
-	return NewDialer(now, mapStamp).Dial(remote)
+	d := &Dialer{clock: Clock{Now: now, Map: mapStamp}}
+	return d.Dial(remote)
 }
 
 // open makes the socket, connects it and asks for its port. None of these calls can block.

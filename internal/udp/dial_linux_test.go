@@ -60,6 +60,26 @@ func TestDialer_PollersServeAgain(t *testing.T) {
 	}
 }
 
+// TestDial_KeepsNothing: of a socket that was dialled once nothing is open after its end.
+func TestDial_KeepsNothing(t *testing.T) {
+	s := listen(t, ListenConfig{Address: netip.MustParseAddrPort("127.0.0.1:0")})[0]
+	echo(t, s, nil)
+	c, err := Dial(s.LocalAddr(), testNow, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.poller
+	if got := ask(t, c, "x"); got != "x" {
+		t.Errorf("%q", got)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := p.file.SetReadDeadline(time.Time{}); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("the poller after the end: %v", err)
+	}
+}
+
 // TestConn_CloseEndsReceive: the wait ends at once, and its poller serves nobody else.
 func TestConn_CloseEndsReceive(t *testing.T) {
 	s := listen(t, ListenConfig{Address: netip.MustParseAddrPort("127.0.0.1:0")})[0]
