@@ -19,10 +19,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// helperEnv turns the test process into one that the service manager started: it prints what it was passed.
+// helperEnv turns the test process into one that the service manager started: it prints what it was passed; "offer": into one
+// that offers the hand-over socket that it was passed.
 const helperEnv = "HANDOVER_HELPER"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(helperEnv) == "offer" {
+		ln, err := net.FileListener(os.NewFile(3, "handover"))
+		if err == nil {
+			ln.(*net.UnixListener).SetUnlinkOnClose(false)
+			offer := Offer{Sockets: func() []Socket { return []Socket{{Listener: ln, Name: "handover"}} }, Serving: func() {}, Failed: func(error) {}}
+			_, err = offer.Serve(context.Background(), ln)
+		}
+		fmt.Println(err)
+		os.Exit(0)
+	}
 	if os.Getenv(helperEnv) != "" {
 		list, err := FromManager()
 		for _, s := range list {
@@ -174,7 +185,7 @@ func TestManager(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files, err := descriptors(oob[:rights])
+		files, _, err := descriptors(oob[:rights])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,6 +313,32 @@ func run(t *testing.T) *running {
 		r.done <- ok
 	}()
 	return r
+}
+
+// TestTake_PID: the process that is named is the one that hands over, not the one that once began to listen, which is gone
+// after two successions.
+func TestTake_PID(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), helperEnv+"=offer")
+	cmd.ExtraFiles = []*os.File{file(t, listenUnix(t, path).(*net.UnixListener))}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := Take(t.Context(), path)
+	if err != nil || next == nil {
+		t.Fatalf("%v, %v", next, err)
+	}
+	if next.PID != cmd.Process.Pid {
+		t.Errorf("process %d, not %d; this one is %d", next.PID, cmd.Process.Pid, os.Getpid())
+	}
+	if err := next.Serving(t.Context()); err != nil {
+		t.Error(err)
+	}
+	CloseAll(next.Sockets)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestTakeOver: the successor gets the sockets with what waits at them, the predecessor is told when it serves, and the

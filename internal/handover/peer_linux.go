@@ -2,6 +2,7 @@ package handover
 
 import (
 	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,3 +25,28 @@ func peer(c *net.UnixConn) (uid, pid int, err error) {
 	}
 	return int(cred.Uid), int(cred.Pid), nil
 }
+
+// askSender lets each message of a connection that is about to be made name the process that sends it (SO_PASSCRED, unix(7)):
+// the one at the other end is told as the process that began to listen, which after two successions is long gone.
+func askSender(_, _ string, c syscall.RawConn) error {
+	var errAsk error
+	if err := c.Control(func(fd uintptr) { errAsk = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) }); err != nil {
+		return err
+	}
+	return errAsk
+}
+
+// sender is the process that a control message names; 0 if it is about something else.
+func sender(m *unix.SocketControlMessage) int {
+	if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_CREDENTIALS {
+		return 0
+	}
+	cred, err := unix.ParseUnixCredentials(m)
+	if err != nil {
+		return 0
+	}
+	return int(cred.Pid)
+}
+
+// senderSpace is what such a message takes.
+var senderSpace = unix.CmsgSpace(unix.SizeofUcred)

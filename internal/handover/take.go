@@ -25,7 +25,7 @@ type Running struct {
 // Take asks the process that offers its sockets at path for them; nil if there is none. It goes on serving until Serving is
 // called, and for good if this process ends before.
 func Take(ctx context.Context, path string) (*Running, error) {
-	var d net.Dialer
+	d := net.Dialer{Control: askSender}
 	nc, err := d.DialContext(ctx, "unix", path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
@@ -55,9 +55,12 @@ func (r *Running) take() error {
 	if own := os.Geteuid(); uid != 0 && own != 0 && uid != own {
 		return fmt.Errorf("process %d runs as user %d, not as %d", pid, uid, own)
 	}
-	line, files, err := receive(r.c)
+	line, files, from, err := receive(r.c)
 	if err != nil {
 		return err
+	}
+	if from != 0 {
+		r.PID = from
 	}
 	defer func() {
 		for _, f := range files {
@@ -79,43 +82,48 @@ func (r *Running) take() error {
 	return nil
 }
 
-// receive reads one line and the descriptors that come with it, for the caller to close, also after an error.
-func receive(c *net.UnixConn) (line string, files []*os.File, err error) {
-	buf, oob := make([]byte, maxLine), make([]byte, unix.CmsgSpace(4*maxSockets))
+// receive reads one line and the descriptors that come with it, for the caller to close, also after an error; pid is who sent
+// it, 0 if that cannot be told.
+func receive(c *net.UnixConn) (line string, files []*os.File, pid int, err error) {
+	buf, oob := make([]byte, maxLine), make([]byte, unix.CmsgSpace(4*maxSockets)+senderSpace)
 	n := 0
 	for {
 		more, rights, flags, _, err := c.ReadMsgUnix(buf[n:], oob)
-		got, errRights := descriptors(oob[:rights])
-		files = append(files, got...)
+		got, from, errRights := descriptors(oob[:rights])
+		files, pid = append(files, got...), max(pid, from)
 		n += more
 		switch {
 		case err != nil && more == 0:
-			return "", files, fmt.Errorf("read the greeting: %w", err)
+			return "", files, 0, fmt.Errorf("read the greeting: %w", err)
 		case errRights != nil:
-			return "", files, fmt.Errorf("read the descriptors: %w", errRights)
+			return "", files, 0, fmt.Errorf("read the descriptors: %w", errRights)
 		case flags&unix.MSG_CTRUNC != 0:
-			return "", files, fmt.Errorf("read the descriptors: %w", errUnexpected)
+			return "", files, 0, fmt.Errorf("read the descriptors: %w", errUnexpected)
 		}
 		if line, found := strings.CutSuffix(string(buf[:n]), "\n"); found {
-			return line, files, nil
+			return line, files, pid, nil
 		}
 		if n == len(buf) || more == 0 {
-			return "", files, errUnexpected
+			return "", files, 0, errUnexpected
 		}
 	}
 }
 
-// descriptors are those in a control message.
-func descriptors(oob []byte) (files []*os.File, err error) {
+// descriptors are those in a control message, and the process that sent them.
+func descriptors(oob []byte) (files []*os.File, pid int, err error) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	for i := range messages {
+		if from := sender(&messages[i]); from != 0 {
+			pid = from
+			continue
+		}
 		fds, errRights := unix.ParseUnixRights(&messages[i])
 		err = errors.Join(err, errRights)
 		for _, fd := range fds {
 			files = append(files, os.NewFile(uintptr(fd), "handed over"))
 		}
 	}
-	return files, err
+	return files, pid, err
 }
 
 // Serving tells the running process that its sockets are served here, and returns when it accepts nobody any more. Its end

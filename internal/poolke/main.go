@@ -70,10 +70,12 @@ func needRestart(was, next *config.Pool) (list []string) {
 	return list
 }
 
-// sameMonitor compares what is written of the monitor and its references, most of which is where they are.
+// sameMonitor compares what is written of the monitor and its references, but for the files of trusted roots: those are read again while it runs.
 func sameMonitor(was, next *config.Monitor) bool {
 	return was.Enabled == next.Enabled && was.StatePath == next.StatePath && slices.EqualFunc(was.Sources, next.Sources, func(a, b config.Source) bool {
-		return a.Mode == b.Mode && a.Host == b.Host && a.Port == b.Port && a.Count == b.Count
+		return a.Mode == b.Mode && a.Host == b.Host && a.Port == b.Port && a.Count == b.Count && a.Version == b.Version && a.SRV == b.SRV &&
+			a.PollMin == b.PollMin && a.PollMax == b.PollMax && a.PollInitial == b.PollInitial && slices.Equal(a.Ignore, b.Ignore) &&
+			slices.Equal(a.SRVResolvers, b.SRVResolvers) && slices.Equal(a.Algorithms, b.Algorithms)
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/program"
 	"ntp-daemon/internal/testca"
 )
@@ -146,6 +147,17 @@ func TestNeedRestart(t *testing.T) {
 	}
 	if list := needRestart(&next, &was); len(list) != 0 {
 		t.Errorf("%q", list)
+	}
+	next = config.Pool{}
+	for _, edit := range []func(*config.Source){
+		func(s *config.Source) { s.Host = "b.example" }, func(s *config.Source) { s.Version = 3 }, func(s *config.Source) { s.PollMax = 4 },
+		func(s *config.Source) { s.Algorithms = []aead.Algorithm{30} },
+	} {
+		was.Monitor.Sources, next.Monitor.Sources = make([]config.Source, 1), make([]config.Source, 1)
+		edit(&next.Monitor.Sources[0])
+		if list := needRestart(&was, &next); !slices.Equal(list, []string{"[monitor], [[source]]"}) {
+			t.Errorf("%+v: %q", next.Monitor.Sources, list)
+		}
 	}
 }
 

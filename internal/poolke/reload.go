@@ -24,17 +24,17 @@ type reloads struct {
 	reason  string // why the last one was refused; empty if it took effect
 }
 
-// note enters the result of one that changed something, or nothing; news is false if the last one was refused for the same
-// reason.
+// note enters the result of one that changed something, or nothing; news is whether the last one ended otherwise, or was refused
+// for another reason.
 func (r *reloads) note(now time.Time, changed bool, err error) (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil {
-		r.reason = ""
+		news, r.reason = r.reason != "", ""
 		if changed {
 			r.number, r.since = r.number+1, now
 		}
-		return true
+		return news
 	}
 	reason := printable.Text(summary(err))
 	news = reason != r.reason
@@ -106,6 +106,8 @@ func (p *Pool) attempt(asked bool, load func() (Config, error)) {
 	switch {
 	case err != nil && (asked || news):
 		p.log.Error().Str("error", summary(err)).Msg("reload refused, the old configuration stays in use")
+	case err == nil && !asked && len(changes) == 0 && news:
+		p.log.Info().Msg("the files are those in use again")
 	case err != nil, !asked && len(changes) == 0:
 		p.log.Debug().Err(err).Msg("files were read again, to no effect")
 	default:

@@ -432,6 +432,12 @@ func TestReload_FilesAreWatched(t *testing.T) {
 	if r.serial() != renewed.Leaf.SerialNumber.String() || r.state().Reason != "" {
 		t.Errorf("the certificate did not come with the list: %+v", r.state())
 	}
+	const again = "the files are those in use again"
+	told := func() int { return strings.Count(w.log.String(), again) }
+	r.write("servers.json", listOf(entry(a, ""))[:20])
+	within("half a list once more", func() bool { return r.state().Refused == 3 })
+	r.write("servers.json", listOf(entry(a, "")))
+	within("the list as it was", func() bool { return r.state().Reason == "" && told() == 1 })
 	if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
 		t.Error(err)
 	}

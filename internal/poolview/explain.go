@@ -216,8 +216,8 @@ func (e *Explanation) exchanges(m *observe.PoolServer) {
 
 // remedy is what helps against the latest failure.
 func (e *Explanation) remedy(m *observe.PoolServer) {
-	host, _, err := net.SplitHostPort(m.Server)
-	if err != nil {
+	host, port, err := net.SplitHostPort(m.Server)
+	if err != nil || port != "4460" { // the one that ntp-ctl asks when none is written
 		host = m.Server
 	}
 	switch m.LastError {

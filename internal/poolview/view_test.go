@@ -107,6 +107,12 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: no remedy or no meaning: %+v", class, text)
 		}
 	}
+	for server, command := range map[string]string{"a.example:4460": "ntp-ctl query --nts a.example", "a.example:4461": "ntp-ctl query --nts a.example:4461"} {
+		text := Explain(&observe.Snapshot{Pool: p}, seen(func(m *observe.PoolServer) { m.Server, m.Failures, m.LastError = server, 1, "connection" }))
+		if len(text.Try) == 0 || !strings.HasSuffix(text.Try[0], command) {
+			t.Errorf("%s: try %q", server, text.Try)
+		}
+	}
 	p.Monitor = nil
 	want(explain(func(m *observe.PoolServer) { m.Dialect, m.Families = "", []string{"ipv6"} }), "Monitor: none.", "Abilities: not known yet", "only users of IPv6")
 }
