@@ -24,7 +24,7 @@ func TestCommandLine(t *testing.T) {
 		{"version", []string{"-v"}, 0, "ntp-xdp 0."},
 		{"unknown option", []string{"--sokket"}, 64, "unknown option --sokket"},
 		{"unknown mode", []string{"-m", "fast"}, 64, "--mode is driver or generic"},
-		{"no daemon", []string{"-s", filepath.Join(t.TempDir(), "none")}, 69, "connect to ntp-daemon"},
+		{"no daemon", []string{"-s", filepath.Join(t.TempDir(), "none")}, 69, "is it running, with xdp in a [[server]]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := suite.Start(t, suite.Program(t, "ntp-xdp"), tt.args...)

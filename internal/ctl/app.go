@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,13 +119,16 @@ func statusCommand(e *Env) *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			path, err := socketPath(c.String("socket"), c.String("config"))
-			if err != nil {
-				return err
-			}
 			format := c.String("format")
 			if c.Bool("json") {
 				format = formatJSON
+			}
+			if !slices.Contains([]string{formatPlain, formatPrometheus, formatJSON}, format) {
+				return fail(program.ExitUsage, "format %q is not known; use plain, prometheus or json", format)
+			}
+			path, err := socketPath(c.String("socket"), c.String("config"))
+			if err != nil {
+				return err
 			}
 			return status(ctx, e, path, format)
 		},

@@ -87,7 +87,7 @@ func TestPool_Failures(t *testing.T) {
 		{[]string{"pool", "explain", "-s", path, "x\x1b[31m"}, 64, "no time source is called x?[31m; use one of a.example:4460, b.example:8080"},
 		{[]string{"pool", "explain", "-s", empty, "x"}, 64, "the pool has none"},
 		{[]string{"pool", "status", "-s", daemon}, 64, "is the socket of ntp-daemon"},
-		{[]string{"pool", "status", "-s", path + "-gone"}, 69, "is the daemon running"},
+		{[]string{"pool", "status", "-s", path + "-gone"}, 69, "is its program running"},
 		{[]string{"pool", "status", "-c", "missing.toml"}, 78, "missing.toml"},
 		{[]string{"pool", "status", "--no-such"}, 64, "no-such"},
 	} {

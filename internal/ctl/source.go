@@ -26,8 +26,8 @@ func socketPath(socket, configPath string) (string, error) {
 		return "", &exitError{program.ExitConfig, err}
 	}
 	if o.ObservationPath == "" {
-		return "", fail(program.ExitConfig, "%s: observability.observation-path: is not set, the daemon cannot be observed; "+
-			"add it and restart the daemon, or name a socket with --socket", cmp.Or(configPath, config.DefaultPath))
+		return "", fail(program.ExitConfig, "%s: observability.observation-path: is not set, so the program cannot be observed; "+
+			"add it and restart the program, or name a socket with --socket", cmp.Or(configPath, config.DefaultPath))
 	}
 	return o.ObservationPath, nil
 }
@@ -47,6 +47,6 @@ func read(ctx context.Context, path string) (*observe.Snapshot, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fail(program.ExitPermission, "%w; this user may not read it, see observation-permissions", err)
 	default:
-		return nil, fail(program.ExitUnavailable, "%w; is the daemon running with this configuration?", err)
+		return nil, fail(program.ExitUnavailable, "%w; is its program running, with this observation-path?", err)
 	}
 }

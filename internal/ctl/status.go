@@ -37,13 +37,11 @@ func writeStatus(e *Env, s *observe.Snapshot, format string) error {
 		}
 	case formatPrometheus:
 		text = metrics.Append(nil, s)
-	case formatJSON:
+	default:
 		var err error
 		if text, err = indented(s); err != nil {
 			return fail(program.ExitSoftware, "encode status: %w", err)
 		}
-	default:
-		return fail(program.ExitUsage, "format %q is not known; use plain, prometheus or json", format)
 	}
 	return write(e.Out, text)
 }

@@ -145,6 +145,7 @@ func TestStatus_Formats(t *testing.T) {
 		t.Errorf("prometheus: exit %d, %d bytes", code, c.out.Len())
 	}
 	c.expect(t, c.run("status", "-f", "xml", "-c", config), 64, "", `format "xml"`)
+	c.expect(t, c.run("status", "-f", "xml", "-s", filepath.Join(t.TempDir(), "nobody")), 64, "", `format "xml"`) // whoever runs
 }
 
 // The socket of a pool is told from that of a daemon, whether the file names it or the option.
@@ -177,7 +178,7 @@ func TestStatus_Failures(t *testing.T) {
 	file := writeFile(t, dir, "file", "not a socket")
 
 	c.expect(t, c.run("status", "-c", none), 78, "", "observation-path: is not set")
-	c.expect(t, c.run("status", "-c", gone), 69, "", "is the daemon running")
+	c.expect(t, c.run("status", "-c", gone), 69, "", "is its program running")
 	c.expect(t, c.run("status", "-c", bad), 78, "", "observation-pfad")
 	c.expect(t, c.run("status", "-c", dir+"/missing.toml"), 78, "", "missing.toml")
 	c.expect(t, c.run("status", "--socket", file), 69, "", file)

@@ -75,7 +75,7 @@ func Dial(ctx context.Context, path string) (*net.UnixConn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("connect to ntp-daemon: %w", err)
+		return nil, fmt.Errorf("connect to ntp-daemon: %w; is it running, with xdp in a [[server]] and with this xdp-path?", err)
 	}
 	u := c.(*net.UnixConn)
 	if err := trusted(u); err != nil {
