@@ -42,7 +42,7 @@ func Main(ctx context.Context, configPath string, hup <-chan os.Signal) error {
 	o.LogPath = o.ExporterLogPath
 	log, file, err := program.OpenLog(o, o.LogLevel, nil)
 	if err != nil {
-		return fmt.Errorf("open log-path-metrics-exporter: %w", err)
+		return &program.ConfigError{Err: fmt.Errorf("log-path-metrics-exporter: %w; make the folder, or let this user write the file", err)}
 	}
 	if file != nil {
 		defer file.Close()
@@ -90,7 +90,7 @@ func listen(ctx context.Context, at netip.AddrPort, log zerolog.Logger) (net.Lis
 		case ctx.Err() != nil:
 			return nil, nil
 		case !errors.Is(err, syscall.EADDRNOTAVAIL):
-			return nil, fmt.Errorf("observability.metrics-exporter-listen: %w", err)
+			return nil, program.Bound(fmt.Errorf("observability.metrics-exporter-listen: %w", err), "it")
 		}
 		log.Warn().Err(err).Msgf("waiting for the address, next try in %v", bindRetry)
 		select {

@@ -18,7 +18,7 @@ var compatible = []family{
 		system(systemPoll)},
 	{"ntp_system_accumulated_steps_seconds", "Sum of the sizes of all steps after the start.", gauge, seconds,
 		system(func(s *observe.Snapshot) float64 { return s.System.AccumulatedSteps })},
-	{"ntp_system_accumulated_steps_threshold_seconds", "Sum of steps at which the daemon stops, -1 without limit.", gauge, seconds,
+	{"ntp_system_accumulated_steps_threshold_seconds", "Sum of steps beyond which the clock is left alone (panic-action), -1 without limit.", gauge, seconds,
 		system(func(s *observe.Snapshot) float64 {
 			if s.System.AccumulatedStepsThreshold == nil {
 				return -1

@@ -46,7 +46,7 @@ var pool = []family{
 		func(s *observe.Snapshot, emit emitter) { emit(float64(s.Pool.Limits.Connections)) }},
 	{"ntspool_connection_events_total", "Connections by what became of them: accepted, closed_full (every place taken), closed_prefix (too many from one network), evicted_idle (had not spoken), accept_errors, panics.", counter, none,
 		func(s *observe.Snapshot, emit emitter) { connectionEvents(&s.Pool.Connections, emit) }},
-	{"ntspool_cert_expiry_timestamp_seconds", "End of the certificate that users and time sources are shown, in seconds since 1970.", gauge, seconds,
+	{"ntspool_cert_expiry_timestamp_seconds", "End of the certificate that users are shown, in seconds since 1970.", gauge, seconds,
 		func(s *observe.Snapshot, emit emitter) { emit(float64(s.Pool.CertificateNotAfter)) }},
 	{"ntspool_reload_generation", "Reloads that took effect, and one for the start.", gauge, none,
 		func(s *observe.Snapshot, emit emitter) { emit(float64(s.Pool.Reload.Generation)) }},
@@ -104,7 +104,7 @@ var pool = []family{
 		timeSources(everyServer, func(r *observe.PoolServer) float64 { return float64(r.Failures) })},
 	{"ntspool_server_known", "Whether what the time source can do is known, else it is asked when the next user comes.", gauge, none,
 		timeSources(everyServer, func(r *observe.PoolServer) float64 { return one(r.Known) })},
-	{"ntspool_breaker_state", "1 for the state that the breaker of the time source is in: closed, open (left alone because it failed repeatedly), trial (the next user tries it).", gauge, none,
+	{"ntspool_breaker_state", "1 for the state that the breaker of the time source is in: closed, open (left alone because it failed repeatedly), trial (it answers again, and one failure opens it).", gauge, none,
 		func(s *observe.Snapshot, emit emitter) {
 			eachServer(s, func(r *observe.PoolServer, at label) {
 				for _, state := range []string{observe.BreakerClosed, observe.BreakerOpen, observe.BreakerTrial} {
