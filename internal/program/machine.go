@@ -9,10 +9,11 @@ import (
 )
 
 // AtStart keeps what a program says at its start of what Examine found. What keeps a part down is said by that part, again
-// when it changes, and the time of certificates is judged by the time that the program believes, which it does not know yet.
+// when it changes; so is an absent folder by who would store something in it; and the time of certificates is judged by the
+// time that the program believes, which it does not know yet.
 func AtStart(found []config.Warning) (list []config.Warning) {
 	for _, w := range found {
-		if row := w.Check.Check(); w.Info || row.Daemon == config.Told && w.Check != config.CheckCertificateTime {
+		if row := w.Check.Check(); w.Info || row.Daemon == config.Told && w.Check != config.CheckCertificateTime && w.Check != config.CheckStateFolder {
 			list = append(list, w)
 		}
 	}
