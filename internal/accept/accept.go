@@ -236,14 +236,17 @@ func (l *Loop) serve(ctx context.Context, c *Conn, handlers *sync.WaitGroup) {
 	defer c.Conn.Close()
 	defer func() {
 		if r := recover(); r != nil {
-			// A safety net, not a means of control: one bug must not take down the other connections. The
-			// value may hold what the peer sent, hence the quotes.
-			l.panics.Add(1)
-			l.cfg.Log.Error().Str("panic", fmt.Sprintf("%q", fmt.Sprint(r))).Str("stack", string(debug.Stack())).
-				Msg("connection handler panicked")
+			l.panicked(r, "connection handler panicked")
 		}
 	}()
 	l.cfg.Handle(ctx, c)
+}
+
+// panicked notes a panic that was recovered: a safety net, not a means of control. One bug must not take down the other
+// connections. The value may hold what the peer sent, hence the quotes.
+func (l *Loop) panicked(r any, what string) {
+	l.panics.Add(1)
+	l.cfg.Log.Error().Str("panic", fmt.Sprintf("%q", fmt.Sprint(r))).Str("stack", string(debug.Stack())).Msg(what)
 }
 
 // enter finds a permit for the connection, at the cost of one that is waited for if need be.

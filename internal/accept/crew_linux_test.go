@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -185,6 +186,49 @@ func TestThread_TurnIsToldApart(t *testing.T) {
 	lockedRun(turns.th.run)
 	if turns.turn < turns.cost || turns.rest > turns.cost/2 {
 		t.Errorf("a turn of %v is told as %v, and a rest of %v", turns.cost, turns.turn, turns.rest)
+	}
+}
+
+// faulty is Turns with a bug, which shows when somebody waits.
+type faulty struct{ waiting *atomic.Bool }
+
+func (f faulty) Next(time.Time, time.Duration, time.Duration) (bool, time.Duration) {
+	if f.waiting.Load() {
+		panic("a bug of ours")
+	}
+	return false, 0
+}
+
+// TestThreads_PanicOfTurns: a bug in the order of turns costs its listener and who waits for a turn, not the program.
+func TestThreads_PanicOfTurns(t *testing.T) {
+	ln, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waiting atomic.Bool
+	ended := make(chan error, 1)
+	loop := New(Config{
+		Threads: 2, Drain: 5 * time.Second, Turns: func() Turns { return faulty{&waiting} },
+		Handle: func(_ context.Context, c *Conn) {
+			waiting.Store(true)
+			ended <- c.Park(time.Now().Add(time.Millisecond))
+		},
+	})
+	served := make(chan error, 1)
+	go func() { served <- loop.Serve(t.Context(), ln) }()
+	dialTo(t, ln.Addr().String())
+	for what, ch := range map[string]chan error{"serving": served, "waiting for a turn": ended} {
+		select {
+		case err := <-ch:
+			if !errors.Is(err, errTurns) && !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s ends with %v", what, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s does not end", what)
+		}
+	}
+	if c := loop.Counters(); c.Panics == 0 || c.Panics > 2 || c.Open != 0 { // one for each thread at most
+		t.Errorf("%+v", c)
 	}
 }
 

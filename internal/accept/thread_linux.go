@@ -2,6 +2,7 @@ package accept
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,6 +25,9 @@ const (
 	acceptsAtOnce = 16
 	eventsAtOnce  = 64
 )
+
+// errTurns ends a listener after a panic in Turns.
+var errTurns = errors.New("bug: panic in the order of handshakes")
 
 // thread serves connections on one OS thread of its own, which has a lower priority than the rest of the program: whatever
 // the handlers of these connections compute is computed there, one at a time, and nowhere else. Each connection is a strand;
@@ -174,7 +178,7 @@ func (t *thread) next(now time.Time) time.Duration {
 		}
 	}
 	if t.turns != nil {
-		worked, again := t.turns.Next(now, t.turn, t.took())
+		worked, again := t.askTurns(now)
 		t.turn = 0
 		if worked {
 			t.turn = t.took()
@@ -191,6 +195,19 @@ func (t *thread) next(now time.Time) time.Duration {
 		sooner(t.again.Sub(now))
 	}
 	return wait
+}
+
+// askTurns asks whose turn it is. A panic in that is a bug that costs the listener, which is opened anew without what went
+// wrong, and not the program (row L09). The connections that are there wait for no turn any more, but for their deadlines.
+func (t *thread) askTurns(now time.Time) (worked bool, again time.Duration) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.turns = nil
+			t.loop.panicked(r, "bug: panic in the order of handshakes, their listener stops")
+			t.fail(errTurns)
+		}
+	}()
+	return t.turns.Next(now, t.turn, t.took())
 }
 
 // took is the thread's processor time since the last call.
@@ -342,6 +359,9 @@ func (t *thread) refused(err error, now time.Time) {
 
 // fail ends listening because of an error that does not pass, and has the other threads of the listener told.
 func (t *thread) fail(err error) {
+	if !t.listening {
+		return // who waits for the end of that has gone on
+	}
 	t.failed = fmt.Errorf("accept on %v: %w", t.local, err)
 	t.hush()
 	t.fell()
