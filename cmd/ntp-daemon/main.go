@@ -24,7 +24,7 @@ Keeps the system clock right and serves time to others.
 
 Signals: HUP reloads sources, certificates, access lists, the log level; opens the log file anew;
 TERM and INT stop in order.
-Exit codes: 0 stopped in order, 64 usage, 69 a needed service is absent, 70 a step limit or
+Exit codes: 0 stopped in order, 64 usage, 69 an address is taken, 70 a step limit or
 our own mistake, 71 operating system, 77 no permission, 78 configuration.
 `
 

@@ -13,7 +13,7 @@ import (
 
 const usage = `Usage: ntp-metrics-exporter [-c FILE]
 
-Serves the metrics of a running ntp-daemon over HTTP, by default on 127.0.0.1:9975.
+Serves the metrics of a running ntp-daemon or nts-pool-ke over HTTP, by default on 127.0.0.1:9975.
 
   -c, --config FILE    the daemon's configuration, default /etc/ntp-daemon/ntp.toml
   -h, --help           show this text

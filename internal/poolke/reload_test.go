@@ -28,6 +28,8 @@ import (
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/pool"
+	"ntp-daemon/internal/secret"
 	"ntp-daemon/internal/testca"
 )
 
@@ -467,4 +469,36 @@ func TestReload_TokensAndCountriesAreWatched(t *testing.T) {
 	newer := built.Add(24 * time.Hour)
 	countries(t, database, newer, place)
 	r.within("the database", func() bool { return w.pool.snap.Load().countries.Built().Equal(newer) })
+}
+
+// TestListChanges: a time source with other tokens or another address is changed, not gone and new; exact ones are found before
+// that, in whatever order.
+func TestListChanges(t *testing.T) {
+	of := func(list ...pool.Backend) *snapshot {
+		d, err := pool.NewDirectory(list, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &snapshot{directory: d}
+	}
+	token := func(text string) []secret.Bytes { return []secret.Bytes{secret.Bytes(text)} }
+	a, b := pool.Backend{Domain: "a.example", Port: 4460, Weight: 1, Tokens: token("one")}, pool.Backend{ID: "b", Domain: "b.example", Port: 4460, Weight: 1}
+	rotated, moved, heavy := a, b, b
+	rotated.Tokens, moved.Port, heavy.Weight = token("two"), 4461, 2
+	for _, row := range []struct {
+		was, next *snapshot
+		want      string
+	}{
+		{of(a, b), of(b, a), ""},
+		{of(a, b), of(rotated, b), "changed a.example:4460"},
+		{of(a, b), of(a, moved), "changed b.example:4461"},
+		{of(a, b), of(a, heavy), "another share for b.example:4460"},
+		{of(a), of(rotated, a), "new a.example:4460"},
+		{of(a, rotated), of(rotated), "without a.example:4460"},
+		{of(a), of(b), "new b.example:4460; without a.example:4460"},
+	} {
+		if got := strings.Join(row.next.listChanges(row.was), "; "); got != row.want {
+			t.Errorf("%q, want %q", got, row.want)
+		}
+	}
 }

@@ -96,21 +96,30 @@ func (s *snapshot) changes(old *snapshot) (list []string) {
 // mostChanges is how many time sources the log of a reload names.
 const mostChanges = 20
 
-// listChanges names the time sources that are new, gone, or have another share of the users.
+// listChanges names the time sources that are new, changed, gone, or have another share of the users.
 func (s *snapshot) listChanges(old *snapshot) (list []string) {
 	before := byName(old.directory)
+	var others []*pool.Backend
 	for i := range s.directory.Len() {
 		b := s.directory.At(i)
 		name := b.Name()
 		j := slices.IndexFunc(before[name], func(o *pool.Backend) bool { return same(o, b) })
 		switch {
 		case j < 0:
-			list = append(list, "new "+b.String())
+			others = append(others, b)
 			continue
 		case !equalShare(before[name][j], b):
 			list = append(list, "another share for "+b.String())
 		}
 		before[name] = slices.Delete(before[name], j, j+1)
+	}
+	for _, b := range others {
+		if name := b.Name(); len(before[name]) > 0 {
+			list = append(list, "changed "+b.String())
+			before[name] = slices.Delete(before[name], 0, 1)
+		} else {
+			list = append(list, "new "+b.String())
+		}
 	}
 	for i := range old.directory.Len() {
 		b := old.directory.At(i)

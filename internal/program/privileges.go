@@ -87,6 +87,9 @@ func (p *Privileges) user(log zerolog.Logger) (*privdrop.User, error) {
 	}
 	u := OtherUser(p.Process)
 	if u == nil {
+		if _, err := privdrop.LookupUser(p.Process.User); err != nil { // a written one that does not exist ends the start before
+			log.Info().Msgf("stays root: there is no user %s on this machine; make it, or write user = \"root\" in [process], which says that this is meant", p.Process.User)
+		}
 		return nil, nil
 	}
 	err := privdrop.As(u, func() error {

@@ -1,0 +1,25 @@
+package program
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"ntp-daemon/internal/config"
+)
+
+// TestPrivileges_NoSuchUser: a program that root has started and whose own user is not there says that it stays root, unless that
+// is written.
+func TestPrivileges_NoSuchUser(t *testing.T) {
+	for user, told := range map[string]bool{"no-such-user-here": os.Geteuid() == 0, "root": false} {
+		var log bytes.Buffer
+		p := Privileges{Process: config.Process{User: user}}
+		u, err := p.user(zerolog.New(&log))
+		if u != nil || err != nil || strings.Contains(log.String(), "stays root: there is no user "+user) != told {
+			t.Errorf("%s: %v, %v: %s", user, u, err, log.String())
+		}
+	}
+}
