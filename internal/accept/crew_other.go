@@ -18,5 +18,7 @@ func (c *Conn) threaded() *threadConn               { return nil }
 func (c *threadConn) abort()                        {}
 func (c *threadConn) resume()                       {}
 func (c *threadConn) present() bool                 { return true }
+func (c *threadConn) borrow() []byte                { return nil }
+func (c *threadConn) giveBack([]byte)               {}
 func (c *threadConn) writeMore([]byte) (int, error) { return 0, nil }
 func (c *threadConn) park(parking, time.Time) error { return nil }

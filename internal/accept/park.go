@@ -60,7 +60,12 @@ func (c *Conn) Patient(ctx context.Context) (over func()) {
 
 // Gather keeps what is written until End, so that the last messages and the end of our stream are one segment, or as few as
 // there can be.
-func (c *Conn) Gather() { c.gathering = true }
+func (c *Conn) Gather() {
+	c.gathering = true
+	if tc := c.threaded(); tc != nil && c.gathered == nil {
+		c.gathered = tc.borrow()
+	}
+}
 
 // End writes what was gathered, until the time, calls sent when that has worked, and ends our stream. On a thread's
 // connection the last segment goes out with the end of our stream: the peer sees it after sent has returned.
@@ -74,6 +79,7 @@ func (c *Conn) End(until time.Time, sent func()) error {
 	write := c.Conn.Write
 	if tc := c.threaded(); tc != nil {
 		write = tc.writeMore
+		defer tc.giveBack(b)
 	}
 	if len(b) > 0 {
 		if _, err := write(b); err != nil {

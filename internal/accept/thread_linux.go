@@ -24,6 +24,8 @@ const (
 	// acceptsAtOnce is how many connections are taken before those that stand get their turn.
 	acceptsAtOnce = 16
 	eventsAtOnce  = 64
+	// mostGathered is how much memory for last messages a thread keeps, in bytes: eight cookies, records and close_notify.
+	mostGathered = 4 << 10
 )
 
 // errTurns ends a listener after a panic in Turns.
@@ -47,11 +49,12 @@ type thread struct {
 	failed                error  // of the listener, for good
 	fell                  func() // called then
 
-	conns   map[int32]*threadConn // by descriptor
-	timers  timers
-	strands strands
-	used    time.Duration // the thread's processor time, as of the last look
-	turn    time.Duration // of it, what the last turn took
+	conns    map[int32]*threadConn // by descriptor
+	timers   timers
+	strands  strands
+	gathered []byte        // memory that Gather needs next, unless somebody has it
+	used     time.Duration // the thread's processor time, as of the last look
+	turn     time.Duration // of it, what the last turn took
 
 	quiet chan struct{} // closed when the listener is closed
 	done  chan struct{} // closed when the thread has ended

@@ -307,3 +307,37 @@ func TestThreads_WhatWaitsIsServed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestThreads_GatherApart: connections of one thread that gather at the same time do not share memory; one after the other, they
+// do, unless it has become too much to keep.
+func TestThreads_GatherApart(t *testing.T) {
+	th := &thread{}
+	gather := func(text string) *Conn {
+		c := &Conn{Conn: &threadConn{t: th}}
+		c.Gather()
+		if _, err := c.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	end := func(c *Conn) { c.threaded().giveBack(c.gathered) }
+	one, two := gather("one"), gather("two")
+	if string(one.gathered) != "one" || string(two.gathered) != "two" {
+		t.Fatalf("%q, %q", one.gathered, two.gathered)
+	}
+	end(two)
+	three := gather("three")
+	if &three.gathered[0] != &two.gathered[0] {
+		t.Error("memory that nobody has is not used")
+	}
+	four := gather("four")
+	if string(one.gathered) != "one" || string(three.gathered) != "three" || string(four.gathered) != "four" {
+		t.Fatalf("%q, %q, %q", one.gathered, three.gathered, four.gathered)
+	}
+	end(three)
+	long := gather(strings.Repeat("x", mostGathered+1))
+	end(long)
+	if th.gathered != nil {
+		t.Error("what was too much is kept")
+	}
+}

@@ -95,6 +95,20 @@ func (c *threadConn) send(b []byte, flags uintptr) (sent int, err error) {
 	return sent, nil
 }
 
+// borrow is memory for what is gathered, if nobody else has it; giveBack is called when it is sent.
+func (c *threadConn) borrow() []byte {
+	b := c.t.gathered
+	c.t.gathered = nil
+	return b
+}
+
+// giveBack keeps the memory for the next, unless it has become more than the last messages of an exchange take.
+func (c *threadConn) giveBack(b []byte) {
+	if cap(b) <= mostGathered {
+		c.t.gathered = b[:0]
+	}
+}
+
 // writeMore is Write for the bytes before CloseWrite, which takes the last segment along.
 func (c *threadConn) writeMore(b []byte) (int, error) { return c.send(b, unix.MSG_MORE) }
 

@@ -59,6 +59,8 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 		return err
 	}
 	d.economize()
+	ballast := d.ballast()
+	defer runtime.KeepAlive(ballast)
 	return d.Run(ctx, hup)
 }
 

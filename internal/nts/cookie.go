@@ -55,6 +55,15 @@ func NewSealer() *Sealer { return &Sealer{plain: make([]byte, 0, ntp.MaxPacket)}
 // Format hides the keys from every verb.
 func (s *Sealer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 
+// Forget overwrites the client's keys that the last cookies had inside, and what the ciphers keep of them. The master keys stay.
+func (s *Sealer) Forget() {
+	clear(s.sealed[:])
+	s.text = nil
+	for i := range s.masters {
+		s.masters[i].Forget()
+	}
+}
+
 // Seal appends one cookie that holds k, sealed with the current key of ks and a nonce from rnd. It returns dst
 // as it was if ks is nil, k is not Valid or rnd fails.
 func (s *Sealer) Seal(dst []byte, ks *KeySet, k *Keys, rnd io.Reader) []byte {

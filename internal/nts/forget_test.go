@@ -70,3 +70,25 @@ func holds(t *testing.T, when string, s *testServer, older Keys) {
 		}
 	}
 }
+
+// TestSealer_Forget: afterwards nothing is left of the keys in the last cookies, and the next cookie opens as before.
+func TestSealer_Forget(t *testing.T) {
+	for _, a := range algorithms {
+		s := newTestServer(t, a)
+		older := s.keys
+		if s.cookie() == nil || !bytes.Contains(s.seal.sealed[:], older.C2S) {
+			t.Fatal("the keys were expected in the memory for cookies")
+		}
+		fresh := NewSealer()
+		fresh.loadKeys(s.ks)
+		s.seal.Forget()
+		holds(t, "after Forget", s, Keys{C2S: older.C2S, S2C: older.S2C})
+		if s.seal.text != nil || s.seal.masters[0] != fresh.masters[0] {
+			t.Errorf("%v: a text, or what the cipher knows of it, is left", a)
+		}
+		var got Keys
+		if !NewSealer().Open(s.ks, s.cookie(), &got) || !got.C2S.Equal(older.C2S) || !got.S2C.Equal(older.S2C) {
+			t.Errorf("%v: the next cookie does not open", a)
+		}
+	}
+}

@@ -178,7 +178,7 @@ right to set the clock, each as Debian's sid ships it and none with a source; ac
   128 answers for one address, lest one host fill its table.
 - **NTS**: 4096 requests made in advance from eight cookies are sent again and again; one of 64 answers is opened, and all must carry the request's identifier.
 - **key exchange**: whole exchanges over TLS 1.3 without resumption, P-256 certificates, eight cookies. answers/s is as many as the generator's processor
-  allowed. *default* offers what Go does, X25519MLKEM768 first.
+  allowed. *default* offers what Go does, X25519MLKEM768 first. Where the time goes: [cost](rules/key-exchange.md#cost), [collector](rules/key-exchange.md#collector).
 
 Requests come from four source ports of one address (interleaved: 16 of 16). On veth the sender's processor does the receiver's work in the kernel up to the
 socket; a network card turns that around. CPU is the time of all threads of the server (schedstat) divided by its valid answers. How long an answer took

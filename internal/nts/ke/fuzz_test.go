@@ -194,8 +194,9 @@ func serve(set *nts.KeySet, in []byte, mode, chunk, fail uint8) *serverRun {
 	}
 	x := &serverSession{
 		s: run.srv, c: &accept.Conn{Conn: run.conn}, conn: run.conn, leaf: leaf, closeNotify: func() error { return nil },
-		reader: NewReader(run.conn, record.RequestLimits), sealer: nts.NewSealer(),
+		reader: NewReader(run.conn, record.RequestLimits),
 	}
+	x.move(run.srv.workspaces.take())
 	x.export = func(p record.Protocol, a aead.Algorithm) (nts.Keys, error) {
 		keys := fuzzKeys(p, a)
 		run.exports = append(run.exports, fuzzKeys(p, a))

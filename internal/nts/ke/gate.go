@@ -1,7 +1,6 @@
 package ke
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -165,9 +165,11 @@ type GatedConn struct {
 	net.Conn
 	places places
 	peer   gatePeer
-	hello  bytes.Buffer // what is left of the first record
-	readBy time.Time    // deadline of reads; zero: none
-	prefix netip.Prefix // that began is noted under
+	rooms  *helloRooms        // where room is from; nil: nobody else uses it
+	room   *[helloBuffer]byte // of the first record, nil before it and when crypto/tls has it
+	hello  []byte             // what is left of the first record, in room unless it is longer
+	readBy time.Time          // deadline of reads; zero: none
+	prefix netip.Prefix       // that began is noted under
 
 	curve  tls.CurveID // for this client, if chosen
 	chosen bool
@@ -184,8 +186,8 @@ type GatedConn struct {
 
 // Read waits for the peer without a place and for a place afterwards.
 func (c *GatedConn) Read(b []byte) (int, error) {
-	if c.hello.Len() > 0 {
-		return c.hello.Read(b)
+	if len(c.hello) > 0 {
+		return c.handOver(b), nil
 	}
 	if !c.gated {
 		return c.Conn.Read(b)
@@ -196,11 +198,11 @@ func (c *GatedConn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 		c.heard = true
-		c.curve, c.chosen = chooseCurve(c.hello.Bytes())
+		c.curve, c.chosen = chooseCurve(c.hello)
 		if err := c.enter(); err != nil {
 			return 0, err
 		}
-		return c.hello.Read(b)
+		return c.handOver(b), nil
 	}
 	n, err := c.Conn.Read(b)
 	if err != nil {
@@ -212,12 +214,15 @@ func (c *GatedConn) Read(b []byte) (int, error) {
 // hear reads the first record, which is or begins a ClientHello, or is refused. A part of it gets no further, and
 // takes little more memory than has arrived.
 func (c *GatedConn) hear() error {
+	c.room = c.rooms.take()
+	c.hello = c.room[:0]
 	for {
-		c.hello.Grow(helloBuffer)
-		b := c.hello.AvailableBuffer()
-		n, err := c.Conn.Read(b[:cap(b)])
-		_, _ = c.hello.Write(b[:n]) // never fails
-		complete, refused := isHello(c.hello.Bytes())
+		if len(c.hello) == cap(c.hello) {
+			c.hello = slices.Grow(c.hello, helloBuffer)
+		}
+		n, err := c.Conn.Read(c.hello[len(c.hello):cap(c.hello)])
+		c.hello = c.hello[:len(c.hello)+n]
+		complete, refused := isHello(c.hello)
 		switch {
 		case refused != nil:
 			return refused
@@ -227,6 +232,17 @@ func (c *GatedConn) hear() error {
 			return fmt.Errorf("read ClientHello: %w", err)
 		}
 	}
+}
+
+// handOver gives crypto/tls a part of the first record, and the room back with the last one.
+func (c *GatedConn) handOver(b []byte) int {
+	n := copy(b, c.hello)
+	c.hello = c.hello[n:]
+	if len(c.hello) == 0 {
+		c.rooms.put(c.room)
+		c.hello, c.room = nil, nil
+	}
+	return n
 }
 
 // isHello reports whether b begins with a whole TLS record that is or begins a ClientHello, or that it never will.

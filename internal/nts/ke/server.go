@@ -83,12 +83,14 @@ type ServerConfig struct {
 // Server answers key exchanges: one request per connection for clients, many for pools that proved themselves
 // (docs/rules/pool.md#kept).
 type Server struct {
-	cfg       ServerConfig
-	loop      *accept.Loop
-	tls       *tls.Config
-	gate      *Gate
-	longLived chan struct{} // one element per kept connection
-	counts    counts
+	cfg        ServerConfig
+	loop       *accept.Loop
+	tls        *tls.Config
+	gate       *Gate
+	longLived  chan struct{} // one element per kept connection
+	workspaces workspaces
+	hellos     helloRooms
+	counts     counts
 }
 
 // NewServer fills in the defaults.
@@ -208,10 +210,12 @@ func (s *Server) handshake(c *accept.Conn, start time.Time) (*tls.Conn, Outcome,
 
 // gated puts a connection where handshakes wait for their turn.
 func (s *Server) gated(c *accept.Conn) *GatedConn {
+	gated := newGated(c, s.gate)
 	if d, ok := c.Turns().(*desk); ok {
-		return newGated(c, d)
+		gated.places = d
 	}
-	return s.gate.Conn(c)
+	gated.rooms = &s.hellos
+	return gated
 }
 
 // failedHandshake sorts the errors of a handshake.

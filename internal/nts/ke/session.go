@@ -34,8 +34,8 @@ type serverSession struct {
 	closeNotify func() error
 	leaf        []byte // the peer's certificate, DER
 	reader      *Reader
-	sealer      *nts.Sealer
-	reply       []byte
+	space       *workspace // until close
+	reply       []byte     // in space, if there is room
 
 	// export is nil from the moment on that the connection is kept: a connection that ever carried Keep Alive
 	// must not yield keys of its own (docs/rules/pool.md#exporter-once).
@@ -54,15 +54,27 @@ type serverSession struct {
 func newServerSession(s *Server, c *accept.Conn, conn *tls.Conn) *serverSession {
 	cs := conn.ConnectionState()
 	x := &serverSession{
-		s: s, c: c, conn: conn, leaf: leafOf(&cs), sealer: nts.NewSealer(),
+		s: s, c: c, conn: conn, leaf: leafOf(&cs),
 		closeNotify: conn.CloseWrite,
 		reader:      NewReader(conn, record.RequestLimits),
 	}
+	x.move(s.workspaces.take())
 	x.export = func(p record.Protocol, a aead.Algorithm) (nts.Keys, error) {
 		s.counts.exports.Add(1)
 		return ExportKeys(&cs, p, a, a)
 	}
 	return x
+}
+
+// move has the session work in w.
+func (x *serverSession) move(w *workspace) { x.space, x.reader.buf, x.reply = w, w.request, w.reply }
+
+// moveOut gives the workspace back, with nothing of the request in it.
+func (x *serverSession) moveOut() {
+	x.reader.Wipe()
+	x.space.request, x.space.reply = x.reader.buf, x.reply
+	x.s.workspaces.put(x.space)
+	x.space, x.reader.buf, x.reply = nil, nil, nil
 }
 
 // first serves the one request that every connection has, and says whether to keep the connection. The
@@ -282,14 +294,18 @@ func (x *serverSession) cookies(keys *nts.Keys, resp *record.Response, ok Outcom
 		x.fail(record.CodeInternal)
 		return Internal, errors.New("no cookie keys loaded")
 	}
+	w := x.space
+	w.cookies, w.list = w.cookies[:0], w.list[:0]
 	for range cookiesPerRequest {
-		cookie := x.sealer.Seal(nil, ks, keys, x.s.cfg.Rand)
-		if len(cookie) == 0 {
+		at := len(w.cookies)
+		w.cookies = w.sealer.Seal(w.cookies, ks, keys, x.s.cfg.Rand)
+		if len(w.cookies) == at {
 			x.fail(record.CodeInternal)
 			return Internal, errors.New("cannot seal a cookie")
 		}
-		resp.Cookies = append(resp.Cookies, cookie)
+		w.list = append(w.list, w.cookies[at:])
 	}
+	resp.Cookies = w.list
 	resp.Server, resp.Port = x.s.cfg.NTPServer, x.s.cfg.NTPPort
 	x.reply = resp.Append(x.reply[:0])
 	return ok, nil
@@ -352,7 +368,7 @@ func (x *serverSession) close() {
 		<-x.s.longLived
 		x.s.counts.kept.Add(-1)
 	}
-	x.reader.Wipe()
+	x.moveOut()
 	if x.writeFailed {
 		return
 	}
