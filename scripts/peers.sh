@@ -20,7 +20,7 @@ validating() {
 	libs=$(printf '%s:' "$dir"/unbound/usr/lib/*-linux-gnu)
 	LD_LIBRARY_PATH=$libs "$dir/unbound/usr/sbin/unbound" -V >/dev/null 2>&1 && LD_LIBRARY_PATH=$libs "$dir/unbound/usr/bin/ldns-signzone" -v >/dev/null 2>&1
 }
-versions() { "$chronyd" --version; "$ntpd" --version; "$haproxy" -v | head -n 1; }
+versions() { "$chronyd" --version; "$ntpd" --version; "$haproxy" -v | sed -n 1p; }
 # The files go where the user _apt may not write; root fetches them itself, which is what apt would fall back to.
 download() { (cd "$dir/debs" && apt-get -qq -o APT::Sandbox::User=root download chrony ntpsec haproxy $validator); }
 # missing: libraries and tools that the peers or their tests need and this machine lacks, as package names.

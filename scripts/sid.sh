@@ -11,7 +11,7 @@ dir=$PWD/build/sid
 peers=(chrony ntpsec ntpd-rs)
 unreachable=75
 
-loader() { ls "$dir"/root/usr/lib64/ld-linux-*.so.* "$dir"/root/usr/lib/ld-linux-*.so.* 2>/dev/null | head -n 1; }
+loader() { ls "$dir"/root/usr/lib64/ld-linux-*.so.* "$dir"/root/usr/lib/ld-linux-*.so.* 2>/dev/null | sed -n 1p; }
 # versions prints what runs; it fails unless everything runs and the shim is there.
 versions() {
 	[ -x "$dir/run" ] && [ -f "$dir/noclock.so" ] &&
