@@ -99,6 +99,13 @@ func (s *sockets) leave() {
 	}
 }
 
+// stay has the paths of Unix sockets go with this process again, because the successor did not come so far.
+func (s *sockets) stay() {
+	for _, h := range s.given() {
+		unlink(h.Listener, h.Origin != handover.Unit)
+	}
+}
+
 // closeRest closes what nobody has asked for.
 func (s *sockets) closeRest() {
 	s.mu.Lock()

@@ -298,3 +298,41 @@ func TestBackground_ClosesWhatNeverServed(t *testing.T) {
 		t.Errorf("given up %d times", given)
 	}
 }
+
+// TestSuccession_EndBetween: a pool that is told to end when its successor has the sockets and does not serve yet leaves it
+// their paths; one whose successor has gone takes them along.
+func TestSuccession_EndBetween(t *testing.T) {
+	for story, gone := range map[string]bool{"the successor has the sockets": false, "the successor has gone": true} {
+		t.Run(story, func(t *testing.T) {
+			w := newTestPool(t)
+			dir := t.TempDir()
+			w.cfg.HandoverPath, w.cfg.ObservationPath, w.cfg.ObservationPermissions = filepath.Join(dir, "next"), filepath.Join(dir, "seen"), 0o600
+			w.fake("ts.example", healthy, nil)
+			w.start()
+			eventually(t, func() bool { return w.pool.currentStage() == serving })
+			running, err := handover.Take(t.Context(), w.cfg.HandoverPath)
+			if err != nil || running == nil {
+				t.Fatalf("%v, %v", running, err)
+			}
+			defer running.Close()
+			if gone {
+				running.Close()
+				eventually(t, func() bool { return strings.Contains(w.log.String(), "a successor did not take over") })
+			}
+			w.stop()
+			if err := awaited(t, "the pool ends", w.done); err != nil {
+				t.Error(err)
+			}
+			w.done <- nil
+			for _, path := range []string{w.cfg.HandoverPath, w.cfg.ObservationPath} {
+				c, err := net.Dial("unix", path)
+				if (err != nil) != gone || gone != errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s: %v", path, err)
+				}
+				if err == nil {
+					_ = c.Close()
+				}
+			}
+		})
+	}
+}

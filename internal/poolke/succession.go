@@ -48,9 +48,13 @@ func (p *Pool) successor(succeeded func()) *program.Part {
 		return err
 	}, func(ctx context.Context) error {
 		offer := handover.Offer{
-			Sockets: p.sockets.given,
-			Serving: func() { p.sockets.leave(); succeeded() },
+			Sockets: func() []handover.Socket {
+				p.sockets.leave() // already: this process may be told to end before the successor serves
+				return p.sockets.given()
+			},
+			Serving: succeeded,
 			Failed: func(err error) {
+				p.sockets.stay()
 				p.log.Warn().Str("e", err.Error()).Msg("a successor did not take over, this process goes on")
 			},
 		}
