@@ -59,7 +59,7 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal) error {
 		return err
 	}
 	d.economize()
-	ballast := d.ballast()
+	ballast := program.Ballast(len(d.ke) > 0)
 	defer runtime.KeepAlive(ballast)
 	return d.Run(ctx, hup)
 }

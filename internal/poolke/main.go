@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -135,6 +136,8 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	if err != nil {
 		return &program.ConfigError{Err: fmt.Errorf("%s: %w", o.ConfigPath, err)}
 	}
+	ballast := program.Ballast(true)
+	defer runtime.KeepAlive(ballast)
 	if err := p.Run(ctx); err != nil {
 		//lint:ignore ST1005 the wording of the reference pool, which its users' scripts know
 		return fmt.Errorf("Abnormal termination of NTS KE server: %w", err)

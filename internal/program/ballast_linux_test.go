@@ -1,6 +1,6 @@
 //go:build linux && !race
 
-package daemon
+package program
 
 import (
 	"os"
@@ -23,9 +23,8 @@ func TestBallast_TakesNoMemory(t *testing.T) {
 		}
 		return
 	}
-	d := &Daemon{ke: []*keListener{nil}}
 	before := loadgen.ReadUsage([]int{os.Getpid()}).AnonKiB
-	ballast := d.ballast()
+	ballast := Ballast(true)
 	if grown := loadgen.ReadUsage([]int{os.Getpid()}).AnonKiB - before; len(ballast) != ballastSize || grown > ballastSize/4>>10 {
 		t.Errorf("%d bytes grew the process by %d KiB", len(ballast), grown)
 	}

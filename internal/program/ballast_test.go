@@ -1,4 +1,4 @@
-package daemon
+package program
 
 import (
 	"runtime"
@@ -15,17 +15,16 @@ func TestBallast(t *testing.T) {
 		metrics.Read(s)
 		return s[0].Value.Uint64()
 	}
-	keys := &Daemon{ke: []*keListener{nil}}
 	for _, tt := range []struct {
 		name string
-		d    *Daemon
+		keys bool
 		env  string
 		want bool
 	}{
-		{"key exchange", keys, "", true},
-		{"no key exchange", &Daemon{servers: []*listener{nil}}, "", false},
-		{"percentage of the operator's", keys, "GOGC", false},
-		{"limit of the operator's", keys, "GOMEMLIMIT", false},
+		{"key exchange", true, "", true},
+		{"no key exchange", false, "", false},
+		{"percentage of the operator's", true, "GOGC", false},
+		{"limit of the operator's", true, "GOMEMLIMIT", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("GOGC", "")
@@ -33,7 +32,7 @@ func TestBallast(t *testing.T) {
 			if tt.env != "" {
 				t.Setenv(tt.env, "100")
 			}
-			ballast := tt.d.ballast()
+			ballast := Ballast(tt.keys)
 			if got := ballast != nil; got != tt.want {
 				t.Fatalf("ballast: %v", got)
 			}
