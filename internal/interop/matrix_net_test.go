@@ -123,7 +123,7 @@ func (h *host) file(name, text string, words ...string) string {
 
 // sid is the command line that runs one of sid's programs without power over the clock.
 func (h *host) sid(program string, args ...string) []string {
-	return append([]string{"setpriv", "--bounding-set", "-sys_time", filepath.Join(h.s.sid, "run"), program}, args...)
+	return suite.WithoutClock(h.s.sid, program, args...)
 }
 
 // start runs a command line on this host until the test ends.

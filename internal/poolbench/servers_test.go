@@ -92,35 +92,6 @@ domain = "localhost"
 port = {port}
 tokens = ["{token}"]
 `
-	chronydConfig = `
-user root
-cmdport 0
-bindcmdaddress {dir}/chronyd.sock
-pidfile {dir}/chronyd.pid
-ntsdumpdir {dir}
-bindaddress 127.0.0.1
-port {ntp}
-local stratum 2
-allow
-ntsport {port}
-ntsservercert {dir}/chain.pem
-ntsserverkey {dir}/key.pem
-maxntsconnections 1000
-`
-	ntpdRSConfig = `
-[observability]
-log-level = "warn"
-observation-path = "{dir}/ntpd-rs.sock"
-[[server]]
-listen = "127.0.0.1:{ntp}"
-[[nts-ke-server]]
-listen = "127.0.0.1:{port}"
-certificate-chain-path = "{dir}/chain.pem"
-private-key-path = "{dir}/key.pem"
-ntp-port = {ntp}
-[synchronization]
-local-stratum = 1
-`
 )
 
 // The processors of a measurement that is pinned: the generator and the time sources run on the second, where the
@@ -133,10 +104,7 @@ func newSite(t *testing.T, pinned bool) *site {
 	s := &site{t: t, dir: t.TempDir(), pinned: pinned}
 	ca := testca.New(t)
 	s.roots = ca.Pool()
-	chain, key := testca.Files(t, ca.Leaf("localhost"))
-	for name, text := range map[string][]byte{"chain.pem": chain, "key.pem": key, "ca.pem": ca.PEM()} {
-		suite.WriteFile(t, filepath.Join(s.dir, name), string(text))
-	}
+	suite.WriteCertificates(t, s.dir, ca)
 	var bare []server
 	for i := range 3 {
 		kept, other := s.member(fmt.Sprintf("time source %d", i+1), false)
@@ -210,16 +178,17 @@ func (s *site) peers() (list []server, missing string) {
 		return nil, "chronyd and ntpd-rs are not measured: they need root"
 	}
 	for _, peer := range []struct {
-		name, conf, program string
-		args                []string
+		name, program string
+		conf          func(suite.NTSServer) string
+		args          []string
 	}{
-		{"chronyd", chronydConfig, "usr/sbin/chronyd", []string{"-x", "-d", "-f"}},
-		{"ntpd-rs", ntpdRSConfig, "usr/bin/ntp-daemon", []string{"-c"}},
+		{"chronyd", "usr/sbin/chronyd", suite.NTSServer.Chronyd, []string{"-x", "-d", "-f"}},
+		{"ntpd-rs", "usr/bin/ntp-daemon", suite.NTSServer.NTPdRS, []string{"-c"}},
 	} {
-		ntp, port := suite.FreePort(s.t), suite.FreePort(s.t)
-		conf := s.file(peer.name+".conf", peer.conf, "{ntp}", strconv.Itoa(ntp), "{port}", strconv.Itoa(port))
-		line := append([]string{"env", "NOCLOCK=1", "setpriv", "--bounding-set", "-sys_time", filepath.Join(sid, "run"), peer.program}, peer.args...)
-		p := server{name: peer.name, port: port, proc: s.start(peer.name, true, append(line, conf)...)}
+		port := suite.FreePort(s.t)
+		conf := s.file(peer.name+".conf", peer.conf(suite.NTSServer{Dir: s.dir, Address: "127.0.0.1", NTP: suite.FreePort(s.t), KE: port}))
+		line := suite.WithoutClock(sid, peer.program, append(peer.args, conf)...)
+		p := server{name: peer.name, port: port, proc: s.start(peer.name, true, append([]string{"env", "NOCLOCK=1"}, line...)...)}
 		s.await(p)
 		list = append(list, p)
 	}

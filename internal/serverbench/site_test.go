@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"ntp-daemon/internal/suite"
@@ -56,52 +55,6 @@ const (
 	ntpdRS
 )
 
-const (
-	ownConfig = `
-[observability]
-log-level = "warn"
-observation-path = "{dir}/{ntp}.sock"
-[[server]]
-listen = "0.0.0.0:{ntp}"
-[[nts-ke-server]]
-listen = "0.0.0.0:{ke}"
-certificate-chain-path = "{dir}/chain.pem"
-private-key-path = "{dir}/key.pem"
-ntp-port = {ntp}
-[synchronization]
-clock-control = false
-local-stratum = 1
-`
-	chronydConfig = `
-user root
-cmdport 0
-bindcmdaddress {dir}/chronyd.sock
-pidfile {dir}/chronyd.pid
-ntsdumpdir {dir}
-port {ntp}
-local stratum 1
-allow
-ntsport {ke}
-ntsservercert {dir}/chain.pem
-ntsserverkey {dir}/key.pem
-maxntsconnections 1000
-`
-	ntpdRSConfig = `
-[observability]
-log-level = "warn"
-observation-path = "{dir}/ntpd-rs.sock"
-[[server]]
-listen = "0.0.0.0:{ntp}"
-[[nts-ke-server]]
-listen = "0.0.0.0:{ke}"
-certificate-chain-path = "{dir}/chain.pem"
-private-key-path = "{dir}/key.pem"
-ntp-port = {ntp}
-[synchronization]
-local-stratum = 1
-`
-)
-
 // newSite starts everything that can be measured here.
 func newSite(t *testing.T) *site {
 	t.Helper()
@@ -112,11 +65,7 @@ func newSite(t *testing.T) *site {
 	s.cpus = allowedPair(t)
 	suite.Link(s.inside, serverAddress+"/24", s.beyond, clientAddress+"/24")
 	s.beyond.IP("route", "add", "local", manyAddresses, "dev", "lo")
-	ca := testca.New(t)
-	chain, key := testca.Files(t, ca.Leaf("localhost"))
-	for name, text := range map[string][]byte{"chain.pem": chain, "key.pem": key, "ca.pem": ca.PEM()} {
-		suite.WriteFile(t, filepath.Join(s.dir, name), string(text))
-	}
+	suite.WriteCertificates(t, s.dir, testca.New(t))
 	s.servers = []*server{limit: s.startLimit(), own: s.startOwn("ntp-daemon", 2123, s.cpus.server)}
 	s.startPeers()
 	return s
@@ -130,11 +79,16 @@ func (s *site) start(name, cpus string, line ...string) *suite.Proc {
 	return p
 }
 
-// file writes a configuration for these ports.
-func (s *site) file(name, text string, ntp, ke int) string {
+// nts is what the configuration of v says, whichever program it is.
+func (s *site) nts(v *server) suite.NTSServer {
+	return suite.NTSServer{Dir: s.dir, Address: "0.0.0.0", NTP: v.ntp, KE: v.ke}
+}
+
+// file writes a configuration.
+func (s *site) file(name, text string) string {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
-	suite.WriteFile(s.t, path, strings.NewReplacer("{dir}", s.dir, "{ntp}", strconv.Itoa(ntp), "{ke}", strconv.Itoa(ke)).Replace(text))
+	suite.WriteFile(s.t, path, text)
 	return path
 }
 
@@ -164,7 +118,7 @@ func (s *site) startLimit() *server {
 func (s *site) startOwn(name string, ntp int, cpus string) *server {
 	s.t.Helper()
 	v := &server{name: name, ntp: ntp, ke: ntp + 337}
-	conf := s.file(strconv.Itoa(ntp)+".toml", ownConfig, v.ntp, v.ke)
+	conf := s.file(strconv.Itoa(ntp)+".toml", s.nts(v).Own())
 	v.procs = append(v.procs, s.start(name, cpus, suite.Program(s.t, "ntp-daemon"), "-c", conf))
 	s.await(v)
 	return v
@@ -180,15 +134,16 @@ func (s *site) startPeers() {
 	}
 	for _, peer := range []struct {
 		server
-		conf, program string
-		args          []string
+		conf    func(suite.NTSServer) string
+		program string
+		args    []string
 	}{
-		{server{name: "chronyd", ntp: 3123, ke: 3460}, chronydConfig, "usr/sbin/chronyd", []string{"-x", "-d", "-f"}},
-		{server{name: "ntpd-rs", ntp: 4123, ke: 4460}, ntpdRSConfig, "usr/bin/ntp-daemon", []string{"-c"}},
+		{server{name: "chronyd", ntp: 3123, ke: 3460}, suite.NTSServer.Chronyd, "usr/sbin/chronyd", []string{"-x", "-d", "-f"}},
+		{server{name: "ntpd-rs", ntp: 4123, ke: 4460}, suite.NTSServer.NTPdRS, "usr/bin/ntp-daemon", []string{"-c"}},
 	} {
 		v := peer.server
 		line := append(debian(sid, peer.program), peer.args...)
-		v.procs = append(v.procs, s.start(v.name, s.cpus.server, append(line, s.file(v.name+".conf", peer.conf, v.ntp, v.ke))...))
+		v.procs = append(v.procs, s.start(v.name, s.cpus.server, append(line, s.file(v.name+".conf", peer.conf(s.nts(&v))))...))
 		s.await(&v)
 		s.servers = append(s.servers, &v)
 	}
@@ -196,7 +151,7 @@ func (s *site) startPeers() {
 
 // debian is the command line of a program of sid that cannot set the clock.
 func debian(sid, program string) []string {
-	return []string{"env", "NOCLOCK=1", "setpriv", "--bounding-set", "-sys_time", filepath.Join(sid, "run"), program}
+	return append([]string{"env", "NOCLOCK=1"}, suite.WithoutClock(sid, program)...)
 }
 
 // await asks until there are answers of a server that says that it has the time, and keys if it gives any.
