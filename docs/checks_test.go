@@ -3,7 +3,6 @@ package docs_test
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -53,26 +52,7 @@ func checksPage() string {
 
 // TestDaemonPage_Checks: the page says of every check what follows from it.
 func TestDaemonPage_Checks(t *testing.T) {
-	path := filepath.Join("man", "ntp-daemon.8")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, begins := strings.Cut(string(b), checksBegin)
-	have, after, ends := strings.Cut(rest, checksEnd)
-	if !begins || !ends {
-		t.Fatalf("%s has no place for the checks", path)
-	}
-	want := wrapped(checksPage())
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(before+checksBegin+want+checksEnd+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if have != want {
-		t.Errorf("%s does not list the checks as they are; run UPDATE_GOLDEN=1 go test ./docs -run Checks\n%s", path, want)
-	}
+	generated(t, filepath.Join("man", "ntp-daemon.8"), checksBegin, checksEnd, wrapped(checksPage()))
 }
 
 // TestExitCodes: each program's page lists the codes that the table of checks has for it, and 0.

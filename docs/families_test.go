@@ -63,25 +63,30 @@ func familiesPage(exposition string) string {
 
 // TestMetricsPage_Families: the page lists what the exporter shows.
 func TestMetricsPage_Families(t *testing.T) {
-	path := filepath.Join("man", "ntp-metrics-exporter.8")
+	generated(t, filepath.Join("man", "ntp-metrics-exporter.8"), familiesBegin, familiesEnd,
+		wrapped(familiesPage(string(metrics.Append(metrics.Append(nil, full()), fullPool())))))
+}
+
+// generated compares the part of a page between two lines with what follows from a table, or, with UPDATE_GOLDEN set, writes it.
+func generated(t *testing.T, path, begin, end, want string) {
+	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, begins := strings.Cut(string(b), familiesBegin)
-	have, after, ends := strings.Cut(rest, familiesEnd)
+	before, rest, begins := strings.Cut(string(b), begin)
+	have, after, ends := strings.Cut(rest, end)
 	if !begins || !ends {
-		t.Fatalf("%s has no place for the families", path)
+		t.Fatalf("%s has no place for %s", path, begin)
 	}
-	want := wrapped(familiesPage(string(metrics.Append(metrics.Append(nil, full()), fullPool()))))
 	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(before+familiesBegin+want+familiesEnd+after), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if d := cmp.Diff(want, have); d != "" {
-		t.Errorf("%s, families (want, have):\n%s", path, d)
+		t.Errorf("%s, run UPDATE_GOLDEN=1 go test ./docs (want, have):\n%s", path, d)
 	}
 }
 

@@ -2,10 +2,11 @@ package config
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"ntp-daemon/internal/suite"
 )
 
 // everyTable opens each table that the loader reads only when it is there, so that its keys are seen. The values
@@ -110,14 +111,6 @@ func TestKeys(t *testing.T) {
 // UPDATE_GOLDEN set it writes them.
 func TestKeys_Lists(t *testing.T) {
 	for path, keys := range map[string][]string{"testdata/keys.txt": daemonKeys(), "testdata/poolkeys.txt": poolKeys()} {
-		text := strings.Join(keys, "\n") + "\n"
-		if os.Getenv("UPDATE_GOLDEN") != "" {
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if b, err := os.ReadFile(path); err != nil || string(b) != text {
-			t.Errorf("%s is not the list of keys that are read; look at the difference and run this test with UPDATE_GOLDEN=1", path)
-		}
+		suite.Golden(t, path, strings.Join(keys, "\n")+"\n")
 	}
 }

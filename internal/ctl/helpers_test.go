@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"ntp-daemon/internal/locate"
@@ -26,6 +25,7 @@ import (
 	"ntp-daemon/internal/observe"
 	"ntp-daemon/internal/resolve"
 	"ntp-daemon/internal/server"
+	"ntp-daemon/internal/suite"
 )
 
 // console is an Env with its output caught and nothing of the outside world unless a test puts it in.
@@ -84,19 +84,7 @@ func (c *console) expect(t *testing.T, code, want int, out, err string) {
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s (want, got):\n%s", name, d)
-	}
+	suite.Golden(t, filepath.Join("testdata", name), got)
 }
 
 func writeFile(t *testing.T, dir, name, text string) string {

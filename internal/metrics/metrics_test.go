@@ -3,7 +3,6 @@ package metrics
 import (
 	"bytes"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"ntp-daemon/internal/ntp"
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/suite"
 )
 
 // busy is a snapshot with something in every family.
@@ -129,27 +129,10 @@ func took(n uint64, each float64) observe.Durations {
 	return d
 }
 
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := "testdata/" + name
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s (want, got):\n%s", name, d)
-	}
-}
-
 func TestAppend_Golden(t *testing.T) {
-	golden(t, "busy.txt", Append(nil, busy()))
-	golden(t, "pool.txt", Append(nil, pooling()))
-	golden(t, "empty.txt", Append(nil, &observe.Snapshot{System: observe.System{LeapIndicator: "Unsynchronized", Stratum: 16}}))
+	suite.Golden(t, "testdata/busy.txt", string(Append(nil, busy())))
+	suite.Golden(t, "testdata/pool.txt", string(Append(nil, pooling())))
+	suite.Golden(t, "testdata/empty.txt", string(Append(nil, &observe.Snapshot{System: observe.System{LeapIndicator: "Unsynchronized", Stratum: 16}})))
 }
 
 // The text is what Prometheus itself can read, and keeps its naming rules where they are ours to keep.

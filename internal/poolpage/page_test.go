@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 
 	"ntp-daemon/internal/observe"
+	"ntp-daemon/internal/suite"
 )
 
 func render(t *testing.T, s *observe.Snapshot, refresh time.Duration) string {
@@ -32,20 +31,7 @@ func render(t *testing.T, s *observe.Snapshot, refresh time.Duration) string {
 // TestPage_Golden: the page as it is; look at the difference, and at the screenshots of make page, before UPDATE_GOLDEN=1.
 func TestPage_Golden(t *testing.T) {
 	for name, s := range map[string]*observe.Snapshot{"busy": busy(), "troubled": troubled(), "young": young()} {
-		path := "testdata/" + name + ".html"
-		got := render(t, s, 0)
-		if os.Getenv("UPDATE_GOLDEN") != "" {
-			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(string(want), got); d != "" {
-			t.Errorf("%s (want, got):\n%s", path, d)
-		}
+		suite.Golden(t, "testdata/"+name+".html", render(t, s, 0))
 	}
 }
 
