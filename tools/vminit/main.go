@@ -65,7 +65,7 @@ func (t *trial) client(names []string) {
 	}
 	scenarios := map[string]func(*trial){
 		"leftovers": leftovers, "sync": synchronise, "steps": smallSteps, "panic": panicSteps, "start": tooFarAtStart, "exits": exits,
-		"pause": paused, "restore": restored, "unplugged": restoredUnplugged, "leap": leapSecond, "unset": unsetClock,
+		"pause": paused, "restore": restored, "unplugged": restoredUnplugged, "silent": restoredSilent, "leap": leapSecond, "unset": unsetClock,
 	}
 	for _, name := range names {
 		run, ok := scenarios[name]

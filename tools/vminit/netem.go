@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -20,7 +21,13 @@ const (
 )
 
 // setDelay makes the interface hold back what it sends. What is under way keeps the delay that it was given.
-func setDelay(name string, delay time.Duration) error {
+func setDelay(name string, delay time.Duration) error { return setNetem(name, delay, 0) }
+
+// setSilence makes the interface lose all that it sends.
+func setSilence(name string) error { return setNetem(name, 0, math.MaxUint32) }
+
+// setNetem sets the delay, and the share of packets to lose as 0 to 1<<32 - 1.
+func setNetem(name string, delay time.Duration, loss uint32) error {
 	ifi, err := net.InterfaceByName(name)
 	if err != nil {
 		return err
@@ -29,6 +36,7 @@ func setDelay(name string, delay time.Duration) error {
 	var qopt [24]byte // struct tc_netem_qopt: latency, limit, loss, gap, duplicate, jitter
 	order.PutUint32(qopt[0:], uint32(delay/clockTick))
 	order.PutUint32(qopt[4:], queueLimit)
+	order.PutUint32(qopt[8:], loss)
 
 	var body []byte // struct tcmsg and its attributes
 	body = append(body, unix.AF_UNSPEC, 0, 0, 0)
@@ -80,8 +88,12 @@ func exchange(msg []byte) error {
 	return nil
 }
 
-// controlPort is where the server machine takes the delay of what it sends.
-const controlPort = "7077"
+const (
+	// controlPort is where the server machine takes orders: the delay of what it sends, or a word.
+	controlPort = "7077"
+	// silent makes the server machine lose all that it sends, speaking ends that and every delay.
+	silent, speaking = "silent", "0s"
+)
 
 // delayReplies asks the server machine to hold back what it sends from now on. The server says yes before it does.
 func delayReplies(delay time.Duration) error { return tellServer(delay.String()) }
@@ -118,26 +130,35 @@ func control() error {
 			if err != nil {
 				return
 			}
-			delay, err := time.ParseDuration(string(buf[:n]))
-			if err != nil {
-				answer := string(buf[:n])
-				if err := leap.order(answer); err != nil {
-					answer = err.Error()
-				}
-				_, _ = c.WriteTo([]byte(answer), from)
-				continue
-			}
-			if delay == 0 { // or the yes would come late, behind the step
-				err = setDelay(interfaceName, 0)
-			}
-			_, _ = c.WriteTo(buf[:n], from)
-			if delay != 0 {
-				err = setDelay(interfaceName, delay)
-			}
-			if err != nil {
+			answer := func(text string) { _, _ = c.WriteTo([]byte(text), from) }
+			if err := obey(&leap, string(buf[:n]), answer); err != nil {
 				say("VMTEST netem FAIL %v", err)
 			}
 		}
 	}()
 	return nil
+}
+
+// obey carries out an order and says so, with the same word or what went wrong. What makes the server late or silent comes after
+// the answer, and what ends it before, or the answer would be late, behind the client's next step.
+func obey(leap *leapServer, order string, answer func(string)) error {
+	delay, err := time.ParseDuration(order)
+	switch {
+	case order == silent:
+		answer(order)
+		return setSilence(interfaceName)
+	case err != nil:
+		if err := leap.order(order); err != nil {
+			answer(err.Error())
+			return nil
+		}
+		answer(order)
+		return nil
+	case delay == 0:
+		err := setDelay(interfaceName, 0)
+		answer(order)
+		return err
+	}
+	answer(order)
+	return setDelay(interfaceName, delay)
 }
