@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -138,6 +139,7 @@ func TestConn_CloseBesideBeginning(t *testing.T) {
 			c.mu.Lock()
 			begun = c.receiving || c.fd < 0
 			c.mu.Unlock()
+			runtime.Gosched() // with one processor the other would begin only when the scheduler takes it away
 		}
 		go func() {
 			_ = c.Close()
