@@ -235,25 +235,7 @@ func TestD3_35_ListIsReplaced(t *testing.T) {
 		{"[[key-exchange-servers]]\ndomain = \"a.example\"\nport = 99999\n", "port: 99999 is out of range"},
 		{strings.ReplaceAll("[[key-exchange-servers]]\ndomain = \"a.example\"\nport = PORT\naddresses = [\"127.0.0.1\"]\n", "PORT", fmt.Sprint(a.addr.Port())), ""},
 	}
-	stop, errs, served := make(chan struct{}), make(chan error), atomic.Int64{}
-	const users = 4
-	for range users {
-		go func() {
-			for {
-				select {
-				case <-stop:
-					errs <- nil
-					return
-				default:
-				}
-				if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
-					errs <- err
-					return
-				}
-				served.Add(1)
-			}
-		}()
-	}
+	served, stop := w.askers(4)
 	for i := range 4 * len(lists) {
 		l := lists[i%len(lists)]
 		before, list := r.state(), r.names()
@@ -267,12 +249,7 @@ func TestD3_35_ListIsReplaced(t *testing.T) {
 		until := served.Load()
 		eventually(t, func() bool { return served.Load() > until })
 	}
-	close(stop)
-	for range users {
-		if err := <-errs; err != nil {
-			t.Errorf("a user was lost: %v", err)
-		}
-	}
+	stop()
 	t.Logf("%d exchanges over %d lists", served.Load(), 4*len(lists))
 
 	// A list that is empty on purpose: everybody gets error 2, and it is told.

@@ -319,37 +319,13 @@ func TestP09_ReloadDuringTraffic(t *testing.T) {
 		}
 		return c, nil
 	}})
-	stop := make(chan struct{})
-	errs := make(chan error)
-	served := atomic.Int64{}
-	for range 4 {
-		go func() {
-			for {
-				select {
-				case <-stop:
-					errs <- nil
-					return
-				default:
-				}
-				if _, err := w.keyExchange([]aead.Algorithm{15}); err != nil {
-					errs <- err
-					return
-				}
-				served.Add(1)
-			}
-		}()
-	}
+	served, stop := w.askers(4)
 	for range 30 {
 		hup <- syscall.SIGHUP
 		before := served.Load()
 		eventually(t, func() bool { return served.Load() > before })
 	}
-	close(stop)
-	for range 4 {
-		if err := <-errs; err != nil {
-			t.Errorf("a user was lost: %v", err)
-		}
-	}
+	stop()
 	if requests, keys, _ := a.seen(); len(requests) != len(keys)+1 {
 		t.Errorf("an unchanged time source was asked again: %d requests for %d users", len(requests), len(keys))
 	}
