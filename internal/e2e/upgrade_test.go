@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -222,6 +223,13 @@ func (m *serviceManager) count(prefix string) (n int) {
 	return n
 }
 
+// all is what was heard so far.
+func (m *serviceManager) all() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.heard)
+}
+
 // start runs the pool as a service, with the descriptor that is kept, if there is one, or with that of a socket unit.
 func (m *serviceManager) start(s *testHost, conf string, unit *os.File) *suite.Proc {
 	m.t.Helper()
@@ -255,15 +263,17 @@ func TestUpgrade_ByDescriptorStore(t *testing.T) {
 	conf := s.file("pool.toml", observingPool("pool"))
 	p := m.start(s, conf, nil)
 	if m.count("FDSTORE=1") != 1 || m.kept == nil || m.name != "kept-listen" {
-		t.Fatalf("the service manager heard %q", m.heard)
+		t.Fatalf("the service manager heard %q", m.all())
 	}
 	load := come(s, 4, 4460)
 	for i := range 4 {
 		load.more(t, 50)
 		stopping := m.count("STOPPING=1")
 		_ = p.Cmd.Process.Signal(syscall.SIGTERM)
-		if code := p.Exit(); code != 0 || m.count("STOPPING=1") != stopping+1 {
-			t.Fatalf("restart %d: exit %d, heard %q", i, code, m.heard)
+		code := p.Exit() // what it said by then is on its way
+		eventually(t, suite.Patience, "STOPPING=1", func() bool { return m.count("STOPPING=1") > stopping })
+		if code != 0 || m.count("STOPPING=1") != stopping+1 {
+			t.Fatalf("restart %d: exit %d, heard %q", i, code, m.all())
 		}
 		waiting := s.queue(t, 30)
 		time.Sleep(200 * time.Millisecond) // they fill the queue; a slow start of the next pool
@@ -280,7 +290,7 @@ func TestUpgrade_ByDescriptorStore(t *testing.T) {
 	_ = p.Cmd.Process.Signal(syscall.SIGHUP)
 	p.Until("the end of the reload", func() bool { return m.count("READY=1") > ready })
 	if m.count("RELOADING=1\nMONOTONIC_USEC=") != 1 {
-		t.Errorf("heard %q", m.heard)
+		t.Errorf("heard %q", m.all())
 	}
 }
 
@@ -296,7 +306,7 @@ func TestUpgrade_ListenChanged(t *testing.T) {
 	p.WaitLog(`this socket is not what listen says, it is closed`)
 	p.WaitLog(`listening on 'Ok\(127\.0\.0\.1:4461\)'`)
 	if m.count("FDSTOREREMOVE=1\nFDNAME=kept-listen") != 1 || m.count("FDSTORE=1") != 2 {
-		t.Errorf("heard %q", m.heard)
+		t.Errorf("heard %q", m.all())
 	}
 }
 
@@ -327,7 +337,7 @@ func TestUpgrade_SocketUnit(t *testing.T) {
 	load.more(t, 10)
 	load.leave(t)
 	if m.count("FDSTORE") != 0 {
-		t.Errorf("heard %q", m.heard)
+		t.Errorf("heard %q", m.all())
 	}
 }
 
