@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -281,24 +282,29 @@ func TestThreads_Panic(t *testing.T) {
 
 // TestThreads_WhatWaitsIsServed: connections that wait to be accepted when the loop is asked to stop are served.
 func TestThreads_WhatWaitsIsServed(t *testing.T) {
-	first := make(chan bool)
+	first := make(chan *thread)
 	hold := make(chan bool)
 	addr, _, stop := threadLoop(t, Config{Handle: func(ctx context.Context, c *Conn) {
 		b := make([]byte, 1)
 		_, _ = c.Read(b)
 		if b[0] == '1' {
-			first <- true
+			first <- c.threaded().t
 			<-hold // the thread is busy
 		}
 		_, _ = c.Write(b)
 	}})
 	one := dialTo(t, addr)
 	_, _ = io.WriteString(one, "1")
-	<-first
+	th := <-first
 	two := dialTo(t, addr)
 	_, _ = io.WriteString(two, "2")
 	stopped := make(chan error)
 	go func() { stopped <- stop() }()
+	for told := false; !told; runtime.Gosched() { // else it is served because nothing has stopped yet
+		th.mu.Lock()
+		told = th.stopping
+		th.mu.Unlock()
+	}
 	close(hold)
 	if got, err := io.ReadAll(two); string(got) != "2" || err != nil {
 		t.Errorf("%q, %v", got, err)
