@@ -287,6 +287,10 @@ func TestThreads_WhatWaitsIsServed(t *testing.T) {
 	addr, _, stop := threadLoop(t, Config{Handle: func(ctx context.Context, c *Conn) {
 		b := make([]byte, 1)
 		_, _ = c.Read(b)
+		if b[0] == '0' { // what comes next is an event of this connection, not of the listener
+			_, _ = c.Write(b)
+			_, _ = c.Read(b)
+		}
 		if b[0] == '1' {
 			first <- c.threaded().t
 			<-hold // the thread is busy
@@ -294,6 +298,10 @@ func TestThreads_WhatWaitsIsServed(t *testing.T) {
 		_, _ = c.Write(b)
 	}})
 	one := dialTo(t, addr)
+	_, _ = io.WriteString(one, "0")
+	if _, err := io.ReadFull(one, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 	_, _ = io.WriteString(one, "1")
 	th := <-first
 	two := dialTo(t, addr)
