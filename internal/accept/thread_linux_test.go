@@ -128,7 +128,7 @@ func TestThreads_LargeMessages(t *testing.T) {
 // TestThreads_Deadlines: a deadline ends a read, a write and a wait for a turn, and is a timeout. One that has passed
 // fails even where there is something to read.
 func TestThreads_Deadlines(t *testing.T) {
-	result := make(chan error, 8)
+	result, sent := make(chan error, 8), make(chan bool)
 	addr, _, _ := threadLoop(t, Config{Handle: func(ctx context.Context, c *Conn) {
 		_, err := c.Read(make([]byte, 1))
 		result <- err
@@ -146,12 +146,20 @@ func TestThreads_Deadlines(t *testing.T) {
 			result <- errors.New("asleep")
 		}
 		result <- nil
+		<-sent
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+		_, err = c.Read(make([]byte, 1)) // although there is something to read
+		result <- err
 	}})
 	c := dialTo(t, addr)
 	if _, err := c.Write([]byte{1}); err != nil {
 		t.Fatal(err)
 	}
-	for i, timeout := range []bool{false, true, true, true, true, false} {
+	for i, timeout := range []bool{false, true, true, true, true, false, true} {
+		if i == 6 {
+			_, _ = c.Write([]byte{2})
+			close(sent)
+		}
 		if err := <-result; (err != nil) != timeout || timeout && !IsTimeout(err) {
 			t.Errorf("step %d: %v", i, err)
 		}

@@ -135,11 +135,13 @@ func TestConn_CloseBesideBeginning(t *testing.T) {
 			_, _, _, _ = c.Receive(context.Background(), make([]byte, 100))
 			done <- struct{}{}
 		}()
-		for begun := false; !begun; {
+		for begun, looks := false, 0; !begun; looks++ {
 			c.mu.Lock()
 			begun = c.receiving || c.fd < 0
 			c.mu.Unlock()
-			runtime.Gosched() // with one processor the other would begin only when the scheduler takes it away
+			if looks%1000 == 999 { // with one processor the other would begin only when the scheduler takes it away
+				runtime.Gosched()
+			}
 		}
 		go func() {
 			_ = c.Close()
