@@ -136,6 +136,11 @@ func Main(ctx context.Context, o Options, hup <-chan os.Signal, out io.Writer) e
 	if err != nil {
 		return &program.ConfigError{Err: fmt.Errorf("%s: %w", o.ConfigPath, err)}
 	}
+	return serve(ctx, p)
+}
+
+// serve runs the pool beside the ballast that spares it collections.
+func serve(ctx context.Context, p *Pool) error {
 	ballast := program.Ballast(true)
 	defer runtime.KeepAlive(ballast)
 	if err := p.Run(ctx); err != nil {
