@@ -140,7 +140,7 @@ func startTimeServer(t *testing.T, view ntp.View, shift time.Duration) *timeServ
 			}
 			view.Reference = clock()
 			d := server.Datagram{Data: in[:n], From: from.(*net.UDPAddr).AddrPort(), To: s.addr, Received: clock()}
-			if reply, _ := r.Respond(out, &view, s.keys, d, clock); reply != nil {
+			if reply, _ := r.Respond(out, &view, s.keys, &d, clock); reply != nil {
 				_, _ = pc.WriteTo(reply, from)
 			}
 		}

@@ -54,7 +54,7 @@ func limitedOf(t *testing.T, rnd io.Reader) string {
 		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 200)}), 4000)
 		p := make([]byte, 48)
 		p[0] = 0x23
-		_, v := r.Respond(make([]byte, 0, 48), nil, nil, server.Datagram{Data: p, From: from, Received: 1 << 40}, func() ntp.Timestamp { return 1 << 40 })
+		_, v := r.Respond(make([]byte, 0, 48), nil, nil, &server.Datagram{Data: p, From: from, Received: 1 << 40}, func() ntp.Timestamp { return 1 << 40 })
 		s.WriteString(v.String() + " ")
 	}
 	return s.String()
@@ -98,7 +98,7 @@ func TestListener_NoncesNeverRepeat(t *testing.T) {
 					t.Fatal(err)
 				}
 				reply, v := r.Respond(make([]byte, 0, ntp.MaxPacket), nil, set,
-					server.Datagram{Data: p, From: netip.MustParseAddrPort("192.0.2.1:4000"), Received: 1 << 40}, func() ntp.Timestamp { return 1 << 40 })
+					&server.Datagram{Data: p, From: netip.MustParseAddrPort("192.0.2.1:4000"), Received: 1 << 40}, func() ntp.Timestamp { return 1 << 40 })
 				if v != server.AnsweredNTS {
 					t.Fatal(v)
 				}

@@ -60,6 +60,10 @@ type worker struct {
 	batch     *udp.Batch
 	sent      func(uint32, ntp.Timestamp) // w.left, made once
 	era       server.Epoch                // the clock's epoch, for the whole batch
+	now       func() ntp.Timestamp        // w.reading, made once
+	read      ntp.Timestamp               // for the next answer; zero: the clock is read
+	verdict   server.Verdict              // the latest one
+	verdicts  int                         // in a row that are not counted yet
 	awaited   int                         // batches after which stamps of answers may come
 	nextPanic time.Time                   // when the next panic may be logged
 }
@@ -71,7 +75,7 @@ type worker struct {
 func (w *worker) run(ctx context.Context) error {
 	defer w.socket.Close()
 	defer context.AfterFunc(ctx, w.socket.Interrupt)()
-	w.batch, w.sent = udp.NewBatch(), w.left
+	w.batch, w.sent, w.now = udp.NewBatch(), w.left, w.reading
 	pause := firstPause
 	for {
 		err := w.socket.Receive(w.batch)
@@ -105,10 +109,11 @@ func (w *worker) serve() {
 		w.nonces.at(w.batch.Datagram(0).Received)
 	}
 	answers := 0
+	w.read = 0
 	for i := range w.batch.Len() {
 		w.lead.Place(i % server.SendEvery)
 		verdict := w.answer(i, view, keys)
-		w.counters.Count(verdict)
+		w.count(verdict)
 		if verdict == server.Answered || verdict == server.AnsweredNTS {
 			answers++
 		}
@@ -126,8 +131,27 @@ func (w *worker) serve() {
 	}
 }
 
+// count counts a verdict, at the latest before the answers leave.
+func (w *worker) count(v server.Verdict) {
+	if v != w.verdict {
+		w.flush()
+		w.verdict = v
+	}
+	w.verdicts++
+	if v != server.Answered { // it may have taken long
+		w.read = 0
+	}
+}
+
+func (w *worker) flush() {
+	w.counters.Count(w.verdict, w.verdicts)
+	w.verdicts = 0
+}
+
 // send sends what is queued.
 func (w *worker) send() {
+	w.flush()
+	w.read = 0
 	if failed := w.socket.Send(w.batch); failed > 0 {
 		w.counters.CountSendErrors(failed)
 	}
@@ -148,12 +172,21 @@ func (w *worker) answer(i int, view *ntp.View, keys *nts.KeySet) (verdict server
 	case udp.NotUnicast:
 		return server.ImpossibleAddress
 	}
-	reply, verdict := w.responder.Respond(w.batch.ReplyBuffer(i), view, keys,
-		server.Datagram{Data: d.Data, From: d.From, To: d.To, Received: d.Received, Epoch: w.era}, w.readClock)
+	request := server.Datagram{Data: d.Data, From: d.From, To: d.To, Received: d.Received, Epoch: w.era}
+	reply, verdict := w.responder.Respond(w.batch.ReplyBuffer(i), view, keys, &request, w.now)
 	if reply != nil {
 		w.queue(i, reply)
 	}
 	return verdict
+}
+
+// reading is the clock's, read once for the plain answers in a row that leave together: what the Lead adds to it is that of their
+// place.
+func (w *worker) reading() ntp.Timestamp {
+	if w.read.IsZero() {
+		w.read = w.readClock()
+	}
+	return w.read
 }
 
 // queue queues the answer to datagram i, with the wish to be told when it leaves where the next answer to that client will need

@@ -107,6 +107,47 @@ func query(address netip.AddrPort, o beevik.QueryOptions) (r *beevik.Response, e
 	return beevik.QueryWithOptions(address.String(), o)
 }
 
+// The answers that leave together share one reading of the clock, until something else than a plain answer comes between them.
+func TestWorker_ReadsTheClockOnceForAGroup(t *testing.T) {
+	var readings atomic.Int64
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	s := serve(t, server.Config{}, func(w *worker) {
+		w.readClock = func() ntp.Timestamp {
+			if readings.Add(1) == 1 {
+				close(busy)
+				<-goOn
+			}
+			return hostClock()
+		}
+	})
+	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ask := func(n, length int) {
+		for range n {
+			p := make([]byte, length)
+			p[0] = 0x23
+			if _, err := c.Write(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ask(1, 48)
+	<-busy
+	// While the worker is busy with the first, the next batch comes together: a group and a half, with a short one in the first.
+	ask(server.SendEvery/4, 48)
+	ask(1, 47)
+	ask(server.SendEvery+server.SendEvery/4, 48)
+	close(goOn)
+	const all = 2 + server.SendEvery + 2*(server.SendEvery/4)
+	s.await(t, "all received", func(sum server.Totals) bool { return sum.Received == all })
+	if n := readings.Load(); n != 1+2+1 {
+		t.Errorf("%d readings", n)
+	}
+}
+
 func TestWorker_IndependentClient(t *testing.T) {
 	s := serve(t, server.Config{}, nil)
 	for _, version := range []int{3, 4} {

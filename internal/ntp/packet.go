@@ -49,28 +49,31 @@ type Header struct {
 }
 
 // ParseHeader reads the fixed header; what follows it is for Trailer.
-func ParseHeader(b []byte) (Header, error) {
+func ParseHeader(b []byte) (h Header, err error) {
+	err = h.Parse(b)
+	return h, err
+}
+
+// Parse is ParseHeader into memory that is there; h is unchanged if there is an error. A header that was just written is not copied then: that
+// would wait until its parts have arrived in the cache, which takes as long as reading them.
+func (h *Header) Parse(b []byte) error {
 	if len(b) < HeaderLen {
-		return Header{}, ErrShort
+		return ErrShort
 	}
 	if len(b) > MaxPacket {
-		return Header{}, ErrLong
+		return ErrLong
 	}
-	return Header{
-		Leap:           LeapIndicator(b[0] >> 6),
-		Version:        b[0] >> 3 & 7,
-		Mode:           Mode(b[0] & 7),
-		Stratum:        Stratum(b[1]),
-		Poll:           int8(b[2]),
-		Precision:      int8(b[3]),
-		RootDelay:      Short(binary.BigEndian.Uint32(b[4:])),
-		RootDispersion: Short(binary.BigEndian.Uint32(b[8:])),
-		RefID:          RefID(binary.BigEndian.Uint32(b[12:])),
-		Reference:      Timestamp(binary.BigEndian.Uint64(b[16:])),
-		Origin:         Timestamp(binary.BigEndian.Uint64(b[24:])),
-		Receive:        Timestamp(binary.BigEndian.Uint64(b[32:])),
-		Transmit:       Timestamp(binary.BigEndian.Uint64(b[40:])),
-	}, nil
+	b = b[:HeaderLen]
+	h.Leap, h.Version, h.Mode = LeapIndicator(b[0]>>6), b[0]>>3&7, Mode(b[0]&7)
+	h.Stratum, h.Poll, h.Precision = Stratum(b[1]), int8(b[2]), int8(b[3])
+	h.RootDelay = Short(binary.BigEndian.Uint32(b[4:]))
+	h.RootDispersion = Short(binary.BigEndian.Uint32(b[8:]))
+	h.RefID = RefID(binary.BigEndian.Uint32(b[12:]))
+	h.Reference = Timestamp(binary.BigEndian.Uint64(b[16:]))
+	h.Origin = Timestamp(binary.BigEndian.Uint64(b[24:]))
+	h.Receive = Timestamp(binary.BigEndian.Uint64(b[32:]))
+	h.Transmit = Timestamp(binary.BigEndian.Uint64(b[40:]))
+	return nil
 }
 
 // AppendTo appends the 48 bytes of the header to dst.

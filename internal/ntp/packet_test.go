@@ -44,6 +44,17 @@ func TestHeader_RoundTrip(t *testing.T) {
 	})
 }
 
+// What cannot be read leaves what is there alone.
+func TestHeader_ParseKeeps(t *testing.T) {
+	want := Header{Version: 4, Stratum: 3, Origin: 7}
+	for _, n := range []int{0, 1, HeaderLen - 1, MaxPacket + 1} {
+		h := want
+		if err := h.Parse(make([]byte, n)); err == nil || h != want {
+			t.Errorf("%d bytes: %v, %+v", n, err, h)
+		}
+	}
+}
+
 func TestHeader_Length(t *testing.T) {
 	for _, c := range []struct {
 		n    int

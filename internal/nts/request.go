@@ -41,7 +41,7 @@ type Request struct {
 // verify. Everything else that looks like NTS is dropped (rows N04 to N08, N11).
 func (r *Request) Open(pkt []byte, f *ntp.Fields, ks *KeySet, s *Sealer) RequestVerdict {
 	r.UID, r.Cookies = nil, 0
-	if len(pkt) < ntp.HeaderLen || !clientRequest(pkt[0]) {
+	if len(pkt) < ntp.HeaderLen || !clientRequest(pkt[0]) || len(f.All()) == 0 {
 		return NotNTS
 	}
 	outer, at, sealed := splitFields(f)

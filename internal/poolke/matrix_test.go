@@ -41,7 +41,7 @@ func ntpServer(t *testing.T, set func() *nts.KeySet) uint16 {
 			if err != nil {
 				return
 			}
-			reply, _ := responder.Respond(out, view, set(), server.Datagram{Data: in[:n], From: from, To: to, Received: clock()}, clock)
+			reply, _ := responder.Respond(out, view, set(), &server.Datagram{Data: in[:n], From: from, To: to, Received: clock()}, clock)
 			if reply != nil {
 				_, _ = conn.WriteToUDPAddrPort(reply, from)
 			}

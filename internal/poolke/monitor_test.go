@@ -94,7 +94,7 @@ func (s *timeServer) serve(c *net.UDPConn) {
 		view, silent := s.view, s.silent
 		view.Reference = now()
 		r := server.NewResponder(server.Config{Rand: rand.Reader, Access: s.access})
-		reply, _ := r.Respond(nil, &view, s.keys, server.Datagram{Data: buf[:n], From: from, To: to, Received: now()}, now)
+		reply, _ := r.Respond(nil, &view, s.keys, &server.Datagram{Data: buf[:n], From: from, To: to, Received: now()}, now)
 		s.mu.Unlock()
 		if reply != nil && !silent {
 			_, _ = c.WriteToUDPAddrPort(reply, from)

@@ -50,7 +50,7 @@ func reference(t *testing.T, ref clocktest.Reference) netip.AddrPort {
 				d := batch.Datagram(i)
 				view.Reference = ref.Now()
 				reply, _ := responder.Respond(batch.ReplyBuffer(i), view, nil,
-					server.Datagram{Data: d.Data, From: d.From, To: d.To, Received: d.Received}, ref.Now)
+					&server.Datagram{Data: d.Data, From: d.From, To: d.To, Received: d.Received}, ref.Now)
 				if reply != nil {
 					batch.Answer(i, reply)
 				}

@@ -34,6 +34,7 @@ type Access struct {
 	allow   prefixSet // meaningful only if limited
 	onOther Action    // for who is not in allow
 	limited bool
+	open    bool // the lists let everybody in
 }
 
 // NewAccess builds the lists: who is in deny gets deny.Action; who is not in allow gets allow.Action, unless
@@ -45,19 +46,29 @@ func NewAccess(deny Rule, allow *Rule) (*Access, error) {
 		return nil, fmt.Errorf("deny list: %w", err)
 	}
 	if allow == nil {
+		a.open = len(deny.Prefixes) == 0
 		return a, nil
 	}
 	a.limited, a.onOther = true, allow.Action
 	if a.allow, err = newPrefixSet(allow.Prefixes); err != nil {
 		return nil, fmt.Errorf("allow list: %w", err)
 	}
+	a.open = len(deny.Prefixes) == 0 && everybody(allow.Prefixes)
 	return a, nil
+}
+
+// everybody reports whether each family's whole is in the list, as in the one that nobody configured.
+func everybody(list []netip.Prefix) bool {
+	whole := func(v4 bool) bool {
+		return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Bits() == 0 && p.Addr().Is4() == v4 })
+	}
+	return whole(true) && whole(false)
 }
 
 // Check returns the action for an address that is already unmapped and without zone. A nil Access allows all.
 func (a *Access) Check(addr netip.Addr) Action {
 	switch {
-	case a == nil:
+	case a == nil || a.open:
 		return Allow
 	case a.deny.contains(addr):
 		return a.onDeny
@@ -144,6 +155,8 @@ func (s *prefixSet) contains(a netip.Addr) bool {
 func admitAddresses(from, to netip.AddrPort) Verdict {
 	src, dst := from.Addr(), to.Addr()
 	switch {
+	case from.Port() != 0 && ordinary(src, dst):
+		return Answered
 	case from.Port() == 0, !src.IsValid(), impossibleSource(src), castAddress(dst):
 		return ImpossibleAddress
 	case src == dst && from.Port() == to.Port():
@@ -154,6 +167,17 @@ func admitAddresses(from, to netip.AddrPort) Verdict {
 	}
 	return Answered
 }
+
+// ordinary tells two different IPv4 addresses of single hosts, neither a loopback one: most pairs are, and need no further look.
+func ordinary(src, dst netip.Addr) bool {
+	if !src.Is4() || !dst.Is4() {
+		return false
+	}
+	s, d := src.As4(), dst.As4()
+	return ordinaryByte(s[0]) && ordinaryByte(d[0]) && s != d
+}
+
+func ordinaryByte(b byte) bool { return b > 0 && b < 224 && b != 127 }
 
 // impossibleSource tells "this network" (RFC 1122 §3.2.1.3), multicast and broadcast.
 func impossibleSource(a netip.Addr) bool {

@@ -141,6 +141,67 @@ func TestS18_LoopbackOnTheWire(t *testing.T) {
 	}
 }
 
+// Each range that a quick look may pass or not has its two ends here.
+func TestAdmitAddresses_Edges(t *testing.T) {
+	b := newBench(Config{})
+	for _, row := range []struct {
+		address  string
+		from, to Verdict // as the source, and as the destination, of an ordinary host
+	}{
+		{"0.0.0.0", ImpossibleAddress, Answered}, // an unknown destination is not judged
+		{"0.255.255.255", ImpossibleAddress, Answered},
+		{"1.0.0.0", Answered, Answered},
+		{"126.255.255.255", Answered, Answered},
+		{"127.0.0.0", ImpossibleAddress, Answered},
+		{"127.255.255.255", ImpossibleAddress, Answered},
+		{"128.0.0.0", Answered, Answered},
+		{"223.255.255.255", Answered, Answered},
+		{"224.0.0.0", ImpossibleAddress, ImpossibleAddress},
+		{"239.255.255.255", ImpossibleAddress, ImpossibleAddress},
+		{"255.255.255.255", ImpossibleAddress, ImpossibleAddress},
+	} {
+		a := netip.MustParseAddr(row.address)
+		b.from, b.to = netip.AddrPortFrom(a, 5000), testServer
+		if _, got := b.ask(header(0x23)); got != row.from {
+			t.Errorf("from %v: %v", a, got)
+		}
+		b.from, b.to = testClient, netip.AddrPortFrom(a, 123)
+		if _, got := b.ask(header(0x23)); got != row.to {
+			t.Errorf("to %v: %v", a, got)
+		}
+	}
+	b.from, b.to = netip.AddrPortFrom(testServer.Addr(), 5000), testServer
+	b.expect(t, header(0x23), Answered, 48) // from the server's own host
+	b.from = testServer
+	b.expect(t, header(0x23), OwnAddress, 0)
+	b.from = netip.AddrPortFrom(testClient.Addr(), 0)
+	b.expect(t, header(0x23), ImpossibleAddress, 0)
+}
+
+// Lists that let everybody in are told by what is in them, not by their length.
+func TestAccess_Everybody(t *testing.T) {
+	all := prefixes("0.0.0.0/0", "::/0")
+	some := netip.MustParseAddr("198.51.100.1")
+	for _, row := range []struct {
+		deny, allow []netip.Prefix
+		v4, v6      Action
+	}{
+		{nil, all, Allow, Allow},
+		{nil, prefixes("::/0", "0.0.0.0/0", "192.0.2.0/24"), Allow, Allow},
+		{nil, prefixes("0.0.0.0/0"), Allow, Deny},
+		{nil, prefixes("::/0"), Deny, Allow},
+		{nil, prefixes("0.0.0.0/1", "::/0"), Deny, Allow},
+		{nil, prefixes("128.0.0.0/1", "::/1"), Allow, Allow},
+		{prefixes("198.51.100.0/24"), all, Ignore, Allow},
+		{prefixes("::/0"), all, Allow, Ignore},
+	} {
+		a := mustAccess(t, Rule{row.deny, Ignore}, &Rule{row.allow, Deny})
+		if v4, v6 := a.Check(some), a.Check(netip.MustParseAddr("2001:db8::1")); v4 != row.v4 || v6 != row.v6 {
+			t.Errorf("%v, %v: %v, %v", row.deny, row.allow, v4, v6)
+		}
+	}
+}
+
 // checkAccess compares membership with the plain definition: list holds prefixes of five bytes.
 func checkAccess(t *testing.T, list, addr []byte) {
 	t.Helper()

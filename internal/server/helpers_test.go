@@ -66,7 +66,7 @@ func newBench(c Config) *bench {
 }
 
 func (b *bench) ask(p []byte) ([]byte, Verdict) {
-	return b.Respond(b.buffer, b.view, b.keys, Datagram{Data: p, From: b.from, To: b.to, Received: b.now, Epoch: b.epoch}, b.clock)
+	return b.Respond(b.buffer, b.view, b.keys, &Datagram{Data: p, From: b.from, To: b.to, Received: b.now, Epoch: b.epoch}, b.clock)
 }
 
 // expect asks and checks verdict and length; -1 skips the length.

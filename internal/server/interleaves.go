@@ -72,10 +72,13 @@ func NewInterleaves(seed [2]uint64) *Interleaves {
 // client is the hash of an address, once for a request. Its low half is the prefix's: it chooses the sets.
 func (x *Interleaves) client(a netip.Addr) uint64 {
 	const ofPrefix = 1<<32 - 1
-	b := a.As16()
 	family, value := prefix(a)
-	whole := siphash(x.seed, binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:]))
-	return whole&^ofPrefix | siphash([2]uint64{x.seed[1], x.seed[0]}, family, value)&ofPrefix
+	h := siphash([2]uint64{x.seed[1], x.seed[0]}, family, value)
+	if a.Is4() { // a prefix of its own
+		return h
+	}
+	b := a.As16()
+	return siphash(x.seed, binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:]))&^ofPrefix | h&ofPrefix
 }
 
 // first is the number of the first slot of the n-th set of a client's prefix. The sets follow each other around the table at a

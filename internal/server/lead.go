@@ -10,8 +10,9 @@ import (
 
 const (
 	// SendEvery is how many datagrams of a batch are answered before the answers leave: a transmit time ages while the
-	// others of its group are worked on.
-	SendEvery = 8
+	// others of its group are worked on, but the way into the kernel and back leaves little of what the processor had learned about
+	// our code. Groups of 8 cost 4 to 6 % more on one processor and nothing on another, of 32 as much as of 16.
+	SendEvery = 16
 
 	// maxLead is the longest lead that is believed: a worker that was not running for longer is no rule, and a queue in front
 	// of the device can be filled by anybody.
@@ -96,7 +97,8 @@ func (l *Lead) ahead(kind leadKind, read ntp.Timestamp) ntp.Timestamp {
 		return read
 	}
 	put := read.Add(l.leads[kind][l.place].lead)
-	l.latest = pendingLead{kind: kind, place: uint8(l.place), read: read, put: put}
+	p := &l.latest
+	p.id, p.kind, p.place, p.read, p.put = 0, kind, uint8(l.place), read, put
 	l.fresh = true
 	return put
 }

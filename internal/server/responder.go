@@ -58,6 +58,7 @@ type Responder struct {
 	request nts.Request
 	random  uint64  // state of overLimit's SplitMix64
 	sending Sending // about the latest answer
+	system  systemHeader
 }
 
 // NewResponder returns a Responder.
@@ -65,7 +66,7 @@ func NewResponder(c Config) *Responder {
 	if c.Versions == 0 {
 		c.Versions = DefaultVersions
 	}
-	return &Responder{config: c, sealer: nts.NewSealer(), random: c.Seed}
+	return &Responder{config: c, sealer: nts.NewSealer(), random: c.Seed, system: newSystemHeader(nil, 0)}
 }
 
 // SetAccess replaces the access lists, nil lets everybody in; for a reload, between requests.
@@ -75,9 +76,9 @@ func (r *Responder) SetAccess(a *Access) { r.config.Access = a }
 // ntp.MaxPacket bytes; it returns nil for silence. A nil v means that the clock was never synchronised, a nil
 // ks that there are no cookie keys. readClock reads the steered clock; it is called at most once, as late as
 // the protection of the reply allows.
-func (r *Responder) Respond(dst []byte, v *ntp.View, ks *nts.KeySet, d Datagram, readClock func() ntp.Timestamp) ([]byte, Verdict) {
+func (r *Responder) Respond(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram, readClock func() ntp.Timestamp) ([]byte, Verdict) {
 	r.sending = Sending{}
-	reply, verdict := r.answer(dst[:0], v, ks, &d, readClock)
+	reply, verdict := r.answer(dst[:0], v, ks, d, readClock)
 	if len(reply) > len(d.Data) { // no amplification (CVE-2013-5211); every answer passes here
 		reply, verdict = nil, NoRoom
 	}
@@ -98,8 +99,8 @@ func (r *Responder) answer(dst []byte, v *ntp.View, ks *nts.KeySet, d *Datagram,
 	if action == Ignore {
 		return nil, AccessIgnored
 	}
-	h, err := ntp.ParseHeader(d.Data)
-	if err != nil {
+	var h ntp.Header
+	if h.Parse(d.Data) != nil {
 		return nil, TooShort
 	}
 	h.Poll = clampPoll(h.Poll) // copied into every kind of answer

@@ -31,10 +31,42 @@ func TestS01_PlainReply(t *testing.T) {
 			if h.Poll != 6 || h.Stratum != 2 || h.RefID != b.view.RefID || h.Precision != -24 || h.Reference != b.view.Reference {
 				t.Errorf("header %+v", h)
 			}
-			if h.RootDelay != ntp.ShortFrom(b.view.RootDelay) || h.RootDispersion != ntp.ShortFrom(b.view.RootDispersion(testNow)) {
+			if h.RootDelay != ntp.ShortFrom(b.view.RootDelay) || !boundFor(&h, b.view, testNow) {
 				t.Errorf("root delay %x dispersion %x", h.RootDelay, h.RootDispersion)
 			}
 		})
+	}
+}
+
+// boundFor reports whether a reply's root dispersion is that of a request that came at t, or of the milliseconds after it.
+func boundFor(h *ntp.Header, v *ntp.View, t ntp.Timestamp) bool {
+	return h.RootDispersion >= ntp.ShortFrom(v.RootDispersion(t)) && h.RootDispersion <= ntp.ShortFrom(v.RootDispersion(t.Add(4*time.Millisecond)))
+}
+
+// The system variables are those of the View and the moment, however they follow each other.
+func TestRespond_SystemVariablesFollow(t *testing.T) {
+	b := newBench(Config{})
+	fast, other := testView(), testView()
+	fast.Wander = 0.01 // grows by a unit of the root dispersion in 1.5 ms
+	other.Stratum, other.RootDelay = 5, time.Second
+	for i, step := range []struct {
+		view *ntp.View
+		time time.Duration
+	}{
+		{fast, 0}, {fast, time.Millisecond}, {fast, 3 * time.Millisecond}, {fast, 4 * time.Millisecond}, {fast, time.Hour},
+		{other, time.Hour}, {fast, time.Hour}, {fast, time.Millisecond}, {nil, time.Millisecond}, {other, time.Millisecond}, {other, -time.Second},
+	} {
+		b.view, b.now = step.view, testNow.Add(step.time)
+		h := parse(t, b.expect(t, header(0x23), Answered, 48))
+		if step.view == nil {
+			if h.Stratum != 0 || h.Leap != ntp.LeapUnknown {
+				t.Errorf("%d: %+v", i, h)
+			}
+			continue
+		}
+		if h.Stratum != step.view.Stratum || h.RootDelay != ntp.ShortFrom(step.view.RootDelay) || !boundFor(&h, step.view, b.now) {
+			t.Errorf("%d: %+v", i, h)
+		}
 	}
 }
 

@@ -75,8 +75,8 @@ type Counters struct {
 	_           [cacheLine]byte
 }
 
-// Count counts one datagram. With one writer a load and a store are enough, and cheaper than a locked add.
-func (c *Counters) Count(v Verdict) { c.verdict[v].Store(c.verdict[v].Load() + 1) }
+// Count counts n datagrams with one verdict.
+func (c *Counters) Count(v Verdict, n int) { c.verdict[v].Store(c.verdict[v].Load() + uint64(n)) }
 
 // CountSendErrors counts n replies that the kernel refused to send (S20).
 func (c *Counters) CountSendErrors(n int) { c.sendErrors.Store(c.sendErrors.Load() + uint64(n)) }

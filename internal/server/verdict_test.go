@@ -12,7 +12,7 @@ func TestTotals_ExactlyOneClass(t *testing.T) {
 	for _, v := range Verdicts() {
 		var c Counters
 		var sum Totals
-		c.Count(v)
+		c.Count(v, 1)
 		c.AddTo(&sum)
 		if sum.Received != 1 || sum.Accepted+sum.Denied+sum.Ignored+sum.RateLimited+sum.NTSNAK != 1 || sum.ByVerdict[v] != 1 {
 			t.Errorf("%v: %+v", v, sum)
@@ -32,9 +32,9 @@ func TestTotals_ExactlyOneClass(t *testing.T) {
 
 func TestCounters_SumOverWorkers(t *testing.T) {
 	var a, b Counters
-	a.Count(Answered)
-	a.Count(AnsweredNTS)
-	b.Count(Answered)
+	a.Count(Answered, 1)
+	a.Count(AnsweredNTS, 1)
+	b.Count(Answered, 1)
 	b.CountSendErrors(3)
 	var sum Totals
 	a.AddTo(&sum)

@@ -45,7 +45,7 @@ func (n *node) answer(pkt []byte, from netip.AddrPort) (reply []byte, held int64
 		noise = seconds(n.noise.Next())
 	}
 	d := server.Datagram{Data: pkt, From: from, To: n.addr, Received: n.read(n.w.now).Add(noise)}
-	reply, _ = n.responder.Respond(nil, n.view(), n.keys, d, func() ntp.Timestamp {
+	reply, _ = n.responder.Respond(nil, n.view(), n.keys, &d, func() ntp.Timestamp {
 		return n.read(n.w.now).Add(noise + n.w.work)
 	})
 	held = int64(n.w.work)

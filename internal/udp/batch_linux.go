@@ -44,7 +44,7 @@ type Batch struct {
 
 // NewBatch returns the memory for batches of BatchSize datagrams.
 func NewBatch() *Batch {
-	b := &Batch{dirty: BatchSize}
+	b := &Batch{dirty: BatchSize, sent: sentBatch{used: sentBatchSize}}
 	for i := range b.in {
 		b.inVec[i].Base = &b.data[i][0]
 		b.inVec[i].SetLen(ntp.MaxPacket)

@@ -93,7 +93,7 @@ func putSource(buf []byte, a netip.Addr, v6socket bool, ifindex uint32) int {
 		h.Level, h.Type = unix.SOL_IP, unix.IP_PKTINFO
 		h.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
 		p := (*unix.Inet4Pktinfo)(unsafe.Pointer(&buf[unix.CmsgLen(0)]))
-		*p = unix.Inet4Pktinfo{Spec_dst: a.As4()}
+		p.Ifindex, p.Spec_dst, p.Addr = 0, a.As4(), [4]byte{}
 		return unix.CmsgSpace(unix.SizeofInet4Pktinfo)
 	}
 	h.Level, h.Type = unix.SOL_IPV6, unix.IPV6_PKTINFO

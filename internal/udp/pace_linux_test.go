@@ -44,6 +44,22 @@ func TestPace(t *testing.T) {
 	}
 }
 
+func TestPace_Yields(t *testing.T) {
+	p := pace{last: ntp.FromUnix(1_800_000_000, 0)}
+	for i, row := range []struct {
+		gap  time.Duration // since the batch before
+		want bool
+	}{
+		{0, true}, {0, false}, {yieldGap - time.Microsecond, false}, {time.Microsecond, true}, {yieldGap / 2, false}, {yieldGap / 2, true},
+		{-time.Second, true}, {time.Millisecond, false}, {-time.Millisecond, false}, {time.Hour, true},
+	} {
+		p.arrived(p.last.Add(row.gap))
+		if got := p.yields(); got != row.want {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+}
+
 // busyServer is a socket whose waits are brief ones, if waits has one left, that last for as long as it takes: what must not wait
 // for them is shown by ending at all. received counts.
 func busyServer(t *testing.T, waits *BriefWaits) (s *Server, received *atomic.Int64) {

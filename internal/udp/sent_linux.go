@@ -149,18 +149,21 @@ func putWord(buf []byte, kind int32, value uint32) int {
 
 // sentBatch is the memory for what one call takes from the error queue.
 type sentBatch struct {
+	used int // headers that the last call changed; at first all
+
 	hdr [sentBatchSize]unix.Mmsghdr
 	ctl [sentBatchSize][controlSpace / 8]uint64
 }
 
 // sentBatchSize is how many stamps one call takes from the error queue.
-const sentBatchSize = 8
+const sentBatchSize = BatchSize
 
 func (b *sentBatch) arm() {
-	for i := range b.hdr {
+	for i := range b.hdr[:b.used] {
 		b.hdr[i].Hdr.Control = (*byte)(unsafe.Pointer(&b.ctl[i]))
 		b.hdr[i].Hdr.SetControllen(controlSpace)
 	}
+	b.used = 0
 }
 
 // Sent hands over the stamps of answers that AnswerStamped queued and that have left since the last call, on the
@@ -179,6 +182,7 @@ func (s *Server) Sent(b *Batch, each func(id uint32, at ntp.Timestamp)) {
 		if errno != 0 {
 			return // nothing there
 		}
+		b.sent.used = int(n)
 		for i := range int(n) {
 			ctl := unsafe.Slice((*byte)(unsafe.Pointer(&b.sent.ctl[i])), controlSpace)
 			var c control

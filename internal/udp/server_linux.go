@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -107,9 +108,10 @@ func (s *Server) bind(sa unix.Sockaddr, addr netip.Addr, v6only, reuse bool) err
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, serverBuffer) != nil {
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, serverBuffer)
 	}
-	// Replies are never longer than requests that arrived; a path MTU that a forged ICMP message made small
-	// must not stop them.
-	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT)
+	// Replies are never longer than requests that arrived; a path MTU that a forged ICMP message made small must not stop them.
+	// They say that nobody is to fragment them: the kernel then needs no identification for each, a keyed hash and a counter that
+	// all processors share (1.5 % of an answer).
+	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
 	if addr.Is6() {
 		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT)
 		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, boolInt(v6only)); err != nil {
@@ -184,7 +186,13 @@ func (s *Server) Absent() bool { return s.absent }
 // Receive waits for at least one datagram and takes up to BatchSize that are there. After Interrupt or Close
 // it returns ErrClosed. Other errors are the machine's (an interface going down, no memory): the caller
 // pauses and calls again. No allocation.
+//
+// Now and then it gives way to other goroutines, where there is likely to be time for it: after a batch that was not full, while waits are brief.
+// Else the runtime would make it, each 10 ms, at any moment (docs/rules/server.md#calls-that-cannot-block).
 func (s *Server) Receive(b *Batch) error {
+	if s.briefly && b.n < BatchSize && s.pace.yields() {
+		runtime.Gosched()
+	}
 	b.rearm()
 	for {
 		if s.closing.Load() {

@@ -146,7 +146,7 @@ func (w *world) check(in []byte, verdict uint32, out []byte) {
 	if judged != server.Answered {
 		w.t.Fatalf("answered what the daemon does not: %v: % x", judged, in)
 	}
-	if d, e := binary.BigEndian.Uint32(reply[8:]), binary.BigEndian.Uint32(want[8:]); d < e || d-e > 1 {
+	if d, e := binary.BigEndian.Uint32(reply[8:]), binary.BigEndian.Uint32(want[8:]); d-e+1 > 2 { // each is rounded up, and the daemon's is some milliseconds ahead
 		w.t.Errorf("root dispersion %#x, the daemon says %#x", d, e)
 	}
 	copy(want[8:12], reply[8:12])
@@ -173,7 +173,7 @@ func (w *world) respond(src, dst netip.AddrPort, request []byte, now ntp.Timesta
 	r := server.NewResponder(server.Config{
 		Access: access, Versions: server.Versions(l.Versions), Interleaves: server.NewInterleaves([2]uint64{1, 2}),
 	})
-	return r.Respond(nil, &w.view, nil, server.Datagram{Data: request, From: src, To: dst, Received: now}, func() ntp.Timestamp { return now })
+	return r.Respond(nil, &w.view, nil, &server.Datagram{Data: request, From: src, To: dst, Received: now}, func() ntp.Timestamp { return now })
 }
 
 // request is a client's, from a port of its own.
