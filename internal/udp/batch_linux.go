@@ -23,6 +23,7 @@ type Batch struct {
 	dirty   int // receive headers that the last call that received something changed
 	out     int // answers queued
 	stamped int // how many of them with a stamp
+	longest int // length of the longest of them
 
 	grams [BatchSize]Datagram
 	local [BatchSize]netip.Addr // address to answer from; zero leaves it to the socket
@@ -70,7 +71,7 @@ func (b *Batch) rearm() {
 }
 
 // clear empties the queue of answers.
-func (b *Batch) clear() { b.out, b.stamped = 0, 0 }
+func (b *Batch) clear() { b.out, b.stamped, b.longest = 0, 0, 0 }
 
 // filled takes over n received datagrams; bound is the socket's own address.
 func (b *Batch) filled(n int, bound netip.AddrPort, clock *Clock) {
@@ -131,6 +132,7 @@ func (b *Batch) Answer(i int, p []byte) {
 	o := b.out
 	b.out++
 	b.outID[o] = 0
+	b.longest = max(b.longest, len(p))
 	b.outVec[o].Base = &p[0]
 	b.outVec[o].SetLen(len(p))
 	h := &b.outHdr[o].Hdr

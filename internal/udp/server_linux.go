@@ -22,15 +22,16 @@ const serverBuffer = 2 << 20
 // call itself spends a third less than one that the poller wakes. Receive and Send belong to one goroutine,
 // locked to its thread; Interrupt and Dropped may be called by any.
 type Server struct {
-	fd      int
-	bound   netip.AddrPort
-	clock   Clock
-	absent  bool
-	closing atomic.Bool
-	ids     sentIDs // of stamped answers
-	pace    pace    // of the requests
-	briefly bool    // the socket's waits have the limit briefWait; it has taken one of waits
-	waits   *BriefWaits
+	fd        int
+	bound     netip.AddrPort
+	clock     Clock
+	absent    bool
+	closing   atomic.Bool
+	ids       sentIDs // of stamped answers
+	pace      pace    // of the requests
+	fragments bool    // routers may fragment what is sent over IPv4
+	briefly   bool    // the socket's waits have the limit briefWait; it has taken one of waits
+	waits     *BriefWaits
 
 	mu     sync.Mutex // guards closed, so that Interrupt and Dropped never reach a reused descriptor
 	closed bool
@@ -80,7 +81,7 @@ func open(c ListenConfig, reuse bool) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	s := &Server{fd: fd, clock: c.Clock, ids: sentIDs{kinds: probeSent()}, waits: c.Waits}
+	s := &Server{fd: fd, clock: c.Clock, ids: sentIDs{kinds: probeSent()}, waits: c.Waits, fragments: true}
 	if err := s.bind(sa, addr.Addr(), c.V6Only, reuse); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
@@ -108,12 +109,9 @@ func (s *Server) bind(sa unix.Sockaddr, addr netip.Addr, v6only, reuse bool) err
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, serverBuffer) != nil {
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, serverBuffer)
 	}
-	// Replies are never longer than requests that arrived; a path MTU that a forged ICMP message made small must not stop them.
-	// They say that nobody is to fragment them: the kernel then needs no identification for each, a keyed hash and a counter that
-	// all processors share (1.5 % of an answer).
-	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+	s.fragment(false)
 	if addr.Is6() {
-		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT)
+		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT) // see fragment
 		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, boolInt(v6only)); err != nil {
 			return fmt.Errorf("set IPV6_V6ONLY: %w", err)
 		}
@@ -249,6 +247,7 @@ func (s *Server) brief(want bool) {
 // and the next one is tried; nothing is waited for, so the runtime is not told. No allocation.
 func (s *Server) Send(b *Batch) (failed int) {
 	s.askSent(b)
+	s.fragment(b.longest > longestWhole)
 	for at := 0; at < b.out; {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.outHdr[at])), uintptr(b.out-at),
 			unix.MSG_DONTWAIT, 0, 0)
@@ -265,6 +264,26 @@ func (s *Server) Send(b *Batch) (failed int) {
 	}
 	b.clear()
 	return failed
+}
+
+// longestWhole is the length of the longest answer that no router may fragment: with its headers 576 bytes, as few as any path of
+// today carries.
+const longestWhole = 576 - 20 - 8
+
+// fragment says whether routers may fragment the answers that are sent over IPv4 from now on. One that they may needs an identification, for
+// which the kernel takes a keyed hash and a counter that all processors share: 1.5 % of what an answer costs. Either way a
+// path MTU that a forged ICMP message made small stops no answer; they are no longer than requests that arrived.
+func (s *Server) fragment(may bool) {
+	if may == s.fragments {
+		return
+	}
+	s.fragments = may
+	mode := int32(unix.IP_PMTUDISC_PROBE)
+	if may {
+		mode = unix.IP_PMTUDISC_OMIT
+	}
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(s.fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER,
+		uintptr(unsafe.Pointer(&mode)), unsafe.Sizeof(mode), 0)
 }
 
 // Interrupt makes Receive return ErrClosed, now and from now on. Shutting down an unconnected UDP socket is

@@ -3,6 +3,7 @@ package udp
 import (
 	"bytes"
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -26,6 +27,41 @@ func checkStamps(t *testing.T, tx ntp.Stamp, ok bool, rx ntp.Stamp) {
 	}
 	if rx.Origin != ntp.OriginKernel {
 		t.Logf("no kernel receive stamp: %+v (the kernel may still be switching them on)", rx)
+	}
+}
+
+// A router may fragment long answers over IPv4, no other ones.
+func TestServer_Fragments(t *testing.T) {
+	s := listen(t, ListenConfig{Address: local(0)})[0]
+	defer s.Close()
+	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.LocalAddr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := NewBatch()
+	for _, row := range []struct{ length, want int }{
+		{0, unix.IP_PMTUDISC_PROBE}, {48, unix.IP_PMTUDISC_PROBE}, {548, unix.IP_PMTUDISC_PROBE}, {549, unix.IP_PMTUDISC_OMIT},
+		{48, unix.IP_PMTUDISC_PROBE}, {1000, unix.IP_PMTUDISC_OMIT}, {48, unix.IP_PMTUDISC_PROBE},
+	} {
+		if row.length > 0 {
+			if _, err := c.Write(make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Receive(b); err != nil {
+				t.Fatal(err)
+			}
+			b.Answer(0, make([]byte, row.length))
+			if s.Send(b) != 0 {
+				t.Fatal("not sent")
+			}
+			if n, err := c.Read(make([]byte, 2000)); err != nil || n != row.length {
+				t.Fatal(n, err)
+			}
+		}
+		if got, err := unix.GetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER); err != nil || got != row.want {
+			t.Errorf("after %d bytes: %d, %v", row.length, got, err)
+		}
 	}
 }
 
