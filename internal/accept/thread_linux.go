@@ -21,7 +21,7 @@ const (
 	// from it and, on return, wake another thread to give it back. That pays while there is traffic; an idle thread waits properly.
 	// A stop of the world interrupts the wait with a signal.
 	eagerWait = time.Millisecond
-	// acceptsAtOnce is how many connections are taken before those that stand get their turn.
+	// acceptsAtOnce is how many connections are taken before those that stand get their turn, where more than one waits.
 	acceptsAtOnce = 16
 	eventsAtOnce  = 64
 	// mostGathered is how much memory for last messages a thread keeps, in bytes: eight cookies, records and close_notify.
@@ -44,6 +44,7 @@ type thread struct {
 
 	epoll, bell, listener int // file descriptors
 	listening             bool
+	crowded               bool      // connections waited at the last look, too
 	again                 time.Time // when accepting goes on after an error; zero: no pause
 	pause                 time.Duration
 	failed                error  // of the listener, for good
@@ -151,10 +152,12 @@ func (t *thread) run() {
 	var wait time.Duration
 	for !t.over() {
 		n := t.wait(events, wait)
-		now := time.Now()
+		now, crowd := time.Now(), false
 		for i := range events[:n] {
+			crowd = crowd || events[i].Fd == int32(t.listener)
 			t.event(&events[i], now)
 		}
+		t.crowded = crowd
 		t.told(now)
 		for c := t.timers.due(now); c != nil; c = t.timers.due(now) {
 			c.expired = true
@@ -256,15 +259,27 @@ func milliseconds(d time.Duration) int {
 func (t *thread) event(ev *unix.EpollEvent, now time.Time) {
 	switch ev.Fd {
 	case int32(t.listener):
-		t.accept(now, acceptsAtOnce)
+		t.accept(now, t.waiting())
 	case int32(t.bell):
 		var count [8]byte
 		_, _ = unix.Read(t.bell, count[:])
 	default:
-		if c := t.conns[ev.Fd]; c != nil && c.parked == forPeer {
-			t.resume(c)
+		if c := t.conns[ev.Fd]; c != nil {
+			c.told(ev.Events)
+			if c.parked == forPeer {
+				t.resume(c)
+			}
 		}
 	}
+}
+
+// waiting is how many connections to take when there is one: a call that finds none costs the kernel as much as one that does, it makes
+// the socket first. So one, unless there was one at the last look, too.
+func (t *thread) waiting() int {
+	if t.crowded {
+		return acceptsAtOnce
+	}
+	return 1
 }
 
 // told does what others have asked for, and ends a pause.

@@ -3,6 +3,7 @@ package accept
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -163,6 +164,82 @@ func TestThreads_Deadlines(t *testing.T) {
 		if err := <-result; (err != nil) != timeout || timeout && !IsTimeout(err) {
 			t.Errorf("step %d: %v", i, err)
 		}
+	}
+}
+
+// TestThreads_EventsCount: what arrives is found by the next read, whether it came before the connection was looked at, while it waited
+// for something else, or together with the end of the stream; and no read is tried that finds nothing for sure.
+func TestThreads_EventsCount(t *testing.T) {
+	const limit = 5 * time.Second
+	step, result := make(chan bool), make(chan string, 8)
+	addr, _, _ := threadLoop(t, Config{Timeout: limit, Handle: func(ctx context.Context, c *Conn) {
+		tc := c.threaded()
+		b := make([]byte, 4)
+		read := func() {
+			n, err := c.Read(b)
+			result <- fmt.Sprintf("%q %v empty %v", b[:n], err, tc.empty)
+		}
+		read()
+		result <- "asleep"
+		c.Sleep(ctx, 20*time.Millisecond) // the next one arrives now
+		read()
+		<-step // the thread stands still: the next ones arrive together with the end
+		read()
+		read()
+	}})
+	c := dialTo(t, addr)
+	expect := func(want string) {
+		t.Helper()
+		if got := <-result; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	write := func(s string) {
+		t.Helper()
+		if _, err := c.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("abc")
+	expect(`"abc" <nil> empty true`)
+	expect("asleep")
+	write("defg") // as much as the buffer holds: there may be more
+	expect(`"defg" <nil> empty false`)
+	write("hi")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	step <- true
+	expect(`"hi" <nil> empty true`)
+	expect(`"" EOF empty false`)
+}
+
+// TestThreads_EndAtOnce: a stream that has ended before it is looked at is read to its end.
+func TestThreads_EndAtOnce(t *testing.T) {
+	standing, step, result := make(chan bool), make(chan bool), make(chan string, 2)
+	addr, _, _ := threadLoop(t, Config{Timeout: 5 * time.Second, Handle: func(ctx context.Context, c *Conn) {
+		b := make([]byte, 4)
+		n, err := c.Read(b)
+		if b[0] == 's' {
+			close(standing)
+			<-step
+			return
+		}
+		m, end := c.Read(b[n:])
+		result <- fmt.Sprint(n, err, m, end)
+	}})
+	first, second := dialTo(t, addr), dialTo(t, addr)
+	_, _ = first.Write([]byte("s"))
+	<-standing
+	if _, err := second.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	close(step)
+	if got, want := <-result, fmt.Sprint(1, nil, 0, io.EOF); got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -31,6 +31,8 @@ type threadConn struct {
 	patient bool   // the end of the loop's context ends its reads (Conn.Patient)
 	watched uint32 // events it is registered for; 0: not yet
 	owes    bool   // something was read since the last write, see prompt
+	empty   bool   // what comes next has an event of its own: reading before that is in vain
+	ended   bool   // the peer sends no more, or there is an error: no event may follow
 
 	mu     sync.Mutex // guards closed, so that abort never meets another file of that number
 	closed bool
@@ -43,6 +45,12 @@ func (c *threadConn) Read(b []byte) (int, error) {
 		if err := c.past(c.readBy); err != nil {
 			return 0, err
 		}
+		if c.nothingYet() {
+			if err := c.wait(); err != nil {
+				return 0, err
+			}
+			continue
+		}
 		n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 		switch errno {
 		case 0:
@@ -50,6 +58,7 @@ func (c *threadConn) Read(b []byte) (int, error) {
 				return 0, io.EOF
 			}
 			c.owes = true
+			c.empty = int(n) < len(b) && c.watched != 0 && !c.ended
 			return int(n), nil
 		case unix.EINTR:
 			continue
@@ -57,15 +66,30 @@ func (c *threadConn) Read(b []byte) (int, error) {
 		default:
 			return 0, os.NewSyscallError("read", errno)
 		}
-		if c.owes {
-			c.owes = false
-			c.option(unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
-		}
-		if err := c.await(0, c.readBy); err != nil {
+		if err := c.wait(); err != nil {
 			return 0, err
 		}
 	}
 	return 0, nil
+}
+
+// nothingYet reports that a call would find nothing to read, most likely before the first event of a connection, and surely after a read that did not
+// fill its buffer: whatever came since then has an event that is still to be told (epoll(7)).
+func (c *threadConn) nothingYet() bool { return c.watched == 0 || c.empty }
+
+// told notes an event.
+func (c *threadConn) told(events uint32) {
+	c.empty = false
+	c.ended = c.ended || events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+}
+
+// wait waits until there is something to read.
+func (c *threadConn) wait() error {
+	if c.owes {
+		c.owes = false
+		c.option(unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+	}
+	return c.await(0, c.readBy)
 }
 
 // Write writes all of b.

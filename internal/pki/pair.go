@@ -120,7 +120,7 @@ func parsePair(chainPEM, keyPEM []byte) (cert *tls.Certificate, ofKey bool, f *F
 	case i > 0:
 		return nil, false, &Fault{What: fmt.Sprintf("the private key belongs to certificate %d", i+1), Remedy: "put the server's own certificate first, then its issuers"}
 	}
-	cert = &tls.Certificate{PrivateKey: key, Leaf: list[0]}
+	cert = &tls.Certificate{PrivateKey: signing(key), Leaf: list[0]}
 	for _, c := range list {
 		cert.Certificate = append(cert.Certificate, c.Raw)
 	}

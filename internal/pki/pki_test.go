@@ -2,11 +2,14 @@ package pki
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -393,4 +396,41 @@ func FuzzReadPEM(f *testing.F) {
 			t.Errorf("%d blocks, encoding/pem has %d", len(blocks), n)
 		}
 	})
+}
+
+// TestPair_SignsAlike: an ECDSA key signs the same twice (RFC 6979 §3), what its own public key verifies; the test vector is that of
+// RFC 6979 appendix A.2.5 for SHA-256 and "sample".
+func TestPair_SignsAlike(t *testing.T) {
+	x, _ := new(big.Int).SetString("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721", 16)
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), x.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := &party{key: key}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: noon.AddDate(0, -1, 0), NotAfter: noon.AddDate(0, 2, 0)}
+	server(c)
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if self.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	cert, _, f := parsePair([]byte(self.pem()), []byte(self.keyPEM(t)))
+	if f != nil {
+		t.Fatal(f)
+	}
+	digest := sha256.Sum256([]byte("sample"))
+	sign := cert.PrivateKey.(crypto.Signer)
+	signature, err := sign.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const r, s = "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716", "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8"
+	if got := hex.EncodeToString(signature); !strings.Contains(got, r) || !strings.HasSuffix(got, s) {
+		t.Errorf("signature %s", got)
+	}
+	if !ecdsa.VerifyASN1(sign.Public().(*ecdsa.PublicKey), digest[:], signature) {
+		t.Error("does not verify")
+	}
 }
