@@ -38,6 +38,8 @@ var sideways = map[string][]string{
 	"timekeeper": {"algorithm", "system"},
 	"pool":       {"nts"},
 	"nts/ke":     {"accept"},
+	"pki":        {"durable"},
+	"geo":        {"durable"},
 	"nts/member": {"accept", "nts/ke"},
 	"program":    {"config"},
 	"locate":     {"config"},
@@ -233,6 +235,36 @@ func TestOnlyCommandsExit(t *testing.T) {
 				if strings.Contains(string(b), bad) {
 					t.Errorf("%s/%s calls %s…; only cmd/ exits", p.ImportPath, file, bad)
 				}
+			}
+		}
+	}
+}
+
+// openers may open files by a name that is not written in the code, besides durable, and why.
+var openers = map[string]string{
+	"internal/logging/file.go":           "the log",
+	"internal/program/privileges.go":     "the log",
+	"internal/resolve/resolvconf.go":     "the system's file",
+	"internal/clock/standstill_linux.go": "the system's file",
+}
+
+// TestNamedFiles: what an operator names is opened by durable, which cannot block
+// (docs/rules/configuration.md#named-files).
+func TestNamedFiles(t *testing.T) {
+	opens := regexp.MustCompile(`\b(os\.(Open|OpenFile|ReadFile)|tls\.LoadX509KeyPair)\([^"]`)
+	for _, p := range list(t) {
+		name, ok := inner(p.ImportPath)
+		if ok && (name == "durable" || slices.Contains(testOnly, name)) || strings.HasPrefix(p.ImportPath, module+"/tools/") {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			b, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := strings.TrimPrefix(p.ImportPath, module+"/") + "/" + file
+			if found := opens.FindString(string(b)); found != "" && openers[path] == "" {
+				t.Errorf("%s has %s…; durable.OpenNamed and ReadNamed open what an operator names", path, found)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -46,11 +47,27 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"validate", "-c", "configs/demo/pool.toml"}, 0, "", "Config looks good"},
 		{[]string{"force-sync", "-c", "configs/demo/client.toml"}, 1, "", "no terminal"},
 		{[]string{"force-sync", "--yes", "-c", "configs/demo/client.toml"}, 78, "", "is virtual"},
+		{[]string{"validate", "-c", suite.Pipe(t)}, 78, "", "is a pipe, not a regular file; name a configuration with -c FILE"},
 		{[]string{"query"}, 64, "", "HOST[:PORT]"},
 	} {
 		code, out, errs := ctl(t, tt.args...)
 		if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(errs, tt.err) || strings.Contains(out+errs, "\x1b[") {
 			t.Errorf("%v: exit %d, %q, %q; want %d, %q, %q", tt.args, code, out, errs, tt.code, tt.out, tt.err)
+		}
+	}
+}
+
+// A configuration may come by standard input, from a pipe too: what is there needs nobody to wait for.
+func TestStandardInput(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux, where /dev/stdin is a file by its own name")
+	}
+	for text, want := range map[string]int{"": 0, "colour = 1\n": 78} {
+		cmd := exec.Command(suite.Program(t, "ntp-ctl"), "validate", "--offline", "-c", "/dev/stdin")
+		cmd.Stdin = strings.NewReader("[[source]]\nmode = \"server\"\naddress = \"localhost\"\n[synchronization]\nminimum-agreeing-sources = 1\n" + text)
+		said, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want {
+			t.Errorf("exit %d, %s", code, said)
 		}
 	}
 }

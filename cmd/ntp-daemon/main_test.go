@@ -39,6 +39,7 @@ func TestCommandLine(t *testing.T) {
 		{"a file without -c", []string{"base.toml"}, 64, `unexpected argument "base.toml"`},
 		{"bad level", []string{"-l", "loud"}, 64, `log level "loud"`},
 		{"missing file", []string{"-c", "/nonexistent/ntp.toml"}, 78, "/nonexistent/ntp.toml"},
+		{"a pipe for the file", []string{"-c", suite.Pipe(t)}, 78, "is a pipe, not a regular file; name a configuration with -c FILE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := suite.Start(t, suite.Program(t, "ntp-daemon"), tt.args...)
@@ -199,6 +200,7 @@ func TestKS20_Certificates(t *testing.T) {
 		{"missing chain", "/nonexistent/c.pem", private, "/nonexistent/c.pem"},
 		{"missing key", chain, "/nonexistent/k.pem", "/nonexistent/k.pem"},
 		{"unreadable key", chain, dir, dir},
+		{"a pipe for the chain", suite.Pipe(t), private, "is a pipe, not a regular file"},
 		{"garbage key", chain, garbage, garbage},
 		{"encrypted key", chain, pkcs8, pkcs8 + ".*encrypted"},
 		{"encrypted key of OpenSSL's old kind", chain, pkcs1, pkcs1 + ".*encrypted"},

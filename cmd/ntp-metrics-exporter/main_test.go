@@ -31,6 +31,7 @@ func TestCommandLine(t *testing.T) {
 		{"unknown option", []string{"--konfig"}, 64, "unknown option --konfig"},
 		{"missing value", []string{"-c"}, 64, "needs a value"},
 		{"missing file", []string{"-c", "/nonexistent/ntp.toml"}, 78, "/nonexistent/ntp.toml"},
+		{"a pipe for the file", []string{"-c", suite.Pipe(t)}, 78, "is a pipe, not a regular file; name a configuration with -c FILE"},
 		{"no socket configured", []string{"-c", none}, 78, "observation-path"},
 		{"bad address", []string{"-c", bad}, 78, "metrics-exporter-listen"},
 	} {

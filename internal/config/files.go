@@ -3,12 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
 	"syscall"
 
+	"ntp-daemon/internal/durable"
 	"ntp-daemon/internal/pki"
 	"ntp-daemon/internal/pool"
 	"ntp-daemon/internal/secret"
@@ -24,22 +24,8 @@ const (
 
 // readCapped returns the content of a file of at most most bytes.
 func readCapped(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the path is the operator's own choice
-	if err != nil {
-		return nil, cause(err)
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return nil, errors.New("is a directory")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
-		return nil, cause(err)
-	}
-	if int64(len(data)) > most {
-		return nil, fmt.Errorf("is larger than %d bytes", most)
-	}
-	return data, nil
+	data, err := durable.ReadNamed(path, most)
+	return data, cause(err)
 }
 
 // cause strips the operation and the path from an error of package os; the message has the path already.

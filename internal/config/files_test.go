@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"ntp-daemon/internal/suite"
 )
 
 // isPool tells the two kinds of file apart, and a fragment that is neither.
@@ -255,5 +257,55 @@ func TestKeyOfAnotherUser(t *testing.T) {
 	write(t, path, text+"certificate-authority-path = \""+ca+"\"\n")
 	if _, warnings, err := whole(path); err != nil || !strings.Contains(verdict(warnings, nil), "warning: "+path+":5:30: nts-pool-ke-server.certificate-authority-path: "+ca+": permission denied") {
 		t.Errorf("warnings %v, error %v", warnings, err)
+	}
+}
+
+// TestNamedFiles_Pipe: a pipe in place of any file that an operator names is told with the file and what to do, and nobody waits
+// for its writer.
+func TestNamedFiles_Pipe(t *testing.T) {
+	dir, pipe := t.TempDir(), suite.Pipe(t)
+	const keys = "certificate-chain-path = \"../../test-keys/end.fullchain.pem\"\nprivate-key-path = \"../../test-keys/end.key\"\n"
+	const server = "[[nts-ke-server]]\nlisten = \"127.0.0.1:4460\"\n"
+	const pool = "[nts-pool-ke-server]\nlisten = \"127.0.0.1:4460\"\n"
+	one := func(more string) string {
+		return pool + keys + "key-exchange-servers = [{ domain = \"localhost\", port = 8081" + more + " }]\n"
+	}
+	for _, tt := range []struct{ key, text string }{
+		{"nts-ke-server.certificate-chain-path", server + strings.Replace(keys, "../../test-keys/end.fullchain.pem", pipe, 1)},
+		{"nts-ke-server.private-key-path", server + strings.Replace(keys, "../../test-keys/end.key", pipe, 1)},
+		{"nts-ke-server.authorized-pool-server-certificates", server + keys + "authorized-pool-server-certificates = [\"" + pipe + "\"]\n"},
+		{"source.certificate-authority", "[[source]]\nmode = \"nts\"\naddress = \"localhost\"\ncertificate-authority = \"" + pipe + "\"\n"},
+		{"nts-pool-ke-server.certificate-chain-path", strings.Replace(one(""), "../../test-keys/end.fullchain.pem", pipe, 1)},
+		{"nts-pool-ke-server.certificate-authority-path", one("") + "certificate-authority-path = \"" + pipe + "\"\n"},
+		{"nts-pool-ke-server.key-exchange-servers.token-file", one(", token-file = \"" + pipe + "\"")},
+		{"nts-pool-ke-server.key-exchange-servers-file", pool + keys + "key-exchange-servers-file = \"" + pipe + "\"\n"},
+		{"nts-pool-ke-server.base-shared-secret-path", one("") + "base-shared-secret-path = \"" + pipe + "\"\n"},
+		{"nts-pool-ke-server.geolocation-db-path", one("") + "selection = \"geographic\"\ngeolocation-db-path = \"" + pipe + "\"\n"},
+	} {
+		path := filepath.Join(dir, "file.toml")
+		write(t, path, tt.text)
+		var said string
+		if isPool("\n" + tt.text) {
+			warnings, err := CheckPool(path, Machine{})
+			said = verdict(warnings, err)
+		} else {
+			_, warnings, err := whole(path)
+			said = verdict(warnings, err)
+		}
+		line := regexp.MustCompile(regexp.QuoteMeta(tt.key) + `: .*` + regexp.QuoteMeta(pipe) + `: is a pipe, not a regular file; \w+`)
+		if !line.MatchString(said) {
+			t.Errorf("%s: %s", tt.key, said)
+		}
+	}
+	for name, load := range map[string]func() error{
+		"Load":         func() error { _, _, err := Load(pipe); return err },
+		"LoadText":     func() error { _, _, err := LoadText(pipe); return err },
+		"LoadPool":     func() error { _, _, err := LoadPool(pipe); return err },
+		"LoadPoolText": func() error { _, _, err := LoadPoolText(pipe); return err },
+		"default path": func() error { _, _, err := load("", pipe); return err },
+	} {
+		if err := load(); err == nil || err.Error() != pipe+": is a pipe, not a regular file; name a configuration with -c FILE" {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -2,10 +2,9 @@ package config
 
 import (
 	"bytes"
-	"fmt"
 	"io"
-	"os"
 
+	"ntp-daemon/internal/durable"
 	"ntp-daemon/internal/pool"
 )
 
@@ -79,17 +78,10 @@ func examineGeography(path string) func(*Machine, func(CheckID, string, string))
 
 // tail reads the end of a file.
 func tail(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, st, err := durable.OpenNamed(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
 	return io.ReadAll(io.NewSectionReader(f, max(st.Size()-most, 0), most))
 }

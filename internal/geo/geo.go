@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
+
+	"ntp-daemon/internal/durable"
 )
 
 // maxBytes is the largest database that is read. GeoLite2-Country has 10 MB, GeoLite2-City, which does as well, 60.
@@ -56,19 +58,13 @@ type DB struct {
 // Open reads the database of a file and checks all of it, which takes a tenth of a second for one of countries. was, which
 // may be nil, is returned instead if the file has not changed since. The error says which step failed.
 func Open(path string, was *DB) (*DB, error) {
-	f, err := os.Open(path)
+	f, st, err := durable.OpenNamed(path)
 	if err != nil {
 		return nil, fmt.Errorf("geolocation database: %w", err)
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("geolocation database: %w", err)
-	case was != nil && was.file != nil && os.SameFile(st, was.file) && st.Size() == was.file.Size() && st.ModTime().Equal(was.file.ModTime()):
+	if was != nil && was.file != nil && os.SameFile(st, was.file) && st.Size() == was.file.Size() && st.ModTime().Equal(was.file.ModTime()) {
 		return was, nil
-	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("geolocation database %s: not a regular file", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	switch {

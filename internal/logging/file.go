@@ -1,6 +1,7 @@
 package logging
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -20,9 +21,10 @@ type File struct {
 	lent *os.File // of LaterFile: not ours to close
 }
 
-// OpenFile opens a log file for appending, and makes it if it does not exist.
+// OpenFile opens a log file for appending, and makes it if it does not exist. A pipe without reader is an error and not
+// waited for.
 func OpenFile(path string) (*File, error) {
-	f, err := openLog(path, 0)
+	f, err := openLog(path)
 	if err != nil {
 		return nil, err
 	}
@@ -34,8 +36,12 @@ func LaterFile(path string, instead *os.File) *File {
 	return &File{path: path, out: &rawFile{f: instead}, lent: instead}
 }
 
-func openLog(path string, flags int) (*os.File, error) {
-	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|flags, logMode)
+func openLog(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|unix.O_NONBLOCK, logMode)
+	if errors.Is(err, unix.ENXIO) {
+		return nil, fmt.Errorf("open %s: it is a pipe that nobody reads, or a socket: %w", path, unix.ENXIO)
+	}
+	return f, err
 }
 
 // Write implements io.Writer.
@@ -46,9 +52,9 @@ func (l *File) Write(b []byte) (int, error) {
 }
 
 // Reopen opens the file under its name again; lines go there from now on and none is lost. On error the old one
-// stays in use. A pipe without reader is an error and not waited for.
+// stays in use.
 func (l *File) Reopen() error {
-	f, err := openLog(l.path, unix.O_NONBLOCK)
+	f, err := openLog(l.path)
 	if err != nil {
 		return fmt.Errorf("reopen log: %w", err)
 	}

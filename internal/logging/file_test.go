@@ -2,12 +2,14 @@ package logging
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -98,5 +100,40 @@ func TestFile_ReopenFails(t *testing.T) {
 	}
 	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, []byte("kept\nkept\n")) {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestOpenFile_Pipe: the start of a program does not wait for somebody who reads its log.
+func TestOpenFile_Pipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error, 1)
+	go func() { _, err := OpenFile(path); opened <- err }()
+	select {
+	case err := <-opened:
+		if !errors.Is(err, syscall.ENXIO) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits")
+	}
+	reader, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	f, err := OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write([]byte("line\n")); err != nil {
+		t.Error(err)
+	}
+	b := make([]byte, 10)
+	if n, err := reader.Read(b); string(b[:n]) != "line\n" {
+		t.Errorf("%q, %v", b[:n], err)
 	}
 }

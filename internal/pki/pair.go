@@ -9,12 +9,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"ntp-daemon/internal/durable"
 )
 
 // Notice is how long before its end a certificate is warned of. Those of automatic authorities are renewed a month ahead,
@@ -44,23 +44,11 @@ func (e *FileError) Error() string { return e.Path + ": " + e.Fault.Error() }
 // Unwrap returns the system's error.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Read returns the content of a file; the error is a *Fault or has one, with the system's reason in it.
+// Read returns the content of a file; the error is the system's reason, without the path.
 func Read(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the path is the operator's own choice
-	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return nil, errors.New("is a directory")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, mostBytes+1))
-	if err == nil && len(data) > mostBytes {
-		err = fmt.Errorf("is larger than %d bytes", mostBytes)
+	data, err := durable.ReadNamed(path, mostBytes)
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
 	}
 	return data, err
 }

@@ -16,6 +16,7 @@ import (
 	"ntp-daemon/internal/config"
 	"ntp-daemon/internal/nts/aead"
 	"ntp-daemon/internal/program"
+	"ntp-daemon/internal/suite"
 	"ntp-daemon/internal/testca"
 )
 
@@ -72,6 +73,7 @@ func TestMain_ExitCodes(t *testing.T) {
 		{"no configuration", func(*testing.T) Options { return Options{} }, program.ExitConfig, "no configuration path specified"},
 		{"bad log level", func(t *testing.T) Options { return Options{ConfigPath: files(t, nil), LogLevel: "loud"} }, program.ExitUsage, "loud"},
 		{"missing file", func(t *testing.T) Options { return Options{ConfigPath: "/nonexistent/pool.toml"} }, program.ExitConfig, "/nonexistent/pool.toml"},
+		{"a pipe for the file", func(t *testing.T) Options { return Options{ConfigPath: suite.Pipe(t)} }, program.ExitConfig, "is a pipe, not a regular file"},
 		{"unknown key", func(t *testing.T) Options {
 			return Options{ConfigPath: files(t, func(s string) string { return s + "colour = 1\n" })}
 		}, program.ExitConfig, "colour"},

@@ -2,11 +2,12 @@ package poolke
 
 import (
 	"crypto/sha256"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"time"
+
+	"ntp-daemon/internal/durable"
 )
 
 // How files are watched (docs/rules/pool.md#watched-files).
@@ -100,14 +101,11 @@ func (s *watched) look(path string, read bool, now time.Time) bool {
 
 // digest is the SHA-256 of a file's beginning, which is the whole of whatever the pool reads.
 func digest(path string) (sum [sha256.Size]byte, err error) {
-	f, err := os.Open(path) //nolint:gosec // the path is the operator's own choice
+	f, _, err := durable.OpenNamed(path)
 	if err != nil {
 		return sum, err
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return sum, errors.New("no regular file")
-	}
 	h := sha256.New()
 	if _, err := io.Copy(h, io.LimitReader(f, watchMost)); err != nil {
 		return sum, err

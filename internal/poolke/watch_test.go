@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"ntp-daemon/internal/suite"
 )
 
 // watchedDir is a folder with files that a test writes, and a watch that looks once a second of a clock of the test's own.
@@ -61,6 +63,10 @@ func TestFileWatch(t *testing.T) {
 		want   int
 	}{
 		{"nothing", func(*watchedDir) {}, 0},
+		{"a pipe in its place, which nobody opens", func(d *watchedDir) {
+			d.must(os.Remove(d.path("a")))
+			d.must(os.Symlink(suite.Pipe(d.t), d.path("a")))
+		}, 2},
 		{"written in place", func(d *watchedDir) { d.write("a", "other") }, 2},
 		{"written in place, size and time as before", func(d *watchedDir) {
 			st, err := os.Stat(d.path("a"))

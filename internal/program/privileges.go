@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ntp-daemon/internal/config"
+	"ntp-daemon/internal/durable"
 	"ntp-daemon/internal/privdrop"
 )
 
@@ -127,14 +128,17 @@ func (p *Privileges) blocked() error {
 	return p.unwritable()
 }
 
-// readable opens a file.
+// readable opens a file. What is none is no matter of rights: standard input was read, and of others the reload tells.
 func readable(path string) error {
 	if path == "" {
 		return nil
 	}
-	f, err := os.Open(path)
-	if err == nil {
-		err = f.Close()
+	f, _, err := durable.OpenNamed(path)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, durable.ErrNotRegular):
+		return nil
 	}
 	return err
 }
@@ -149,7 +153,7 @@ func (p *Privileges) unwritable() error {
 	if p.LogPath == "" {
 		return nil
 	}
-	f, err := os.OpenFile(p.LogPath, os.O_WRONLY|os.O_APPEND, 0)
+	f, err := os.OpenFile(p.LogPath, os.O_WRONLY|os.O_APPEND|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
