@@ -9,76 +9,24 @@ import (
 	"ntp-daemon/internal/suite"
 )
 
-// everyTable opens each table that the loader reads only when it is there, so that its keys are seen. The values
-// are of no interest; most of them are missing or wrong.
-const everyTable = `
-[[source]]
-mode = "server"
-ntp_version = 4
-[[source]]
-mode = "server"
-[[source]]
-mode = "pool"
-[[source]]
-mode = "nts"
-[[source]]
-mode = "nts-pool"
-[[source]]
-mode = "sock"
-[[source]]
-mode = "pps"
-[[server]]
-allowlist = { filter = [] }
-denylist = { filter = [] }
-[[nts-ke-server]]
-[synchronization]
-single-step-panic-threshold = {}
-startup-step-panic-threshold = {}
-[clock]
-`
-
-// everyPoolTable is the same for nts-pool-ke.
-const everyPoolTable = `
-[nts-pool-ke-server]
-key-exchange-servers = [{}]
-proxy-protocol = {}
-[monitor]
-[[source]]
-mode = "server"
-ntp_version = 4
-[[source]]
-mode = "server"
-[[source]]
-mode = "pool"
-[[source]]
-mode = "nts-pool"
-`
-
-// everyPublicTable is the same in the format of the public pool.
-const everyPublicTable = `
-[server]
-[backend]
-`
-
 // daemonKeys returns every key that a configuration of ntp-daemon may hold, as dotted paths without the brackets of
 // arrays, sorted.
-func daemonKeys() []string {
-	l := newLoader("", false)
-	l.seen = map[string]bool{}
-	l.config([]byte(everyTable))
-	delete(l.seen, poolTable) // known in order to say where it belongs
-	return slices.Sorted(maps.Keys(l.seen))
+func daemonKeys() []string { return paths(everyDaemonKey()) }
+
+// poolKeys is daemonKeys for nts-pool-ke, in both of its formats.
+func poolKeys() []string {
+	keys := everyPoolKey()
+	maps.Copy(keys, everyPublicKey())
+	return paths(keys)
 }
 
-// poolKeys is daemonKeys for nts-pool-ke.
-func poolKeys() []string {
-	l := newLoader("", false)
-	l.seen = map[string]bool{}
-	_, _, _ = l.pool([]byte(everyPoolTable)) // only the keys matter
-	public := newLoader("", false)
-	public.seen = l.seen
-	_, _, _ = public.pool([]byte(everyPublicTable))
-	return slices.Sorted(maps.Keys(l.seen))
+func paths(keys map[place]bool) []string {
+	var list []string
+	for k := range keys {
+		list = append(list, strings.TrimPrefix(strings.Trim(k.table, "[]")+"."+k.key, topOfFile+"."))
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // TestKeys checks that keys of every depth are listed, and that no foreign or made-up one is.
@@ -112,5 +60,18 @@ func TestKeys(t *testing.T) {
 func TestKeys_Lists(t *testing.T) {
 	for path, keys := range map[string][]string{"testdata/keys.txt": daemonKeys(), "testdata/poolkeys.txt": poolKeys()} {
 		suite.Golden(t, path, strings.Join(keys, "\n")+"\n")
+	}
+}
+
+// TestUnknownKey_Public: whoever writes a file of the public pool is told of that file's tables, not of those of the other format.
+func TestUnknownKey_Public(t *testing.T) {
+	_, _, err := ParsePool("t.toml", []byte("[server]\nupstream-cas = \"x\"\nport = 1\n[backend]\nlisten = \"[::]:4460\"\ngeolocation-db-path = \"x\"\n"))
+	for _, want := range []string{
+		"server.upstream-cas: unknown key; it belongs to [backend]\n", "server.port: unknown key; remove it\n",
+		"backend.listen: unknown key; it belongs to [server]\n", `backend.geolocation-db-path: unknown key; did you mean "geolocation-db"?` + "\n",
+	} {
+		if err == nil || !strings.Contains(err.Error()+"\n", want) {
+			t.Errorf("%v\nwant %s", err, want)
+		}
 	}
 }

@@ -117,13 +117,15 @@ type loader struct {
 	elsewhere     []Problem             // of files that belong to this one
 	ignored       map[string]bool       // keys of a list that were told to be unknown
 
-	seen map[string]bool // every key that the loader knows, for Keys; nil when a file is read
+	everyKey func() map[place]bool // that a file of this kind may hold; nil: not known
+	homes    map[string][]string   // tables by the keys that they have, from everyKey; nil: nobody has asked
+	seen     map[place]bool        // every key that the loader asks for, for everyKey; nil when a file is read
 }
 
 // see notes a key that the loader asks for.
-func (l *loader) see(path string) {
+func (l *loader) see(table, key string) {
 	if l.seen != nil {
-		l.seen[path] = true
+		l.seen[place{table, key}] = true
 	}
 }
 
@@ -216,6 +218,7 @@ func (l *loader) config(data []byte) *Config {
 		data = nil
 	}
 	root := l.parse(data)
+	l.everyKey = everyDaemonKey
 	c := &Config{Path: l.file}
 	l.legacy(root)
 	l.poolsFile(root)

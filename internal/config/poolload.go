@@ -109,6 +109,9 @@ func (l *loader) pool(data []byte) (*Pool, []Warning, error) {
 		data = nil
 	}
 	root := l.parse(data)
+	if l.everyKey = everyPoolKey; !root.has(poolTable) && publicTable(root.node) != "" {
+		l.everyKey = everyPublicKey
+	}
 	p := &Pool{Path: l.file, Observability: defaultObservability(), text: data}
 	log := root.sub("observability")
 	log.observabilityKeys(&p.Observability)

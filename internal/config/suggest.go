@@ -27,6 +27,9 @@ func (t *table) suggest(name string) string {
 	if best := closest(name, t.known); best != "" {
 		return "did you mean " + quote(best) + "?"
 	}
+	if tables := t.l.otherTables(t.header(), name); tables != "" {
+		return "it belongs to " + tables
+	}
 	return "remove it"
 }
 

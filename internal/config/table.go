@@ -15,6 +15,7 @@ type table struct {
 	l     *loader
 	node  *node
 	path  string // dotted path of the table, empty for the root
+	many  bool   // it is one of an array of tables
 	known []string
 }
 
@@ -23,6 +24,17 @@ func (t *table) name(key string) string {
 		return key
 	}
 	return t.path + "." + key
+}
+
+// header is the table as a file has it.
+func (t *table) header() string {
+	switch {
+	case t.path == "":
+		return topOfFile
+	case t.many:
+		return "[[" + t.path + "]]"
+	}
+	return "[" + t.path + "]"
 }
 
 // get returns the value of a key, or nil.
@@ -274,7 +286,7 @@ func (t *table) each(key string) []*table {
 			t.fail(key, item, fmt.Sprintf("needs tables, not %v", item.kind), "write [["+t.name(key)+"]]")
 			continue
 		}
-		tables = append(tables, &table{l: t.l, node: item, path: t.name(key)})
+		tables = append(tables, &table{l: t.l, node: item, path: t.name(key), many: true})
 	}
 	return tables
 }
@@ -282,12 +294,12 @@ func (t *table) each(key string) []*table {
 // skip marks keys as known without reading them, so that finish says nothing of them.
 func (t *table) skip(keys ...string) { t.known = append(t.known, keys...) }
 
-// finish reports every key that no getter asked for, with the nearest known one.
+// finish reports every key that no getter asked for, with the nearest known one or the tables that have it.
 func (t *table) finish() {
 	known := make(map[string]bool, len(t.known))
 	for _, k := range t.known {
 		known[k] = true
-		t.l.see(t.name(k))
+		t.l.see(t.header(), k)
 	}
 	for _, name := range t.node.names {
 		if known[name] {
