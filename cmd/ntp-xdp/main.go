@@ -26,9 +26,10 @@ the interfaces that xdp of its [[server]] tables names. Ends with the daemon.
 
 Needs Linux 6.1, the capabilities CAP_BPF and CAP_NET_ADMIN, and the daemon's
 user or root. Signals: TERM and INT stop in order.
-Exit codes: 0 stopped in order or with the daemon, 64 usage, 69 no daemon or
-one that says nothing, no such interface, or another program on it, 70 our own mistake,
-71 the operating system refused something else, 77 no permission.
+Exit codes: 0 stopped in order or with the daemon, 64 usage, 69 no daemon, one
+that says nothing or has too long lists, no such interface, or another program
+on it, 70 our own mistake, 71 the operating system refused something else,
+77 no permission.
 `
 
 func main() {

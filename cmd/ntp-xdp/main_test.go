@@ -35,25 +35,50 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// TestNoOrder: a daemon that closes the connection before it has said anything is a fault, which the unit tries again: the sockets
-// answer all, and nobody would see why.
+// TestNoOrder: a daemon that closes the connection before it has said anything, or that says why there is nothing to answer, is a
+// fault, which the unit tries again: the sockets answer all, and nobody would see why.
 func TestNoOrder(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs Linux")
 	}
-	path := filepath.Join(t.TempDir(), "xdp")
-	ln, err := fastpath.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	p := suite.Start(t, suite.Program(t, "ntp-xdp"), "-s", path)
-	c, err := fastpath.Accept(ln)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = c.Close()
-	if code := p.Exit(); code != 69 || !strings.Contains(p.Log(), "before it said what to answer") {
-		t.Errorf("exit %d, output %q", code, p.Log())
+	for name, tt := range map[string]struct {
+		orders []fastpath.Order
+		out    string
+	}{
+		"nothing":  {nil, "before it said what to answer"},
+		"a reason": {[]fastpath.Order{{Error: "the lists are too long; write fewer"}}, "ntp-xdp: ntp-daemon cannot say what to answer: the lists are too long; write fewer\n"},
+		"a reason after a reload": {
+			[]fastpath.Order{{Policy: &fastpath.Policy{Interfaces: []fastpath.Interface{}}}, {Error: "the lists are too long; write fewer"}},
+			"ntp-xdp: ntp-daemon cannot say what to answer: the lists are too long; write fewer\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "xdp")
+			ln, err := fastpath.Listen(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			p := suite.Start(t, suite.Program(t, "ntp-xdp"), "-s", path)
+			c, err := fastpath.Accept(ln)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range tt.orders {
+				if err := fastpath.Write(c, &o); err != nil {
+					t.Fatal(err)
+				}
+				if o.Policy == nil {
+					continue
+				}
+				if err := fastpath.Read(c, new(fastpath.Report)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_ = c.Close()
+			if code := p.Exit(); code != 69 || !strings.Contains(p.Log(), tt.out) {
+				t.Errorf("exit %d, output %q", code, p.Log())
+			}
+		})
 	}
 }

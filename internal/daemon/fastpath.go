@@ -33,6 +33,10 @@ const (
 // notConnected is why nothing is answered in the driver when nobody is there to do it.
 const notConnected = "ntp-xdp is not connected"
 
+// errLongLists is why there is no policy. ntp-xdp hears it, ends with an error and is started again, so that shorter lists count.
+var errLongLists = errors.New("the access lists of the servers with xdp are longer than a message to ntp-xdp; " +
+	"write fewer or shorter prefixes in allowlist and denylist, or leave xdp out")
+
 // fastPath tells ntp-xdp who may be answered in the network driver and with what, and keeps what it reports.
 type fastPath struct {
 	d       *Daemon
@@ -115,7 +119,7 @@ func (f *fastPath) attend(ctx context.Context, c *net.UnixConn) error {
 	for {
 		policy := f.policy()
 		if sent == nil || !reflect.DeepEqual(sent, policy) {
-			if err := send(c, &fastpath.Order{Policy: policy}); err != nil {
+			if err := sendPolicy(c, policy); err != nil {
 				return err
 			}
 			sent = policy
@@ -150,6 +154,15 @@ func readReports(ctx context.Context, r io.Reader, reports chan<- fastpath.Repor
 			return ctx.Err()
 		}
 	}
+}
+
+// sendPolicy sends a policy, or why there is none.
+func sendPolicy(c *net.UnixConn, p *fastpath.Policy) error {
+	err := send(c, &fastpath.Order{Policy: p})
+	if !errors.Is(err, fastpath.ErrTooLong) {
+		return err
+	}
+	return errors.Join(errLongLists, send(c, &fastpath.Order{Error: errLongLists.Error()}))
 }
 
 func send(c *net.UnixConn, o *fastpath.Order) error {
@@ -219,7 +232,10 @@ func (f *fastPath) leave(err error) {
 		next.before = append(next.before, a.Counts...)
 	}
 	next.before = merged(next.before)
-	if gone := errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET); !gone {
+	switch {
+	case errors.Is(err, errLongLists):
+		next.problem = errLongLists.Error()
+	case !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET):
 		next.problem = "ntp-xdp has ended: " + err.Error()
 	}
 	f.d.fast.Store(next)

@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/netip"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,6 +130,74 @@ func TestFastPath(t *testing.T) {
 	}
 	if s := d.fastSnapshot(d.servers[1]); s != nil {
 		t.Errorf("a server without xdp: %+v", s)
+	}
+}
+
+// TestFastPath_LongLists: lists that no message holds end the fast path with a reason that both sides tell, and whoever connects
+// next is served as soon as they are shorter.
+func TestFastPath_LongLists(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux, which says whose process the other end is")
+	}
+	d := fastDaemon(t)
+	var log bytes.Buffer
+	d.log = zerolog.New(&log)
+	if err := d.openFastPath(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- d.fastPath.serve(ctx) }()
+	long := make([]netip.Prefix, 400_000)
+	for i := range long {
+		long[i] = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 16), byte(i >> 8), byte(i), 1}), 64)
+	}
+	lists := func(prefixes []netip.Prefix) {
+		s := *d.servers[0].rules.Load()
+		s.Deny.Prefixes = prefixes
+		d.followLists(d.servers[0], s)
+	}
+	heard := func() (last fastpath.Order, err error) {
+		c, err := fastpath.Dial(t.Context(), d.cfg.Process.XDPPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		for {
+			var o fastpath.Order
+			if err := fastpath.Read(c, &o); err != nil {
+				return last, err
+			}
+			last = o
+			if o.Policy != nil && len(o.Policy.Interfaces[0].Listeners[0].Deny) == 1 {
+				return o, nil
+			}
+			if o.Policy != nil {
+				lists(long)
+			}
+		}
+	}
+	for _, when := range []string{"a reload", "the next one that comes"} {
+		if o, err := heard(); err != io.EOF || o.Error != errLongLists.Error() {
+			t.Errorf("%s: %v, %+v", when, err, o)
+		}
+	}
+	if s := d.fastSnapshot(d.servers[0]); s.Reason != errLongLists.Error() {
+		t.Errorf("%+v", s)
+	}
+	lists(long[:1])
+	if o, err := heard(); err != nil || o.Policy == nil {
+		t.Errorf("shorter lists: %v, %+v", err, o)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	d.group.wg.Wait()
+	if want := `"error":"the access lists of the servers with xdp are longer than a message to ntp-xdp; write fewer or shorter prefixes`; !strings.Contains(log.String(), want) ||
+		!strings.Contains(log.String(), "the sockets answer all") {
+		t.Errorf("log: %s", log.String())
 	}
 }
 

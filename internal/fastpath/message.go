@@ -24,10 +24,12 @@ const (
 	maxMessage = 8 << 20
 )
 
-// Order is a message of the daemon: one of its members is set.
+// Order is a message of the daemon: one of its members is set. With an Error, which says why there is nothing to answer, it is
+// the last one.
 type Order struct {
 	Policy *Policy `json:"policy,omitempty"`
 	State  *State  `json:"state,omitempty"`
+	Error  string  `json:"error,omitempty"`
 }
 
 // Policy is who may be answered, on which interfaces. It replaces the one before as a whole.
@@ -104,7 +106,7 @@ func Write(w io.Writer, message any) error {
 		return fmt.Errorf("encode message: %w", err)
 	}
 	if len(body) > maxMessage {
-		return fmt.Errorf("encode message: %w", ErrTooLong)
+		return fmt.Errorf("encode message of %d bytes: %w", len(body), ErrTooLong)
 	}
 	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
 	if _, err := w.Write(append(frame, body...)); err != nil {

@@ -17,6 +17,7 @@ import (
 	"ntp-daemon/internal/logging"
 	"ntp-daemon/internal/logtarget"
 	"ntp-daemon/internal/ntp"
+	"ntp-daemon/internal/printable"
 	"ntp-daemon/internal/privdrop"
 	"ntp-daemon/internal/program"
 )
@@ -31,8 +32,12 @@ const (
 	writeTimeout = 5 * time.Second
 )
 
-// errNoOrder says that the daemon wants nothing of us: its order may be longer than a message.
-var errNoOrder = errors.New("ntp-daemon closed the connection before it said what to answer; its log says why")
+var (
+	// errNoOrder says that the daemon wants nothing of us.
+	errNoOrder = errors.New("ntp-daemon closed the connection before it said what to answer; its log says why")
+	// errNoPolicy stands before what the daemon says of why it wants nothing any more.
+	errNoPolicy = errors.New("ntp-daemon cannot say what to answer")
+)
 
 // Main connects to the daemon at path and answers, in that mode if one is named, for it until ctx or the daemon
 // ends, which is no error once the daemon has said what to do.
@@ -75,7 +80,7 @@ func ExitCode(err error) int {
 	case errors.Is(err, errNoPower), errors.Is(err, fastpath.ErrStranger):
 		return program.ExitPermission
 	case errors.Is(err, errNoInterface), errors.Is(err, errChanged), errors.Is(err, errTaken), errors.Is(err, errOldKernel),
-		errors.Is(err, errNoOrder), errors.As(err, new(*net.OpError)):
+		errors.Is(err, errNoOrder), errors.Is(err, errNoPolicy), errors.As(err, new(*net.OpError)):
 		return program.ExitUnavailable
 	}
 	return 0
@@ -145,6 +150,8 @@ func (h *helper) read(ctx context.Context, orders chan<- fastpath.Order) error {
 // obey does what the daemon asks for.
 func (h *helper) obey(o fastpath.Order) error {
 	switch {
+	case o.Error != "":
+		return fmt.Errorf("%w: %s", errNoPolicy, printable.Line(o.Error))
 	case o.Policy != nil:
 		if err := h.take(o.Policy); err != nil {
 			return err
