@@ -77,6 +77,7 @@ type Config struct {
 
 	source *config.Pool // what it was made from; nil: nothing is watched
 	read   time.Time    // before its files were
+	again  bool         // its files were read once more, and nobody asked for it
 
 	Monitor MonitorConfig // probing time sources; as at the start, whatever is reloaded
 

@@ -228,7 +228,9 @@ func (l *loader) again(used *config.Pool) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return l.convert(next, warnings, began)
+	conf, err := l.convert(next, warnings, began)
+	conf.again = true
+	return conf, err
 }
 
 // convert makes the pool's own form of a configuration. A certificate that has expired is refused, but not for that the one

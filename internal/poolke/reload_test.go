@@ -448,6 +448,31 @@ func TestReload_TokensAndCountriesAreWatched(t *testing.T) {
 	r.within("the database", func() bool { return w.pool.snap.Load().countries.Built().Equal(newer) })
 }
 
+// TestReload_CountriesAreToldOnce: that the database of countries cannot be used is told at the start, to whoever asks for a reload, and when
+// the reason is another one; not whenever the files are read again, which an absent one is a reason for by itself.
+func TestReload_CountriesAreToldOnce(t *testing.T) {
+	w := newTestPool(t)
+	a, b, database := w.fake("a.example", healthy, nil), w.fake("b.example", healthy, nil), filepath.Join(t.TempDir(), "countries.mmdb")
+	r := fromFiles(w, listOf(entry(a, "")), fmt.Sprintf("selection = \"geographic\"\ngeolocation-db-path = %q\n", database))
+	told := func() int {
+		return strings.Count(w.log.String(), `"level":"warn","target":"nts_pool_ke","e":"geolocation database`)
+	}
+	r.write("servers.json", listOf(entry(a, ""), entry(b, "")))
+	r.within("the list", func() bool { return w.pool.snap.Load().directory.Len() == 2 })
+	if told() != 1 {
+		t.Errorf("after a start told %d times: %s", told(), w.log.String())
+	}
+	r.hup <- os.Interrupt
+	r.within("the reload", func() bool { return strings.Contains(w.log.String(), `"changed":"nothing"`) })
+	if told() != 2 {
+		t.Errorf("after a reload told %d times: %s", told(), w.log.String())
+	}
+	if err := os.WriteFile(database, []byte("no database"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.within("the other reason", func() bool { return told() == 3 })
+}
+
 // TestListChanges: a time source with other tokens or another address is changed, not gone and new; exact ones are found before
 // that, in whatever order.
 func TestListChanges(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"ntp-daemon/internal/geo"
 	"ntp-daemon/internal/nts/record"
 	"ntp-daemon/internal/pool"
@@ -73,24 +75,30 @@ func expected(rtt time.Duration, inFlight int) time.Duration {
 
 // countries is the database of countries for a snapshot. If its file cannot be used, the one that was in use stays, and else
 // there is none: users are then served from all of the list, as nobody is refused for want of a map
-// (docs/rules/pool.md#geography).
-func (p *Pool) countries(c *Config, old *snapshot) *geo.DB {
+// (docs/rules/pool.md#geography). Why is told at the start, when somebody asks for a reload, and when it is another reason: the files
+// are read again whenever one of them changes.
+func (p *Pool) countries(c *Config, old *snapshot) (db *geo.DB, unread string) {
 	if c.GeoPath == "" || c.Selection != pool.Geographic {
-		return nil
+		return nil, ""
 	}
 	var was *geo.DB
+	var told string
 	if old != nil && old.cfg.GeoPath == c.GeoPath {
-		was = old.countries
+		was, told = old.countries, old.unread
 	}
 	db, err := geo.Open(c.GeoPath, was)
 	if err != nil {
-		p.log.Warn().Str("e", printable.Text(err.Error())).Bool("old_one_stays", was != nil).Msg("the database of countries cannot be used")
-		return was
+		level := zerolog.WarnLevel
+		if unread = printable.Text(err.Error()); c.again && unread == told {
+			level = zerolog.DebugLevel
+		}
+		p.log.WithLevel(level).Str("e", unread).Bool("old_one_stays", was != nil).Msg("the database of countries cannot be used")
+		return was, unread
 	}
 	if age := p.deps.Now().Sub(db.Built()); db != was && age > geo.Stale {
 		p.log.Warn().Str("path", c.GeoPath).Str("built", db.Built().UTC().Format(time.DateOnly)).Msg("the database of countries is old")
 	}
-	return db
+	return db, ""
 }
 
 // place is where the user is, if that matters.

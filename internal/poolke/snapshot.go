@@ -20,6 +20,7 @@ type snapshot struct {
 	directory *pool.Directory
 	upstreams []*upstream // one per backend of the directory, by index
 	countries *geo.DB     // nil: none, or it could not be read
+	unread    string      // why the file of countries could not be used last; empty: it could
 }
 
 // snapshot builds the next one. Connections to and knowledge of time sources that did not change are
@@ -34,7 +35,8 @@ func (p *Pool) snapshot(c Config, old *snapshot) (*snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key-exchange-servers: %w", err)
 	}
-	s := &snapshot{cfg: c, directory: directory, countries: p.countries(&c, old)}
+	s := &snapshot{cfg: c, directory: directory}
+	s.countries, s.unread = p.countries(&c, old)
 	known := map[string][]*upstream{}
 	whole := false
 	if old != nil {
