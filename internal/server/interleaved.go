@@ -25,6 +25,10 @@ func (r *Responder) Sending() Sending { return r.sending }
 func (r *Responder) setStamps(h *ntp.Header, x *timeRequest) {
 	d, table := x.datagram, r.config.Interleaves
 	h.Origin = x.header.Transmit
+	if !d.Epoch.covers(d.Received) { // T2 may be of another time scale than T3, which then stands for both
+		h.Receive, h.Transmit = orderStamps(0, even(x.readClock()))
+		return
+	}
 	if table == nil {
 		h.Receive, h.Transmit = orderStamps(d.Received, x.readClock())
 		return

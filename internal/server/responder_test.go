@@ -377,6 +377,23 @@ func TestS13_TransmitIsLater(t *testing.T) {
 	}
 }
 
+// TestS13_AStepBetweenStampAndAnswer: both times of an answer are of one time scale.
+func TestS13_AStepBetweenStampAndAnswer(t *testing.T) {
+	for name, interleaves := range map[string]*Interleaves{"alone": nil, "with a table": NewInterleaves([2]uint64{1, 2})} {
+		b := newBench(Config{Interleaves: interleaves})
+		after := testNow.Add(time.Hour)
+		b.clock = func() ntp.Timestamp { return after.Add(30 * time.Microsecond) }
+		b.epoch = Epoch{Number: 1, Since: after}
+		if h := parse(t, b.expect(t, header(0x23), Answered, 48)); h.Transmit.Sub(b.clock()).Abs() > time.Nanosecond || h.Transmit.Sub(h.Receive) > time.Nanosecond || !h.Receive.Before(h.Transmit) {
+			t.Errorf("%s: receive %x transmit %x", name, h.Receive, h.Transmit)
+		}
+		b.now = after.Add(time.Microsecond)
+		if h := parse(t, b.expect(t, header(0x23), Answered, 48)); h.Receive|1 != b.now|1 {
+			t.Errorf("%s: receive %x, want %x", name, h.Receive, b.now)
+		}
+	}
+}
+
 func TestS25_LeapFollowsTheView(t *testing.T) {
 	b := newBench(Config{})
 	for _, leap := range []ntp.LeapIndicator{ntp.LeapNone, ntp.LeapInsert, ntp.LeapDelete, ntp.LeapNone} {
