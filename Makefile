@@ -24,7 +24,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 SYSCONFDIR ?= /etc
 
-.PHONY: accuracy build check demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate mutants golden soak fuzz cover keys bench bench-server bench-smoke bench-idle bench-handshake bench-pool page man install clean
+.PHONY: accuracy build check demo test test-all scorecard vet lint cross test-clock vmtest interop peers sid mutate mutants golden soak fuzz cover keys bench bench-server bench-smoke bench-idle bench-xdp bench-handshake bench-pool page man install clean
 
 # The first build compiles Go's standard library, too, which takes a minute or two: it says how far it is.
 build:
@@ -171,9 +171,15 @@ bench-smoke: build/serverbench.test build/ntpload
 bench-idle: build/serverbench.test build/ntpload
 	@$(call serverbench,full,BenchIdle,$(call BENCH_DOC,performance-idle.md))
 
+# What an answer of ntp-xdp costs, in the driver and behind it, beside the sockets and the C program (docs/performance-xdp.md, which it
+# writes). Four minutes, on an idle machine with two processors. Needs root and gcc. ROUNDS as above.
+bench-xdp: build/serverbench.test build/ntpload
+	@sid=; $(call benchrun,full,BenchXDP,$(call BENCH_DOC,performance-xdp.md))
+
 serverbench = scripts/sid.sh >/dev/null; rc=$$?; sid=; case $$rc in 0) sid="$(CURDIR)/build/sid" ;; \
-	75) echo "$@: sid cannot be reached, chronyd and ntpd-rs are not measured" ;; *) exit $$rc ;; esac; \
-	cd internal/serverbench && NTPD_BENCH=$(1) NTPD_BENCH_ROUNDS=$(ROUNDS) NTPD_BENCH_KINDS='$(KINDS)' NTPD_BENCH_DOC="$(3)" NTPD_SID="$$sid" NTPD_LOAD="$(CURDIR)/build/ntpload" \
+	75) echo "$@: sid cannot be reached, chronyd and ntpd-rs are not measured" ;; *) exit $$rc ;; esac; $(benchrun)
+
+benchrun = cd internal/serverbench && NTPD_BENCH=$(1) NTPD_BENCH_ROUNDS=$(ROUNDS) NTPD_BENCH_KINDS='$(KINDS)' NTPD_BENCH_DOC="$(3)" NTPD_SID="$$sid" NTPD_LOAD="$(CURDIR)/build/ntpload" \
 		"$(CURDIR)/build/serverbench.test" -test.v -test.timeout 30m -test.run '$(2)$$|$(2)[A-Z]'
 
 build/serverbench.test: $(SOURCES) $(wildcard internal/serverbench/*)

@@ -45,7 +45,7 @@ func thePlan(t *testing.T) *plan {
 	p := &plan{rounds: 1, warmUp: 20 * time.Millisecond, length: 100 * time.Millisecond, exchanges: 24}
 	switch mode := os.Getenv(benchEnv); mode {
 	case "":
-		t.Skip("make bench-server and make bench-idle measure, make bench-smoke looks whether they run")
+		t.Skip("make bench-server, make bench-idle and make bench-xdp measure, make bench-smoke looks whether they run")
 	case "smoke":
 		return p
 	case "full":
@@ -118,7 +118,7 @@ func TestBenchServer(t *testing.T) {
 		r.scaling = s.scale(p)
 	}
 	r.took = time.Since(began)
-	r.finish(t)
+	finish(t, r.text())
 }
 
 // needed skips with a reason what cannot run here.

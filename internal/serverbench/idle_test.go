@@ -153,13 +153,7 @@ func TestBenchIdle(t *testing.T) {
 	}
 	s.settled(settle)
 	s.watch(window)
-	text := s.text(settle, window)
-	t.Log("\n" + text)
-	if path := os.Getenv(docEnv); path != "" && !t.Failed() {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Error(err)
-		}
-	}
+	finish(t, s.text(settle, window))
 }
 
 // text is the document.
@@ -176,7 +170,7 @@ func (s *idleSite) text(settle, window time.Duration) string {
 	return fmt.Sprintf(`# What waiting costs
 
 Written by `+"`make bench-idle`"+`, which needs root and an idle machine. Run of %s. What an answer costs is in
-[performance.md](performance.md).
+[performance.md](performance.md) and, in the network driver, in [performance-xdp.md](performance-xdp.md).
 
 | | |
 |---|---|

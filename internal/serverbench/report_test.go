@@ -161,7 +161,8 @@ func (r *report) text() string {
 	return fmt.Sprintf(`# What an answer costs
 
 Written by `+"`make bench-server`"+`, which needs root and a machine with two processors that has nothing else to do. Run of %s, which took %v.
-What a client costs while it waits is in [performance-idle.md](performance-idle.md), key exchange through the pool in [pool-performance.md](pool-performance.md).
+What a client costs while it waits is in [performance-idle.md](performance-idle.md), an answer in the network driver in [performance-xdp.md](performance-xdp.md),
+key exchange through the pool in [pool-performance.md](pool-performance.md).
 
 | | |
 |---|---|
@@ -204,10 +205,9 @@ those on one. What counts is the last column: whether an answer gets dearer when
 		r.aims(), r.table(), r.shares(), strings.Join(r.site.missing, "\n"), min(r.plan.rounds, scaleRounds), r.processors())
 }
 
-// finish prints everything, and writes the document if that is asked for.
-func (r *report) finish(t *testing.T) {
+// finish prints a document, and writes it if that is asked for.
+func finish(t *testing.T, text string) {
 	t.Helper()
-	text := r.text()
 	t.Log("\n" + text)
 	if path := os.Getenv(docEnv); path != "" && !t.Failed() {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -35,6 +35,7 @@ type server struct {
 	name    string
 	ntp, ke int // ports; ke is 0 for who has no NTS
 	procs   []*suite.Proc
+	threads []int // of the kernel, that do its work alone
 }
 
 // site is the two namespaces with their wire, and the servers.
@@ -55,14 +56,21 @@ const (
 	ntpdRS
 )
 
-// newSite starts everything that can be measured here.
-func newSite(t *testing.T) *site {
+// bareSite is the two namespaces, without wire and servers.
+func bareSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), load: os.Getenv(loadEnv), inside: suite.NewNamespace(t), beyond: suite.NewNamespace(t)}
 	if s.load == "" {
 		t.Fatalf("%s does not name the load generator", loadEnv)
 	}
 	s.cpus = allowedPair(t)
+	return s
+}
+
+// newSite starts everything that can be measured here.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := bareSite(t)
 	suite.Link(s.inside, serverAddress+"/24", s.beyond, clientAddress+"/24")
 	s.beyond.IP("route", "add", "local", manyAddresses, "dev", "lo")
 	suite.WriteCertificates(t, s.dir, testca.New(t))
@@ -173,6 +181,7 @@ func (v *server) address(port int) string { return fmt.Sprintf("%s:%d", serverAd
 
 // pids are the processes that serve: chronyd has one for key exchange alone.
 func (v *server) pids() (list []int) {
+	list = append(list, v.threads...)
 	for _, p := range v.procs {
 		list = append(list, suite.Family(p.Cmd.Process.Pid)...)
 	}
