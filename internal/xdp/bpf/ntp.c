@@ -19,6 +19,7 @@
 #define SEGMENT_LEN (sizeof(struct udphdr) + NTP_LEN)
 #define NS 1000000000ull
 #define UNIX_EPOCH 2208988800ull // the NTP time of 1970, in seconds
+#define FRACTION 18446744074ull  // 2^64 / NS, rounded: times less than NS it fits, and is right to 2^-32 s
 #define MODE_CLIENT 3
 #define MODE_SERVER 4
 #define IP_DONT_FRAGMENT 0x4000
@@ -133,7 +134,7 @@ struct {
 } counters SEC(".maps"); // of listener n from n * OUTCOMES on; max_entries is set before loading
 
 // Constants of one interface, set before loading.
-volatile const __u8 own_mac[ETH_ALEN] = {};
+volatile const __u8 own_mac[ETH_ALEN] __attribute__((aligned(2))) = {};
 volatile const __s8 least_poll = 0, most_poll = 0;
 volatile const __u8 generic = 0; // behind the driver, where a packet keeps what the kernel knows of its checksum
 
@@ -147,7 +148,15 @@ struct request {
 	__u8 family; // 4 or 6
 	__u8 unfinished; // the checksum is left to hardware
 	__u32 pseudo; // sum of the pseudo header, whose addresses a reply only swaps
+	__u32 addresses; // sum of these, IPv4
 };
+
+// A sum of words of four bytes in one such word. Such sums are those of words of two, once they are folded.
+static __always_inline __u32 carry(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffffffff) + (sum >> 32);
+}
 
 static __always_inline __u16 fold(__u64 sum)
 {
@@ -158,14 +167,15 @@ static __always_inline __u16 fold(__u64 sum)
 	return sum;
 }
 
+// Hardware addresses are taken two bytes at a time: that many is all that they are aligned to.
 static __always_inline int unicast_ethernet(const struct ethhdr *eth)
 {
+	const __u16 *to = (const void *)eth->h_dest;
+	volatile const __u16 *own = (volatile const void *)own_mac;
+
 	if (eth->h_source[0] & 1)
 		return 0;
-	for (int i = 0; i < ETH_ALEN; i++)
-		if (eth->h_dest[i] != own_mac[i])
-			return 0;
-	return 1;
+	return ((to[0] ^ own[0]) | (to[1] ^ own[1]) | (to[2] ^ own[2])) == 0;
 }
 
 // Addresses that no client's request can have: see admitAddresses of internal/server. Loopback's are not those of a wire.
@@ -207,13 +217,18 @@ static __always_inline int ends(void *at, void *end)
 	return at + 1 > end;
 }
 
+// Keeps the compiler from adding the length of either IP header behind the place where both ways meet: without CAP_PERFMON the
+// verifier takes no pointer to which a number is added that depends on the way.
+#define SETTLE(pointer) asm volatile("" : "+r"(pointer))
+
 static __always_inline int parse4(void *at, void *end, struct request *r)
 {
 	struct iphdr *ip = at;
-	__u16 *w = at;
-	__u32 sum = 0;
+	__u32 *w = at;
+	__u64 sum = 0;
 
 	r->udp = (void *)(ip + 1);
+	SETTLE(r->udp);
 	r->ntp = (void *)(r->udp + 1);
 	if (!ends(r->ntp + 1, end))
 		return 0;
@@ -224,27 +239,26 @@ static __always_inline int parse4(void *at, void *end, struct request *r)
 	if (!possible_source4(ip->saddr) || ip->saddr == ip->daddr)
 		return 0;
 #pragma unroll
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 5; i++)
 		sum += w[i];
 	if (fold(sum) != 0xffff)
 		return 0;
 	map_address(r->to.address, ip->daddr);
 	map_address(r->from, ip->saddr);
 	r->family = 4;
-	r->pseudo = pseudo_base();
-#pragma unroll
-	for (int i = 6; i < 10; i++)
-		r->pseudo += w[i];
+	r->addresses = carry((__u64)ip->saddr + ip->daddr);
+	r->pseudo = carry((__u64)r->addresses + pseudo_base());
 	return 1;
 }
 
 static __always_inline int parse6(void *at, void *end, struct request *r)
 {
 	struct ipv6hdr *ip = at;
-	__u16 *w = at;
 	__be32 differ = 0;
+	__u64 sum = pseudo_base();
 
 	r->udp = (void *)(ip + 1);
+	SETTLE(r->udp);
 	r->ntp = (void *)(r->udp + 1);
 	if (!ends(r->ntp + 1, end))
 		return 0;
@@ -253,16 +267,14 @@ static __always_inline int parse6(void *at, void *end, struct request *r)
 	if (!possible_source6(&ip->saddr))
 		return 0;
 	r->family = 6;
-	r->pseudo = pseudo_base();
-#pragma unroll
-	for (int i = 4; i < 20; i++)
-		r->pseudo += w[i];
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
 		r->to.address[i] = ip->daddr.in6_u.u6_addr32[i];
 		r->from[i] = ip->saddr.in6_u.u6_addr32[i];
 		differ |= r->to.address[i] ^ r->from[i];
+		sum += (__u64)r->to.address[i] + r->from[i];
 	}
+	r->pseudo = carry(sum);
 	return differ != 0;
 }
 
@@ -338,12 +350,13 @@ static __always_inline __s64 root_dispersion(const struct state *s, __u64 now)
 static __always_inline __u64 read_clock(const struct state *s)
 {
 	__u64 monotonic = bpf_ktime_get_ns(), tai = bpf_ktime_get_tai_ns();
-	__u64 moved = tai - monotonic - s->tai_base + MAX_MOVE, utc;
+	__u64 moved = tai - monotonic - s->tai_base + MAX_MOVE, utc, seconds;
 
 	if (monotonic >= s->until || moved > 2 * MAX_MOVE)
 		return 0;
 	utc = tai - s->tai_offset * NS;
-	return ((utc / NS + UNIX_EPOCH) << 32) + (((utc % NS << 32) + NS / 2) / NS);
+	seconds = utc / NS; // the one division: some processors take 80 cycles for one
+	return ((seconds + UNIX_EPOCH) << 32) + ((utc - seconds * NS) * FRACTION >> 32);
 }
 
 static __always_inline void put(__be32 *field, __u64 timestamp)
@@ -352,12 +365,19 @@ static __always_inline void put(__be32 *field, __u64 timestamp)
 	field[1] = bpf_htonl(timestamp);
 }
 
-// Builds the header of a reply from the state in force. The request is not touched before everything is known.
-static __always_inline int reply(const struct request *r, struct ntp *out)
+// What a reply is made of. The request is not touched before all of it is known.
+struct answer {
+	struct state s;
+	__u64 now;
+	__u32 dispersion;
+};
+
+// Finds out what the reply is, from the state in force.
+static __always_inline int reply(struct answer *a)
 {
 	__u32 zero = 0, slot;
-	__u64 *serial = bpf_map_lookup_elem(&current, &zero), number, now, before;
-	struct state *shared, s;
+	__u64 *serial = bpf_map_lookup_elem(&current, &zero), number;
+	struct state *shared;
 	__s64 dispersion;
 
 	if (!serial || !(number = *(volatile __u64 *)serial))
@@ -366,36 +386,46 @@ static __always_inline int reply(const struct request *r, struct ntp *out)
 	shared = bpf_map_lookup_elem(&states, &slot);
 	if (!shared)
 		return 0;
-	s = *(volatile struct state *)shared;
-	if (s.serial != number || s.serial_again != number || *(volatile __u64 *)&shared->serial != number)
+	a->s = *(volatile struct state *)shared;
+	if (a->s.serial != number || a->s.serial_again != number || *(volatile __u64 *)&shared->serial != number)
 		return 0;
 
-	now = read_clock(&s);
-	if (!now)
+	a->now = read_clock(&a->s);
+	if (!a->now)
 		return 0;
-	dispersion = root_dispersion(&s, now);
+	dispersion = root_dispersion(&a->s, a->now);
 	if (dispersion < 0)
 		return 0;
-	*out = s.header;
-	out->leap_version_mode = (out->leap_version_mode & 0xc0) | (r->ntp->leap_version_mode & 0x38) | MODE_SERVER;
-	out->poll = r->ntp->poll < least_poll ? least_poll : r->ntp->poll > most_poll ? most_poll : r->ntp->poll;
-	out->root_dispersion = bpf_htonl(dispersion);
-	out->origin[0] = r->ntp->transmit[0];
-	out->origin[1] = r->ntp->transmit[1];
-	now &= ~1ull; // transmit stamps are even and receive stamps odd: docs/rules/server.md#interleaved
-	if (!now)
-		now = 2;
-	before = now - 1; // the two stamps are one reading, in order and never "unknown"
-	put(out->receive, before);
-	put(out->transmit, now);
+	a->dispersion = dispersion;
 	return 1;
 }
 
-static __always_inline void turn4(struct iphdr *ip)
+// Writes the reply's header over the request's.
+static __always_inline void fill(struct ntp *n, const struct answer *a)
+{
+	const struct ntp *own = &a->s.header;
+	__u64 now = a->now & ~1ull; // transmit stamps are even and receive stamps odd: docs/rules/server.md#interleaved
+
+	n->leap_version_mode = (own->leap_version_mode & 0xc0) | (n->leap_version_mode & 0x38) | MODE_SERVER;
+	n->stratum = own->stratum;
+	n->poll = n->poll < least_poll ? least_poll : n->poll > most_poll ? most_poll : n->poll;
+	n->precision = own->precision;
+	n->root_delay = own->root_delay;
+	n->root_dispersion = bpf_htonl(a->dispersion);
+	n->reference_id = own->reference_id;
+	n->reference[0] = own->reference[0];
+	n->reference[1] = own->reference[1];
+	n->origin[0] = n->transmit[0];
+	n->origin[1] = n->transmit[1];
+	if (!now)
+		now = 2;
+	put(n->receive, now - 1); // the two stamps are one reading, in order and never "unknown"
+	put(n->transmit, now);
+}
+
+static __always_inline void turn4(struct iphdr *ip, __u32 addresses)
 {
 	__be32 address = ip->saddr;
-	__u16 *w = (void *)ip;
-	__u32 sum = 0;
 
 	ip->saddr = ip->daddr;
 	ip->daddr = address;
@@ -403,11 +433,8 @@ static __always_inline void turn4(struct iphdr *ip)
 	ip->id = 0;
 	ip->frag_off = bpf_htons(IP_DONT_FRAGMENT);
 	ip->ttl = HOPS;
-	ip->check = 0;
-#pragma unroll
-	for (int i = 0; i < 10; i++)
-		sum += w[i];
-	ip->check = ~fold(sum);
+	ip->check = ~fold((__u64)addresses + bpf_htons(0x4500) + bpf_htons(sizeof(*ip) + SEGMENT_LEN) + bpf_htons(IP_DONT_FRAGMENT) +
+			  bpf_htons(HOPS << 8 | IPPROTO_UDP));
 }
 
 static __always_inline void turn6(struct ipv6hdr *ip)
@@ -427,20 +454,24 @@ static __always_inline void turn6(struct ipv6hdr *ip)
 }
 
 // Makes the request its reply, of the same length and to where it came from.
-static __always_inline void turn(const struct request *r, const struct ntp *header)
+static __always_inline void turn(const struct request *r, const struct answer *a)
 {
 	__be16 port = r->udp->source;
-	__u8 mac[ETH_ALEN];
+	__u16 *to = (void *)r->eth->h_dest, *from = (void *)r->eth->h_source;
 	__u16 check;
 
-	__builtin_memcpy(mac, r->eth->h_source, ETH_ALEN);
-	__builtin_memcpy(r->eth->h_source, r->eth->h_dest, ETH_ALEN);
-	__builtin_memcpy(r->eth->h_dest, mac, ETH_ALEN);
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN / 2; i++) {
+		__u16 pair = from[i];
+
+		from[i] = to[i];
+		to[i] = pair;
+	}
 	if (r->family == 4)
-		turn4((void *)(r->eth + 1));
+		turn4((void *)(r->eth + 1), r->addresses);
 	else
 		turn6((void *)(r->eth + 1));
-	*r->ntp = *header;
+	fill(r->ntp, a);
 	r->udp->source = r->udp->dest;
 	r->udp->dest = port;
 	if (generic && r->unfinished) // still to be finished, and the sum of the pseudo header is the same
@@ -452,15 +483,15 @@ static __always_inline void turn(const struct request *r, const struct ntp *head
 
 static __always_inline enum outcome handle(struct request *r, const struct listener *l)
 {
-	struct ntp header;
+	struct answer a;
 
 	if (!plain(r, l) || !undamaged(r))
 		return OTHER;
 	if (!let_in(r, l))
 		return LISTED;
-	if (!reply(r, &header))
+	if (!reply(&a))
 		return RESTING;
-	turn(r, &header);
+	turn(r, &a);
 	return ANSWERED;
 }
 
