@@ -7,18 +7,9 @@ import (
 
 // everyTable opens each table that the loader reads only when it is there, so that its keys are seen. The values
 // are of no interest; most of them are missing or wrong.
-const everyTable = `
-[[source]]
-mode = "server"
-ntp_version = 4
-[[source]]
-mode = "server"
-[[source]]
-mode = "pool"
+const everyTable = everySource + `
 [[source]]
 mode = "nts"
-[[source]]
-mode = "nts-pool"
 [[source]]
 mode = "sock"
 [[source]]
@@ -43,6 +34,10 @@ proxy-protocol = {}
 // everyMonitor is what both formats of nts-pool-ke have.
 const everyMonitor = `
 [monitor]
+` + everySource
+
+// everySource is the sources that both programs have.
+const everySource = `
 [[source]]
 mode = "server"
 ntp_version = 4

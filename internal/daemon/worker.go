@@ -61,7 +61,7 @@ type worker struct {
 	sent      func(uint32, ntp.Timestamp) // w.left, made once
 	era       server.Epoch                // the clock's epoch, for the whole batch
 	now       func() ntp.Timestamp        // w.reading, made once
-	read      ntp.Timestamp               // for the next answer; zero: the clock is read
+	read      ntp.Timestamp               // for the next answer; zero, as after each sending: the clock is read
 	verdict   server.Verdict              // the latest one
 	verdicts  int                         // in a row that are not counted yet
 	awaited   int                         // batches after which stamps of answers may come
@@ -109,7 +109,6 @@ func (w *worker) serve() {
 		w.nonces.at(w.batch.Datagram(0).Received)
 	}
 	answers := 0
-	w.read = 0
 	for i := range w.batch.Len() {
 		w.lead.Place(i % server.SendEvery)
 		verdict := w.answer(i, view, keys)

@@ -14,7 +14,7 @@ func (r *Responder) appendTime(dst []byte, v *ntp.View, x *timeRequest) []byte {
 }
 
 // systemSpan is how long the system variables of a reply are used again: about 4 ms, in which the root dispersion grows by less than a
-// hundredth of its unit.
+// hundredth of its unit at the 15 ppm of RFC 5905.
 const systemSpan ntp.Timestamp = 1 << 32 / 256
 
 // systemHeader is a header with the system variables of a View for requests that came in the systemSpan from a moment on. Its root

@@ -56,9 +56,9 @@ type Responder struct {
 	sealer  *nts.Sealer
 	fields  ntp.Fields
 	request nts.Request
-	random  uint64  // state of overLimit's SplitMix64
-	sending Sending // about the latest answer
-	system  systemHeader
+	random  uint64       // state of overLimit's SplitMix64
+	sending Sending      // about the latest answer
+	system  systemHeader // of the latest answers with time
 }
 
 // NewResponder returns a Responder.

@@ -2,6 +2,7 @@ package udp
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -57,6 +58,38 @@ func TestPace_Yields(t *testing.T) {
 		if got := p.yields(); got != row.want {
 			t.Errorf("%d: %v", i, got)
 		}
+	}
+}
+
+// A server gives way after a batch that was not full, while its waits are brief, and else never.
+func TestServer_GivesWay(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		briefly bool
+		batch   int
+		want    bool
+	}{{"brief", true, 1, true}, {"as long as it takes", false, 1, false}, {"more waits", true, BatchSize, false}} {
+		s := listen(t, ListenConfig{Address: local(0), Waits: &BriefWaits{}})[0]
+		s.waits.free.Store(1)
+		c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.LocalAddr()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.brief(row.briefly)
+		s.pace.last = testNow()
+		b := NewBatch()
+		b.n = row.batch // of the batch before
+		if _, err := c.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		before := s.pace.last
+		if err := s.Receive(b); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.pace.yielded == before; got != row.want {
+			t.Errorf("%s: %v", row.name, got)
+		}
+		_, _ = c.Close(), s.Close()
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 const serverBuffer = 2 << 20
 
 // Server is one blocking socket, kept out of the runtime's poller: measured, a thread that sits in the batch
-// call itself spends a third less than one that the poller wakes. Receive and Send belong to one goroutine,
-// locked to its thread; Interrupt and Dropped may be called by any.
+// call itself spends a third less than one that the poller wakes. Receive and Send belong to one goroutine;
+// Interrupt and Dropped may be called by any.
 type Server struct {
 	fd        int
 	bound     netip.AddrPort
