@@ -152,12 +152,8 @@ func (t *thread) run() {
 	var wait time.Duration
 	for !t.over() {
 		n := t.wait(events, wait)
-		now, crowd := time.Now(), false
-		for i := range events[:n] {
-			crowd = crowd || events[i].Fd == int32(t.listener)
-			t.event(&events[i], now)
-		}
-		t.crowded = crowd
+		now := time.Now()
+		t.look(events[:n], now)
 		t.told(now)
 		for c := t.timers.due(now); c != nil; c = t.timers.due(now) {
 			c.expired = true
@@ -253,6 +249,16 @@ func (t *thread) wait(events []unix.EpollEvent, d time.Duration) int {
 // milliseconds rounds up, so that a time that was waited for has come.
 func milliseconds(d time.Duration) int {
 	return int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
+}
+
+// look deals with the events of one wait.
+func (t *thread) look(events []unix.EpollEvent, now time.Time) {
+	crowd := false
+	for i := range events {
+		crowd = crowd || events[i].Fd == int32(t.listener)
+		t.event(&events[i], now)
+	}
+	t.crowded = crowd
 }
 
 // event deals with one event of epoll.

@@ -243,6 +243,43 @@ func TestThreads_EndAtOnce(t *testing.T) {
 	}
 }
 
+// TestThreads_Crowd: one connection is taken when there is one, and all that wait where there was one at the last look, too.
+func TestThreads_Crowd(t *testing.T) {
+	loop := New(Config{Threads: 1, Permits: 8, Handle: func(context.Context, *Conn) {}})
+	ln, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var handlers sync.WaitGroup
+	th, err := loop.openThread(t.Context(), raw, ln.Addr(), &handlers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer th.close()
+	defer th.strands.close()
+	there := []unix.EpollEvent{{Events: unix.EPOLLIN, Fd: int32(th.listener)}}
+	accepted := uint64(0)
+	for i, row := range []struct {
+		dial   int // connections before the look
+		events []unix.EpollEvent
+		take   uint64
+	}{{4, there, 1}, {0, there, 3}, {0, nil, 0}, {3, there, 1}, {0, nil, 0}, {0, there, 1}, {0, there, 1}} {
+		for range row.dial {
+			dialTo(t, ln.Addr().String())
+		}
+		th.look(row.events, time.Now())
+		if accepted += row.take; loop.Counters().Accepted != accepted {
+			t.Fatalf("look %d: %d accepted, want %d", i, loop.Counters().Accepted, accepted)
+		}
+	}
+	handlers.Wait()
+}
+
 // TestThreads_TakenAway: a connection that makes room, and one that is left when the time to drain is over, end at once
 // whatever they wait for, and their handlers know.
 func TestThreads_TakenAway(t *testing.T) {
